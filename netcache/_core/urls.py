@@ -1,0 +1,181 @@
+"""Resource URLs: one spelling for each, credentials apart, and the cache keys made from them.
+
+Rules:
+
+1. The canonical spelling has a lower-case scheme and host, no default port, no fragment, no
+   credentials, a path that starts with a slash, and percent-encoding only where it is needed
+   (RFC 3986 6.2.2).  Dot segments are resolved.
+2. Credentials are cut off here and go to the authentication layer only.
+3. The volume key is the origin, the object key path and query; together they are the URL.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+from netcache.errors import UsageError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PATH_SAFE = "/:@!$&'()*+,;=-._~"
+_BAD = re.compile(r"[\x00-\x20\x7f]")
+
+
+class Resource(NamedTuple):
+    """A parsed resource URL.
+
+    ``url`` is the canonical spelling; ``user`` and ``password`` are the decoded credentials that
+    stood in it, or None.
+    """
+
+    url: str
+    scheme: str
+    authority: str
+    path: str
+    query: str
+    user: str | None
+    password: str | None
+
+    @property
+    def origin(self) -> str:
+        """``scheme://host[:port]``, the scope of credentials and capabilities (RFC 6454)."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def volume_key(self) -> str:
+        """The key of the volume: begins with the filesystem's name, has no slash."""
+        return f"netcache,{self.scheme},{self.authority}"
+
+    @property
+    def object_key(self) -> bytes:
+        """The key of the object inside its volume: path and query, without the first slash."""
+        key = self.path[1:] if len(self.path) > 1 else self.path
+        return (f"{key}?{self.query}" if self.query else key).encode()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the URL names a folder (its path ends with a slash)."""
+        return self.path.endswith("/")
+
+    @property
+    def name(self) -> str:
+        """The decoded last segment of the path; empty for the root."""
+        return unquote_to_bytes(self.path.rstrip("/").rsplit("/", 1)[-1]).decode(
+            "utf-8", "surrogateescape"
+        )
+
+
+def is_url(text: str) -> bool:
+    """Whether ``text`` is meant as a resource URL rather than a local path."""
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
+def parse(url: str) -> Resource:
+    """Parse and canonicalise ``url``; ``UsageError`` says what is wrong with it."""
+    if not isinstance(url, str):
+        raise UsageError(f"not a URL: {url!r} (a string such as http://host/path is needed)")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"not a usable URL: {strip_credentials(url)!r} ({error})") from error
+    scheme = parts.scheme.lower()
+    host = (parts.hostname or "").lower()
+    if scheme not in _DEFAULT_PORTS:
+        raise UsageError(
+            f"not a usable URL: {strip_credentials(url)!r} (it must begin with http:// or https://)"
+        )
+    if not host or _BAD.search(host):
+        raise UsageError(f"not a usable URL: {strip_credentials(url)!r} (it names no host)")
+    host = _ascii_host(host)
+    if ":" in host:
+        host = f"[{host}]"
+    authority = host if port in (None, _DEFAULT_PORTS[scheme]) else f"{host}:{port}"
+    path = _canonical_path(parts.path or "/")
+    query = _canonical_quoting(parts.query, _PATH_SAFE + "?")
+    shown = f"{scheme}://{authority}{path}" + (f"?{query}" if query else "")
+    return Resource(
+        shown,
+        scheme,
+        authority,
+        path,
+        query,
+        _decoded(parts.username),
+        _decoded(parts.password),
+    )
+
+
+def strip_credentials(url: str) -> str:
+    """``url`` without user and password, for messages; works on malformed URLs too."""
+    return re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#]*@", r"\1", url)
+
+
+def child(folder: Resource, name: str, *, is_folder: bool = False) -> Resource:
+    """The resource called ``name`` (decoded, no slash) inside ``folder``."""
+    if not name or "/" in name or name in (".", ".."):
+        raise UsageError(f"not a usable name in {folder.url}: {name!r}")
+    base = folder.path if folder.path.endswith("/") else folder.path + "/"
+    encoded = quote(name.encode("utf-8", "surrogateescape"), safe=_PATH_SAFE.replace("/", ""))
+    path = base + encoded + ("/" if is_folder else "")
+    return folder._replace(url=folder.origin + path, path=path, query="")
+
+
+def as_folder(resource: Resource) -> Resource:
+    """The same resource, spelled as a folder (with a trailing slash)."""
+    if resource.path.endswith("/"):
+        return resource
+    path = resource.path + "/"
+    url = resource.origin + path + (f"?{resource.query}" if resource.query else "")
+    return resource._replace(url=url, path=path)
+
+
+def as_file(resource: Resource) -> Resource:
+    """The same resource without a trailing slash (the root keeps its own)."""
+    path = resource.path.rstrip("/") or "/"
+    url = resource.origin + path + (f"?{resource.query}" if resource.query else "")
+    return resource._replace(url=url, path=path)
+
+
+def _ascii_host(host: str) -> str:
+    try:
+        return host.encode("ascii").decode()
+    except UnicodeEncodeError:
+        try:
+            return host.encode("idna").decode()
+        except UnicodeError as error:
+            raise UsageError(f"not a usable host name: {host!r} ({error})") from error
+
+
+def _canonical_path(path: str) -> str:
+    path = _canonical_quoting(path if path.startswith("/") else "/" + path, _PATH_SAFE)
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            if kept:
+                kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _canonical_quoting(text: str, safe: str) -> str:
+    """Quote what needs it, unquote unreserved characters, write escapes in upper case."""
+    text = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text)
+    pieces = re.split(r"(%[0-9A-Fa-f]{2})", text)
+    return "".join(_canonical_escape(p) if i % 2 else quote(p, safe) for i, p in enumerate(pieces))
+
+
+def _canonical_escape(escape: str) -> str:
+    character = chr(int(escape[1:], 16))
+    unreserved = character.isascii() and (character.isalnum() or character in "-._~")
+    return character if unreserved else escape.upper()
+
+
+def _decoded(part: str | None) -> str | None:
+    return None if part is None else unquote_to_bytes(part).decode("utf-8", "replace")

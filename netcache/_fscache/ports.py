@@ -1,0 +1,261 @@
+"""The ports of a cache store: what the engine may ask of the cache on disk.
+
+Everything here is synchronous, thread-safe, and does short local I/O only; nothing waits for the
+network.  Positions and lengths are bytes.  ``B`` is ``block_size``.
+
+Words: an *object* is one backing file that holds (part of) one version of one resource.  ``I`` is
+the size of the backing file, ``L`` its *stored end* (read limit): how far data is recorded; ``S``
+is the size of the resource as the label says it.
+
+Errors: every method may raise ``CacheError`` (the store is unusable, the disk failed) and
+``NoSpaceError`` (full, or at its limit).  The callers treat both as "not cached" and go on from
+the server.  Neither ever means that wrong bytes were returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from netcache._core.coherency import Version
+from netcache._core.content import Content, Occupancy, WriteKind
+from netcache._core.extent import Extent
+from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
+
+
+class NoSpaceError(CacheError):
+    """No room for more: the filesystem, its reserve, or the cache's own limit (ENOBUFS)."""
+
+
+class ObjectKey(NamedTuple):
+    """The identity of a cached resource: its volume (origin) and its key there."""
+
+    volume: str
+    name: bytes
+
+
+FillGap = Callable[[Extent], bytes]
+"""Gives the real bytes of an extent that a rounded write needs and the object lacks (INV-h)."""
+
+
+class CachedExtent(NamedTuple):
+    """A run of an occupancy answer: ``[start, end)`` is in the object as DATA or ZERO."""
+
+    start: int
+    end: int
+    kind: Occupancy
+
+
+class ObjectRecord(NamedTuple):
+    """What ``objects`` tells of a stored object, from its label and inode alone."""
+
+    key: ObjectKey
+    version: Version
+    content: Content
+    cached_bytes: int
+    allocated_bytes: int
+    last_used_s: float
+    checked_s: float
+    in_use: bool
+
+
+class StoreStatus(NamedTuple):
+    """The state of a store for ``cache status``."""
+
+    directory: str
+    filesystem: str
+    block_size: int
+    format: int
+    allocated_bytes: int
+    objects: int
+    limit_bytes: int | None
+    culling: bool
+    missing: tuple[str, ...]
+    free_bytes: int
+    free_files: int
+
+
+class CacheObject(Protocol):
+    """An open object.  One version; the descriptor stays good when the name is replaced."""
+
+    key: ObjectKey
+    block_size: int
+
+    @property
+    def version(self) -> Version:
+        """The version whose bytes the object holds."""
+
+    @property
+    def content(self) -> Content:
+        """The content state as far as this process knows it."""
+
+    @property
+    def size(self) -> int:
+        """``S``: the size of the resource."""
+
+    @property
+    def stored_end(self) -> int:
+        """``L``: nothing at or past it may be read."""
+
+    @property
+    def inval_counter(self) -> int:
+        """Moves when the content is thrown away; compare before and after an operation."""
+
+    def fileno(self) -> int:
+        """The descriptor of the backing file, for direct reads of extents known to be there."""
+
+    def query_occupancy(self, start: int, end: int) -> tuple[CachedExtent, ...]:
+        """Up to two cached extents that meet ``[start, end)``, in order, whole blocks (or up to
+        ``S`` at the end), possibly reaching past ``end``.
+
+        ALL and SINGLE answer without any seek call; BACKFS_MAP asks SEEK_DATA/SEEK_HOLE for at
+        most two extents.  A hole is never reported.
+        """
+
+    def extents(self) -> Iterator[Extent]:
+        """All cached extents, in order, clipped to ``S``.  Cost: one seek pair an extent."""
+
+    def read_into(self, start: int, buffer: Buffer) -> int:
+        """Read cached bytes at ``start``; the caller knows from occupancy that they are there.
+
+        Clamped at ``S`` and at ``L``.  A count of 0 for a non-empty buffer is a miss, not EOF.
+        """
+
+    def write_blocks(self, start: int, data: Buffer) -> None:
+        """Write ``data`` at ``start`` (a multiple of ``B``) without recording it.
+
+        ``data`` may end inside a block only where the resource ends; the rest of that block is
+        written as zeros.  Nothing of it may be read before ``collect_write``.
+        """
+
+    def collect_write(self, kind: WriteKind, start: int, end: int) -> None:
+        """Record a finished, contiguous, block-aligned run, by the decision table of cachefiles.
+
+        Runs of one request come in order of position.  For DATA the label is published according
+        to the sync policy before this returns.  Runs of other requests, threads and processes may
+        come in between.
+        """
+
+    def try_lock_extent(self, start: int, end: int) -> bool:
+        """Claim ``[start, end)`` for a fill against other processes (advisory, never waits).
+
+        Correctness never rests on it.  Always True where the filesystem has no such locks.
+        """
+
+    def unlock_extent(self, start: int, end: int) -> None:
+        """Give a claim back; a process that dies gives all of its claims back."""
+
+    # Local modification.  ``write``, ``truncate``, ``extend`` are rows of the transition table
+    # (reference 5.3); between ``begin_modify`` and ``commit`` the label on disk says DIRTY.
+
+    def begin_modify(self) -> None:
+        """Make the label DIRTY, durably, before the first block changes in place."""
+
+    def write(self, start: int, data: Buffer, fill: FillGap) -> None:
+        """Write ``data`` at ``start`` and collect it, rounded out to whole blocks.
+
+        The gap below ``start`` in its block is read from the object, or from ``fill`` when it is
+        not cached; the gap above the end is kept where it is file data, and zeros past ``S``.
+        """
+
+    def truncate(self, size: int) -> None:
+        """Make the resource ``size`` bytes long, shorter or longer; frees what lies past it."""
+
+    def invalidate(self, version: Version) -> None:
+        """Throw the content away and go on, empty, as ``version``: a new inode takes the name,
+        ``inval_counter`` moves, readers of the old descriptor keep their bytes."""
+
+    def commit(self, version: Version) -> None:
+        """Make data durable, then the clean label of ``version`` (reference 5.6 point 3)."""
+
+    def mark_checked(self, when_s: float) -> None:
+        """Record that the version was found current at the server at ``when_s`` (wall clock)."""
+
+    @property
+    def checked_s(self) -> float:
+        """When the version was last found current (wall clock), 0.0 for never."""
+
+    def mark_used(self) -> None:
+        """Move the object to the recent end of the culling order (cheap, at most once a minute)."""
+
+    def close(self) -> None:
+        """Let the object go; afterwards every call raises ``CacheError``.  Idempotent."""
+
+
+class NewObject(Protocol):
+    """An object being written front to back that nobody else can see yet.
+
+    Content is ALL (or NO_DATA) from the first byte to the last: no seek call ever.
+    """
+
+    def write(self, data: Buffer) -> None:
+        """Append ``data``, of any length."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes were appended."""
+
+    def fileno(self) -> int:
+        """The descriptor of the backing file (readable)."""
+
+    def publish(self, version: Version, *, checked_s: float) -> CacheObject:
+        """Give it its name and label, in place of whatever had the name; ends the NewObject.
+
+        ``version.size`` must be ``size``.
+        """
+
+    def discard(self) -> None:
+        """Throw it away; nothing is left on disk.  Idempotent, also after ``publish``."""
+
+
+class CacheStore(Protocol):
+    """A cache directory, bound and probed."""
+
+    block_size: int
+
+    def lookup(self, key: ObjectKey) -> CacheObject | None:
+        """Open the object of ``key`` if there is a usable one, whatever its version.
+
+        One that fails validation (reference 1.4) is a miss, and is replaced by the next
+        ``create``.  Cost: one open and one attribute read, whatever the size of the cache.
+        """
+
+    def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
+        """A new empty object for ``version``, published at once, in place of an older one.
+
+        When another process has just published one of the same version, that one is opened.
+        """
+
+    def begin(self, key: ObjectKey) -> NewObject:
+        """A new private object to be written front to back, for a version known at the end."""
+
+    def reserve(self, length: int) -> None:
+        """Make sure that ``length`` more bytes may be stored, culling for it if need be.
+
+        Raises ``NoSpaceError`` when they may not.
+        """
+
+    def drop(self, key: ObjectKey) -> int:
+        """Forget the object; returns the allocated bytes given free (0: there was none)."""
+
+    def clear(self) -> int:
+        """Forget all objects; returns the allocated bytes given free."""
+
+    def cull(self, target_bytes: int | None = None) -> tuple[int, int]:
+        """Discard least recently used objects that are not in use, down to ``target_bytes``
+        allocated (None: to what the limits want).  Returns objects and bytes given free."""
+
+    def objects(self) -> Iterator[ObjectRecord]:
+        """All objects with a readable label, in no order."""
+
+    def verify(self, keys: Sequence[ObjectKey] | None = None) -> Iterator[tuple[str, str]]:
+        """Check structure: yields ``(what, why)`` for everything that is not right."""
+
+    def status(self) -> StoreStatus:
+        """Figures for ``cache status``; walks the cache to count it."""
+
+    def close(self) -> None:
+        """Withdraw: stop background work, close all objects.  Idempotent."""

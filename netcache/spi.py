@@ -1,0 +1,214 @@
+"""The port to a remote protocol: what a backend promises to the layers above it.
+
+A backend moves bytes and metadata of resources; it knows nothing of the cache.  Everything here
+is normative: the conformance suite in ``tests/conformance`` holds every backend to it.
+
+Rules for all calls:
+
+1. URLs are canonical (``netcache._core.urls``) and bear no credentials.
+2. Every method may suspend and be cancelled at any ``await``; a cancelled exchange gives its
+   connection up and leaves nothing running.
+3. Errors are those of ``netcache.errors``.  ``TransientError`` means that the same call may work
+   later.  ``stat``, ``list``, ``delete`` and the opening of a read are retried inside the backend
+   with its own policy; a body that breaks off is not: ``receive`` raises, and the caller asks for
+   the rest.
+4. A backend is used from one event loop only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Literal, NamedTuple, Protocol
+
+from netcache._core.coherency import Validator, Version
+from netcache._core.extent import Extent
+
+__all__ = [
+    "UNCONDITIONAL",
+    "Backend",
+    "BodySink",
+    "OriginCapabilities",
+    "ReadReply",
+    "ResourceInfo",
+    "UploadBody",
+    "UploadCondition",
+    "UploadReply",
+]
+
+BodySink = Callable[[int, memoryview], None]
+"""``sink(start, view)``: takes the bytes at ``start`` of the resource before it returns.
+
+The view is valid during the call only.  The sink is called on the event loop's thread and may
+do local file I/O.  An exception from it ends the exchange and comes out of ``receive``.
+"""
+
+
+class ResourceInfo(NamedTuple):
+    """What is known of a resource without its bytes.
+
+    ``name`` is the decoded last path segment, without a slash.  ``version`` is None for folders
+    and for listing entries that give no size; ``digest_sha256`` where the server told it.
+    """
+
+    url: str
+    name: str
+    type: Literal["file", "directory"]
+    size: int | None
+    mtime_s: float | None
+    etag: str | None
+    version: Version | None = None
+    digest_sha256: bytes | None = None
+
+
+class ReadReply(Protocol):
+    """An exchange whose head has arrived and whose body has not been taken yet.
+
+    Exactly one of ``receive`` and ``close`` ends it; ``close`` may be called after ``receive``.
+    """
+
+    not_modified: bool
+    """304: what ``unless`` named is still current.  There is no body."""
+    version: Version | None
+    """The version that the body belongs to; ``size`` is the whole resource's.  None only when the
+    server told no length (``extent.end`` is then unknown too) or with ``not_modified``."""
+    extent: Extent
+    """Which bytes of the resource the body carries.  ``end`` is -1 when the length is unknown."""
+    whole: bool
+    """Whether the body is the whole resource (200): asked so, or the server ignored the range."""
+    ranges_supported: bool | None
+    """True after a good 206, False when the server ignored or denied ranges, None: unknown."""
+
+    async def receive(self, sink: BodySink, *, notice_bytes: int = 1 << 20) -> int:
+        """Hand the whole body to ``sink``, in order; return the number of bytes taken.
+
+        Pieces end at multiples of ``notice_bytes`` (a power of two, at least 64 KiB) of the
+        resource, except the last.  Memory is bounded by a few pieces.
+
+        Raises ``TransientError`` when the body breaks off (what the sink has taken stays good),
+        ``RemoteTimeoutError`` when no byte comes in time, ``RemoteProtocolError`` when the body is
+        longer than the reply said (nothing beyond the extent ever reaches the sink).
+        """
+
+    async def close(self) -> None:
+        """Give the exchange up; the connection is reused only when nothing is left on it."""
+
+
+class UploadBody(Protocol):
+    """A body to send: read front to back, from the start again for every attempt."""
+
+    size: int | None
+    """The length in bytes, or None when it is not known beforehand."""
+    replayable: bool
+    """Whether ``chunks`` may be called again after an attempt that failed."""
+
+    def chunks(self) -> AsyncIterator[bytes | memoryview]:
+        """The bytes from the start; a chunk stays valid until the next one is asked for."""
+
+    async def sha256(self) -> bytes | None:
+        """The digest of exactly the bytes of the last full pass of ``chunks``; may take a while.
+
+        None when it cannot be told.
+        """
+
+
+class UploadCondition(NamedTuple):
+    """What must hold at the server for an upload or deletion to be done (RFC 9110 13.1).
+
+    ``if_match`` is an entity tag as spelled, or ``"*"``; ``unmodified_since`` an HTTP date.
+    """
+
+    if_match: str | None = None
+    if_absent: bool = False
+    unmodified_since: str | None = None
+
+
+UNCONDITIONAL = UploadCondition()
+
+
+class UploadReply(NamedTuple):
+    """How an upload ended.
+
+    ``version`` is None when the reply bore no validator that stands for exactly these bytes
+    (RFC 9110 9.3.4): nothing may then be cached under it.
+    """
+
+    created: bool
+    version: Version | None
+    mtime_kept: bool
+
+
+class OriginCapabilities(NamedTuple):
+    """What is known of an origin so far; None means not known."""
+
+    ranges: bool | None = None
+    digests: bool | None = None
+    partial_put: bool | None = None
+    patch: bool | None = None
+
+
+class Backend(Protocol):
+    """The remote side.  All URLs as rule 1 says."""
+
+    async def open_read(
+        self,
+        url: str,
+        extent: Extent | None = None,
+        *,
+        expected: Version | None = None,
+        unless: Validator | None = None,
+    ) -> ReadReply:
+        """Ask for ``extent`` (None: all; ``end`` -1: to the end) and return when the head is there.
+
+        ``expected`` pins the version: the request is made conditional on it where the server can
+        do that, the reply is compared with it all the same, and ``StaleError`` is raised when the
+        resource is another now.  ``unless`` asks for nothing when that validator is still current
+        (``not_modified``).
+
+        A reply may carry more than was asked (``whole``), never another place: a 206 whose range,
+        total or validator contradicts the question raises ``RemoteProtocolError`` or
+        ``StaleError``.  An extent wholly past the end gives a reply with an empty ``extent`` and
+        the version's size where the server tells it (416).
+
+        Raises ``NotFoundError``, ``AccessDeniedError``, ``StaleError``, ``TransientError``,
+        ``RemoteProtocolError``.
+        """
+
+    async def stat(
+        self, url: str, *, unless: Validator | None = None, want_digest: bool = False
+    ) -> ResourceInfo | None:
+        """Metadata without the body.  None means that ``unless`` is still current (304)."""
+
+    async def list(self, url: str) -> list[ResourceInfo]:
+        """The entries of the folder ``url``, sorted by name.
+
+        Names that could not be plain local names (empty, ``.``, ``..``, with a slash or NUL) are
+        dropped and logged.  Raises ``NotFoundError``, and ``RemoteProtocolError`` for what is not
+        a listing.
+        """
+
+    async def put(
+        self,
+        url: str,
+        body: UploadBody,
+        *,
+        condition: UploadCondition = UNCONDITIONAL,
+        mtime_s: float | None = None,
+    ) -> UploadReply:
+        """Store ``body`` as the whole resource; atomic as far as the server is.
+
+        A failed precondition raises ``ConflictError``, unless the reply to an earlier attempt was
+        lost and what is there now is what was sent.  A digest that the server reports and that
+        differs raises ``IntegrityError``.
+        """
+
+    async def delete(self, url: str, *, condition: UploadCondition = UNCONDITIONAL) -> None:
+        """Delete a file, or an empty folder (trailing slash)."""
+
+    async def make_folder(self, url: str) -> None:
+        """Make the folder ``url`` and its parents; one that exists is fine."""
+
+    def capabilities(self, url: str) -> OriginCapabilities:
+        """What is known of the origin of ``url``; never asks it."""
+
+    async def close(self) -> None:
+        """Close all connections; afterwards every call raises ``ClosedError``."""
