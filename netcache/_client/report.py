@@ -1,0 +1,66 @@
+"""What transfers and trees return."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ItemError(NamedTuple):
+    """One item that failed: its name (relative in a tree, else URL or path), why, exit code."""
+
+    name: str
+    error: str
+    code: int
+
+
+class Report:
+    """The sum of a transfer or tree.
+
+    ``copied``, ``unchanged``, ``deleted``, ``failed`` count files and folders that were made or
+    removed; ``bytes`` counts the content bytes of what was copied, wherever they came from, and
+    ``fetched_bytes`` those of them that came from the server just now.  ``skipped`` names symbolic
+    links and special files that were passed over.
+    """
+
+    __slots__ = ("bytes", "copied", "deleted", "errors", "fetched_bytes", "skipped", "unchanged")
+
+    def __init__(self) -> None:
+        self.copied = 0
+        self.unchanged = 0
+        self.deleted = 0
+        self.bytes = 0
+        self.fetched_bytes = 0
+        self.errors: list[ItemError] = []
+        self.skipped: list[str] = []
+
+    @property
+    def failed(self) -> int:
+        """How many items failed."""
+        return len(self.errors)
+
+    def add(self, other: Report) -> None:
+        """Add the figures of ``other``."""
+        self.copied += other.copied
+        self.unchanged += other.unchanged
+        self.deleted += other.deleted
+        self.bytes += other.bytes
+        self.fetched_bytes += other.fetched_bytes
+        self.errors += other.errors
+        self.skipped += other.skipped
+
+    def as_json(self) -> dict[str, object]:
+        """The document that ``--json`` prints."""
+        return {
+            "copied": self.copied,
+            "unchanged": self.unchanged,
+            "deleted": self.deleted,
+            "failed": self.failed,
+            "bytes": self.bytes,
+            "errors": [error._asdict() for error in self.errors],
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"Report(copied={self.copied}, unchanged={self.unchanged}, deleted={self.deleted}, "
+            f"failed={self.failed}, bytes={self.bytes})"
+        )

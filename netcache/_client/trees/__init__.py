@@ -1,0 +1,1 @@
+"""Trees: make one side like the other, local folders and remote ones."""
