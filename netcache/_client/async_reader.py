@@ -1,0 +1,74 @@
+"""Reading through a handle from asynchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+
+from netcache._client.core import ClientCore
+from netcache._client.mapping import Mapping
+from netcache._netfs.handle import ReadHandle
+
+
+class AsyncReader:
+    """A read handle for callers on an event loop."""
+
+    def __init__(self, core: ClientCore, handle: ReadHandle) -> None:
+        self._core = core
+        self.handle = handle
+        self._mapping = Mapping()
+
+    async def prepare(self, start: int, length: int) -> None:
+        """Let ``[start, start + length)`` (-1: to the end) be asked for in one request."""
+        if self.handle.bind_local() is None:
+            remote = self._core.remote()
+            await self.handle.open(start, length, remote.opener)
+
+    async def pread(self, length: int, start: int) -> bytes:
+        """Up to ``length`` bytes at ``start``; fewer only at the end of the resource."""
+        buffer = bytearray(length)
+        count = await self.preadinto(memoryview(buffer), start)
+        del buffer[count:]
+        return bytes(buffer)
+
+    async def preadinto(self, view: memoryview, start: int) -> int:
+        """Read at ``start`` into ``view``; the count is short only at the end."""
+        handle = self.handle
+        handle.bind_local()
+        while True:
+            count = handle.hit_nowait(view, start)
+            if count is not None:
+                return count
+            if handle.may_hit(start, len(view)):
+                loop = asyncio.get_running_loop()
+                count = await loop.run_in_executor(None, handle.hit_into, view, start)
+                if count is not None:
+                    return count
+            remote = self._core.remote()
+            data = await handle.fetch(start, len(view), remote.engine, remote.opener)
+            if data is not None:
+                view[: len(data)] = data
+                return len(data)
+
+    async def size(self) -> int:
+        """The size of the resource."""
+        inode = self.handle.bind_local()
+        if inode is None:
+            inode = await self.handle.stat(self._core.remote().opener)
+        while inode.size < 0:
+            await self._core.remote().engine.ensure(inode, 0, 1 << 62)
+        return inode.size
+
+    async def view(self, start: int, length: int) -> memoryview:
+        """A read-only view of the bytes, without a copy where they are cached."""
+        size = await self.size()
+        end = min(start + length, size)
+        handle = self.handle
+        while end > start:
+            assert handle.inode is not None
+            if handle.inode.locate(start, end):
+                return self._mapping.view(handle.inode.window[0], start, end)
+            remote = self._core.remote()
+            data = await handle.fetch(start, end - start, remote.engine, remote.opener)
+            if data is not None:
+                return memoryview(data)
+        return memoryview(b"")

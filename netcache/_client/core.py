@@ -1,0 +1,159 @@
+"""The core of a client: builds the store, the engine and the backend, and owns their life.
+
+Two halves.  The local half (``store``, ``inodes``, ``stats``) is built without an event loop and
+is used from any thread.  The remote half (``remote()``) is built on the client's loop the first
+time that something has to be asked of a server; only then aiohttp is imported.
+
+Order of shutting down: exchanges, backend, inodes, store, counters.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from netcache._client.options import ClientOptions
+from netcache._core.stats import Stats
+from netcache._core.urls import Resource, parse
+from netcache._fscache.ports import CacheStore
+from netcache._netfs.handle import ReadHandle
+from netcache._netfs.inodes import InodeTable
+from netcache.errors import CacheError, ClosedError, NotCachedError
+
+if TYPE_CHECKING:
+    from netcache._client.remote import Remote
+
+Warn = Callable[[str], None]
+
+
+class ClientCore:
+    """Everything that the faces of a client share."""
+
+    def __init__(self, options: ClientOptions, warn: Warn) -> None:
+        self.options = options
+        self.stats = Stats()
+        self.cache_error: CacheError | None = None
+        self._warn = warn
+        self._closed = False
+        self._lock = threading.Lock()
+        self._remote: Remote | None = None
+        self._credentials: dict[str, tuple[str, str]] = {}
+        self.store = self._bind()
+        self.inodes = InodeTable(self.store, self.stats, options.validity, offline=options.offline)
+        _LIVING.add(self)
+
+    def _bind(self) -> CacheStore | None:
+        """Bind the cache; a cache that cannot be used is one warning, not an error."""
+        if not self.options.use_cache:
+            return None
+        from netcache._cachefiles.store import bind
+
+        try:
+            return bind(
+                self.options.cache_dir,
+                block_size=self.options.block_size,
+                sync=self.options.sync,
+                limit_bytes=self.options.cache_size,
+            )
+        except CacheError as error:
+            self.cache_error = error
+            self._warn(f"going on without a cache: {error}")
+            return None
+
+    def need_store(self) -> CacheStore:
+        """The store, for calls that are about the cache; ``CacheError`` when there is none."""
+        self.need_open()
+        if self.store is not None:
+            return self.store
+        raise self.cache_error or CacheError("this client was opened without a cache")
+
+    def need_open(self) -> None:
+        """Raise ``ClosedError`` after ``close``, and in the child of a fork."""
+        if self._closed:
+            raise ClosedError("the client is closed (or belongs to the parent of a fork)")
+
+    def parse(self, url: str) -> Resource:
+        """Parse a URL that a caller gave; its credentials are remembered for its origin."""
+        self.need_open()
+        resource = parse(url)
+        if resource.user is not None:
+            pair = (resource.user, resource.password or "")
+            self._credentials[resource.origin] = pair
+            if self._remote is not None:
+                self._remote.backend.add_credentials(resource.origin, *pair)
+        return resource
+
+    def open_handle(self, resource: Resource) -> ReadHandle:
+        """A read handle; nothing is asked of anybody yet."""
+        self.need_open()
+        return ReadHandle(
+            resource,
+            self.inodes,
+            self.stats,
+            readahead_bytes=self.options.readahead,
+            check_each_read=self.options.validity.at_read and not self.options.offline,
+        )
+
+    def remote(self) -> Remote:
+        """The half that talks to servers.  On the client's loop only."""
+        self.need_open()
+        if self._remote is None:
+            from netcache._client.remote import Remote
+
+            self._remote = Remote(self, self._credentials)
+        return self._remote
+
+    def need_online(self, what: str, url: str) -> None:
+        """Raise ``NotCachedError`` for what cannot be done offline."""
+        if self.options.offline:
+            raise NotCachedError(f"{what} {url} failed: offline", url=url)
+
+    async def close_remote(self) -> None:
+        """Close the remote half.  On the client's loop."""
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            await remote.close()
+
+    def close_local(self) -> None:
+        """Close the local half; afterwards every call raises ``ClosedError``.  Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self.inodes.close()
+        if self.store is not None:
+            self._save_stats()
+            self.store.close()
+        _LIVING.discard(self)
+
+    def _save_stats(self) -> None:
+        from netcache._client.saved_stats import add_to_saved
+
+        try:
+            add_to_saved(self.options.cache_dir, self.stats.as_groups())
+        except OSError:
+            # Counters are not worth an error; the next client tries again.
+            return
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close_local`` has been called, or the process was forked."""
+        return self._closed
+
+    def after_fork(self) -> None:
+        """In the child: the loop, the locks and the connections belong to the parent."""
+        self._closed = True
+
+
+_LIVING: weakref.WeakSet[ClientCore] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    for core in list(_LIVING):
+        core.after_fork()
+
+
+os.register_at_fork(after_in_child=_close_in_child)

@@ -1,0 +1,203 @@
+"""Downloads: a resource into a local file, through the cache, in one pass.
+
+The copy out of the cache overlaps with the exchange that fills it; on filesystems that share
+blocks (btrfs, xfs) it costs nothing.  What the cache holds already is not fetched again, also when
+an earlier download was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable
+
+from netcache._client.target import TargetFile
+from netcache._core.extent import Extent
+from netcache._core.retry import Retries, RetryPolicy
+from netcache._core.stats import Stats
+from netcache._core.urls import Resource, parse
+from netcache._core.validity import Moment
+from netcache._netfs.engine import ReadEngine
+from netcache._netfs.holding import SpoolHolding
+from netcache._netfs.inode import Inode
+from netcache._netfs.opener import Opener
+from netcache.errors import CacheError, StaleError, TransientError
+from netcache.spi import ReadReply, ResourceInfo
+
+HASH_BYTES = 1 << 20
+STEP_BYTES = 8 << 20
+"""How much is waited for before it is copied out of the cache."""
+
+_ATTEMPTS_MAX = 3
+
+OnBytes = Callable[[int], None]
+
+
+class Downloader:
+    """Brings resources into local files."""
+
+    def __init__(
+        self, engine: ReadEngine, opener: Opener, stats: Stats, retry: RetryPolicy
+    ) -> None:
+        self._engine = engine
+        self._opener = opener
+        self._stats = stats
+        self._retry = retry
+
+    async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> tuple[int, int]:
+        """Bring the resource to ``path``; returns its size and the bytes fetched for it.
+
+        A change at the server while it is copied starts it over: the file shows one version.
+        """
+        resource = parse(info.url)
+        attempt = 0
+        while True:
+            told = 0
+
+            def tell(count: int) -> None:
+                nonlocal told
+                told += count
+                on_bytes(count)
+
+            try:
+                return await self._get_once(resource, info, path, tell)
+            except StaleError:
+                attempt += 1
+                if attempt == _ATTEMPTS_MAX:
+                    raise
+            on_bytes(-told)
+
+    async def _get_once(
+        self, resource: Resource, info: ResourceInfo, path: str, on_bytes: OnBytes
+    ) -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        target = await loop.run_in_executor(None, TargetFile, path)
+        table = self._engine.inodes
+        try:
+            known = table.find(resource)
+            before = known.received_bytes if known is not None else 0
+            inode = await self._resolve(resource, info)
+            table.acquire(inode)
+            try:
+                await self._copy(inode, target, on_bytes)
+            finally:
+                table.release(inode)
+            mtime_s = inode.version.mtime_s
+            if mtime_s is None:
+                mtime_s = info.mtime_s
+            await loop.run_in_executor(None, target.finish, inode.size, mtime_s)
+            return inode.size, inode.received_bytes - (before if inode is known else 0)
+        finally:
+            target.discard()
+
+    async def warm(
+        self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes
+    ) -> tuple[int, int]:
+        """Bring ``[offset, offset + count)`` (None: to the end) into the cache.
+
+        Returns how many bytes of the resource that is, and how many were fetched.  Raises
+        ``CacheError`` when they cannot be kept.
+        """
+        known = self._engine.inodes.find(resource)
+        before = known.received_bytes if known is not None else 0
+        want = Extent(offset, -1 if count is None else offset + count)
+        inode = await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, want)
+        self._engine.inodes.acquire(inode)
+        try:
+            if isinstance(inode.holding, SpoolHolding) and not inode.complete:
+                await self._engine.ensure(inode, 0, 1 << 62)
+            end = inode.clip(want.end if count is not None else inode.size)
+            for start in range(offset, end, STEP_BYTES):
+                step = min(start + STEP_BYTES, end)
+                if not await self._engine.ensure(inode, start, step, end):
+                    raise CacheError(
+                        f"{resource.url} cannot be kept in the cache (it is full, or failed)",
+                        url=resource.url,
+                    )
+                on_bytes(step - start)
+            return max(0, end - offset), inode.received_bytes - (before if inode is known else 0)
+        finally:
+            self._engine.inodes.release(inode)
+
+    async def sha256(self, info: ResourceInfo) -> bytes:
+        """The SHA-256 of a resource, read through the cache at constant memory."""
+        inode = await self._resolve(parse(info.url), info)
+        self._engine.inodes.acquire(inode)
+        try:
+            if isinstance(inode.holding, SpoolHolding) and not inode.complete:
+                await self._engine.ensure(inode, 0, 1 << 62)
+            return await self._hash(inode)
+        finally:
+            self._engine.inodes.release(inode)
+
+    async def _hash(self, inode: Inode) -> bytes:
+        loop = asyncio.get_running_loop()
+        digest = hashlib.sha256()
+        for start in range(0, inode.size, HASH_BYTES):
+            end = min(start + HASH_BYTES, inode.size)
+            if await self._engine.ensure(inode, start, end, inode.size):
+                descriptor, _ = inode.run_at(start)
+                data = await loop.run_in_executor(None, os.pread, descriptor, end - start, start)
+            else:
+                data = await self._engine.read_direct(inode, start, end)
+            await loop.run_in_executor(None, digest.update, data)
+        return digest.digest()
+
+    async def _resolve(self, resource: Resource, info: ResourceInfo) -> Inode:
+        """The inode to copy; a listing that bears the cached version's ETag was the check."""
+        inode = self._engine.inodes.find(resource)
+        if inode is not None and info.version is not None and info.version.same_as(inode.version):
+            return inode
+        return await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, Extent(0, -1))
+
+    async def _copy(self, inode: Inode, target: TargetFile, on_bytes: OnBytes) -> None:
+        """Copy all of the inode to the target as it comes."""
+        loop = asyncio.get_running_loop()
+        if isinstance(inode.holding, SpoolHolding) and not inode.complete:
+            await self._engine.ensure(inode, 0, 1 << 62)
+        position = 0
+        while position < inode.size:
+            step = min(position + STEP_BYTES, inode.size)
+            if not await self._engine.ensure(inode, position, step, inode.size):
+                await self._stream(inode, position, target, on_bytes)
+                break
+            descriptor, high = inode.run_at(position)
+            if high <= position:
+                continue
+            await loop.run_in_executor(None, target.copy_from, descriptor, position, high)
+            on_bytes(high - position)
+            position = high
+
+    async def _stream(
+        self, inode: Inode, position: int, target: TargetFile, on_bytes: OnBytes
+    ) -> None:
+        """What cannot be cached goes straight to the target."""
+        retries = Retries(self._retry)
+
+        def take(start: int, view: memoryview) -> None:
+            nonlocal position
+            skip = max(0, position - start)
+            target.write(start + skip, view[skip:])
+            end = start + len(view)
+            self._stats.add("DownOps", "bytes", len(view))
+            inode.received_bytes += len(view)
+            on_bytes(max(0, end - position))
+            position = max(position, end)
+
+        while position < inode.size:
+            before = position
+            reply: ReadReply | None = None
+            try:
+                reply = await self._engine.backend().open_read(
+                    inode.resource.url, Extent(position, inode.size), expected=inode.version
+                )
+                await reply.receive(take)
+            except TransientError as error:
+                if position > before:
+                    retries = Retries(self._retry)
+                await asyncio.sleep(retries.pause_s(error))
+            finally:
+                if reply is not None:
+                    await reply.close()

@@ -1,0 +1,28 @@
+"""How an error is told: as one line, and as the exit code of the command line."""
+
+from __future__ import annotations
+
+import errno
+
+from netcache.errors import NetCacheError
+
+EXIT_NO_SPACE = 11
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line for a person."""
+    if isinstance(error, NetCacheError):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        where = f" {error.filename}" if error.filename is not None else ""
+        return f"{error.strerror.lower()}:{where}" if where else error.strerror.lower()
+    return " ".join((str(error) or type(error).__name__).split())
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of contract section 2 for an error."""
+    if isinstance(error, NetCacheError):
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EXIT_NO_SPACE
+    return 1

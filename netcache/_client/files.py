@@ -1,0 +1,366 @@
+"""Files of the synchronous face: ``io.RawIOBase`` with reads and writes at positions.
+
+A read of cached bytes is one comparison and one system call on the caller's thread.  Everything
+that needs the server goes through the client's portal.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+from netcache._client.mapping import Mapping
+from netcache._netfs.handle import ReadHandle
+from netcache.errors import ClosedError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from netcache._client.async_files import AsyncFile
+    from netcache._client.runner import Runner
+    from netcache._core.coherency import Version
+
+WRITE_BUFFER_BYTES = 1 << 20
+
+
+class File(io.RawIOBase):
+    """An open resource.  What a mode does not allow raises ``io.UnsupportedOperation``.
+
+    ``pread``, ``preadinto``, ``pwrite`` may be called by many threads at once; the position
+    (``read``, ``write``, ``seek``) belongs to one at a time.  No work is done by the garbage
+    collector: a writer that is not closed publishes nothing.
+    """
+
+    def __init__(self, url: str, mode: str) -> None:
+        super().__init__()
+        self.url = url
+        self.name = url
+        self.mode = mode
+        self._position = 0
+        self._gone = False
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``; fewer only at the end.  May wait for the server."""
+        raise io.UnsupportedOperation(f"{self.url} is not open for reading")
+
+    def preadinto(self, buffer: Buffer, offset: int) -> int:
+        """Read at ``offset`` into ``buffer``; returns the count, short only at the end."""
+        raise io.UnsupportedOperation(f"{self.url} is not open for reading")
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """A read-only view of bytes of the cache, without a copy where they are cached."""
+        raise io.UnsupportedOperation(f"{self.url} is not open for reading")
+
+    def pwrite(self, data: Buffer, offset: int) -> int:
+        """Write all of ``data`` at ``offset``."""
+        raise io.UnsupportedOperation(f"{self.url} is not open for writing at positions")
+
+    def fsync(self) -> None:
+        """Return when the server has everything written so far."""
+        self._need_open()
+
+    @property
+    def size(self) -> int:
+        """The size of the resource in bytes.  May wait for the server."""
+        raise io.UnsupportedOperation(f"{self.url} has no size yet")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Up to ``size`` bytes from the position on (-1 or None: all); ``b""`` at the end."""
+        if size is None or size < 0:
+            size = max(0, self.size - self._position)
+        data = self.pread(size, self._position)
+        self._position += len(data)
+        return data
+
+    def readall(self) -> bytes:
+        """All bytes from the position on."""
+        return self.read(-1)
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Read from the position on into ``buffer``; returns the count."""
+        count = self.preadinto(buffer, self._position)
+        self._position += count
+        return count
+
+    def write(self, data: Buffer, /) -> int:
+        """Write all of ``data`` at the position (at the end in append mode)."""
+        if self.mode == "ab":
+            self._position = self.size
+        count = self.pwrite(data, self._position)
+        self._position += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move the position; returns it."""
+        self._need_open()
+        if whence == os.SEEK_CUR:
+            offset += self._position
+        elif whence == os.SEEK_END:
+            offset += self.size
+        elif whence != os.SEEK_SET:
+            raise ValueError(f"whence={whence!r}: 0, 1 or 2 is needed")
+        if offset < 0:
+            raise ValueError(f"seek to {offset}: before the start")
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        """The position."""
+        self._need_open()
+        return self._position
+
+    def seekable(self) -> bool:
+        """Whether ``seek`` works."""
+        return True
+
+    def readable(self) -> bool:
+        """Whether the mode allows reading."""
+        return self.mode in ("rb", "r+b", "w+b")
+
+    def writable(self) -> bool:
+        """Whether the mode allows writing."""
+        return self.mode != "rb"
+
+    def abort(self) -> None:
+        """Close without publishing anything more.  Idempotent."""
+        self.close()
+
+    def close(self) -> None:
+        """Close; a writer returns when the server has everything, or raises.  Idempotent."""
+        self._gone = True
+        super().close()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def __del__(self) -> None:
+        # RawIOBase would call close() here, and a writer's close() waits for the network.
+        return
+
+    def _need_open(self) -> None:
+        if self._gone:
+            raise ClosedError(f"{self.url} is closed", url=self.url)
+
+
+class ReadFile(File):
+    """A file open for reading: it shows one version, or raises ``StaleError``."""
+
+    def __init__(self, handle: ReadHandle, runner: Runner) -> None:
+        super().__init__(handle.resource.url, "rb")
+        self._handle = handle
+        self._runner = runner
+        self._mapping = Mapping()
+        self._descriptor = -1
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Up to ``length`` bytes at ``offset``."""
+        data = self._handle.hit(length, offset)
+        return data if data is not None else self._pread_slowly(length, offset)
+
+    def _pread_slowly(self, length: int, offset: int) -> bytes:
+        if length < 0 or offset < 0:
+            raise ValueError(f"pread of {length} bytes at {offset}: neither may be negative")
+        handle = self._handle
+        handle.bind_local()
+        data = handle.hit(length, offset)
+        while data is None:
+            data = self._runner.fetch(handle, offset, length)
+            if data is None:
+                data = handle.hit(length, offset)
+        return data
+
+    def preadinto(self, buffer: Buffer, offset: int) -> int:
+        """Read at ``offset`` into ``buffer``."""
+        view = memoryview(buffer).cast("B")
+        count = self._handle.hit_into(view, offset)
+        if count is not None:
+            return count
+        handle = self._handle
+        handle.bind_local()
+        while (count := handle.hit_into(view, offset)) is None:
+            data = self._runner.fetch(handle, offset, len(view))
+            if data is not None:
+                view[: len(data)] = data
+                return len(data)
+        return count
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Up to ``size`` bytes from the position on (-1 or None: all)."""
+        if size is None or size < 0:
+            self.expect(self._position, None)
+        return super().read(size)
+
+    def expect(self, start: int, length: int | None) -> None:
+        """Say what will be read first, so that a cold extent is asked for in one request."""
+        if self._handle.bind_local() is None:
+            self._runner.prepare(self._handle, start, -1 if length is None else length)
+
+    @property
+    def size(self) -> int:
+        """The size of the version shown."""
+        inode = self._handle.bind_local()
+        if inode is not None and inode.size >= 0:
+            return inode.size
+        return self._runner.size(self._handle)
+
+    @property
+    def version(self) -> Version:
+        """The version shown: validator, size, time of modification."""
+        _ = self.size
+        assert self._handle.inode is not None
+        return self._handle.inode.version
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """A view of cached bytes, valid as long as it is held."""
+        end = min(offset + length, self.size)
+        handle = self._handle
+        while end > offset:
+            assert handle.inode is not None
+            if handle.inode.locate(offset, end):
+                descriptor, _, _ = handle.inode.window
+                return self._mapping.view(descriptor, offset, end)
+            data = self._runner.fetch(handle, offset, end - offset)
+            if data is not None:
+                return memoryview(data)
+        return memoryview(b"")
+
+    def fileno(self) -> int:
+        """A descriptor of the whole object's bytes, where all of them are cached.
+
+        Its size is exactly the resource's; it is closed with the file.  A cached file whose last
+        block is padded is copied for this (shared, where the filesystem can).
+        """
+        self._need_open()
+        if self._descriptor < 0:
+            size = self.size
+            inode = self._handle.inode
+            assert inode is not None
+            if not inode.locate(0, size):
+                raise io.UnsupportedOperation(f"{self.url} is not wholly cached")
+            self._descriptor = whole_descriptor(inode.window[0], size)
+        return self._descriptor
+
+    def close(self) -> None:
+        """Let the file go."""
+        if not self._gone:
+            self._handle.close()
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+        super().close()
+
+
+class WriterFile(File):
+    """A file open for writing or editing, over its asynchronous twin.
+
+    Small writes at the end are gathered up to 1 MiB before they cross to the client's loop.
+    """
+
+    def __init__(self, inner: AsyncFile, runner: Runner) -> None:
+        super().__init__(inner.url, inner.mode)
+        self._inner = inner
+        self._runner = runner
+        self._gathered = bytearray()
+        self._streams = inner.mode in ("wb", "xb")
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Read what the file holds now, unsent changes included."""
+        self._need_open()
+        return self._runner.run(self._inner.pread(length, offset))
+
+    def preadinto(self, buffer: Buffer, offset: int) -> int:
+        """Read into ``buffer``."""
+        self._need_open()
+        return self._runner.run(self._inner.preadinto(memoryview(buffer), offset))
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """A copy: the bytes of a file being edited do not stand still."""
+        self._need_open()
+        return self._runner.run(self._inner.view(offset, length))
+
+    def write(self, data: Buffer, /) -> int:
+        """Append to a stream, or write at the position."""
+        self._need_open()
+        if not self._streams:
+            return super().write(data)
+        view = memoryview(data).cast("B")
+        self._gathered += view
+        self._position += len(view)
+        if len(self._gathered) >= WRITE_BUFFER_BYTES:
+            self._flush_gathered()
+        return len(view)
+
+    def pwrite(self, data: Buffer, offset: int) -> int:
+        """Write all of ``data`` at ``offset``."""
+        self._need_open()
+        self._flush_gathered()
+        count = self._runner.run(self._inner.pwrite(memoryview(data), offset))
+        self._position = max(self._position, offset + count) if self._streams else self._position
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move the position; a stream stays where it is."""
+        before = self._position
+        if super().seek(offset, whence) != before and self._streams:
+            self._position = before
+            raise io.UnsupportedOperation(f"{self.url} is written front to back (use 'w+b')")
+        return self._position
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Make the file ``size`` bytes long (None: up to the position); returns the size."""
+        self._need_open()
+        return self._runner.run(self._inner.truncate(self._position if size is None else size))
+
+    def fsync(self) -> None:
+        """Return when the server has everything written so far; a stream ends only at close."""
+        self._need_open()
+        self._flush_gathered()
+        self._runner.run(self._inner.fsync())
+
+    @property
+    def size(self) -> int:
+        """The size as written."""
+        self._need_open()
+        return self._position if self._streams else self._runner.run(self._inner.size())
+
+    def close(self) -> None:
+        """Return when the server has it all; raises what prevented it."""
+        if self._gone:
+            return
+        try:
+            self._flush_gathered()
+            self._runner.run(self._inner.close())
+        except BaseException:
+            self.abort()
+            raise
+        super().close()
+
+    def abort(self) -> None:
+        """Send nothing more; what was never acknowledged is not published."""
+        if not self._gone:
+            self._gone = True
+            self._gathered.clear()
+            self._runner.run(self._inner.abort())
+        super().close()
+
+    def _flush_gathered(self) -> None:
+        if self._gathered:
+            data, self._gathered = bytes(self._gathered), bytearray()
+            self._runner.run(self._inner.write(data))
+
+
+def whole_descriptor(source: int, size: int) -> int:
+    """A descriptor with an own position over exactly the first ``size`` bytes of ``source``."""
+    if os.fstat(source).st_size == size and os.path.exists("/proc/self/fd"):
+        return os.open(f"/proc/self/fd/{source}", os.O_RDONLY | os.O_CLOEXEC)
+    import tempfile
+
+    from netcache._client.target import copy_range
+
+    with tempfile.TemporaryFile(buffering=0) as copy:
+        copy_range(source, copy.fileno(), 0, size)
+        return os.dup(copy.fileno())

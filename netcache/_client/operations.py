@@ -1,0 +1,355 @@
+"""Whole operations, as both faces of the client offer them: get, put, sync, ls, rm, warm, cat."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import BinaryIO
+
+from netcache._client.core import ClientCore
+from netcache._client.failures import exit_code_of, one_line
+from netcache._client.report import ItemError, Report
+from netcache._client.trees import api as trees
+from netcache._client.trees.options import TreeOptions
+from netcache._core.progress import ProgressEvent, ProgressSink
+from netcache._core.urls import Resource, as_file, child, is_url
+from netcache._netfs.stream_writer import StreamWriter
+from netcache.errors import UsageError
+from netcache.spi import ResourceInfo, UploadCondition
+
+PathLike = str | os.PathLike[str]
+Source = PathLike | BinaryIO
+
+CAT_BYTES = 1 << 20
+
+
+class ItemProgress:
+    """Turns byte counts of one item into progress events."""
+
+    def __init__(self, sink: ProgressSink | None, name: str, total: int | None) -> None:
+        self._sink = sink
+        self._name = name
+        self._total = total
+        self._done = 0
+        self._tell("start")
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        self._tell("advance")
+
+    def end(self, *, good: bool) -> None:
+        """The item is done, or failed."""
+        self._tell("done" if good else "failed")
+
+    def _tell(self, kind: str) -> None:
+        if self._sink is not None:
+            self._sink(ProgressEvent(kind, self._name, self._done, self._total))  # type: ignore[arg-type]
+
+
+class Operations:
+    """The operations of one client.  On its loop."""
+
+    def __init__(self, core: ClientCore) -> None:
+        self._core = core
+
+    # Bringing.
+
+    async def get(
+        self,
+        url: str | Sequence[str],
+        path: PathLike,
+        *,
+        recursive: bool,
+        follow_links: bool,
+        progress: ProgressSink | None,
+    ) -> Report:
+        """Bring one or several resources, or trees, to local files or folders."""
+        resources = [self._core.parse(one) for one in ([url] if isinstance(url, str) else url)]
+        dest = os.fspath(path)
+        several = len(resources) > 1
+        report = Report()
+        if several:
+            os.makedirs(dest, exist_ok=True)
+        options = TreeOptions(follow_links=follow_links)
+        for resource in resources:
+            item = None if recursive else ItemProgress(progress, resource.url, None)
+            with _Item(report, resource.url, item, only=not several):
+                place = self._place(resource, dest, several=several, tree=recursive)
+                if item is None:
+                    tree = await trees.get_tree(
+                        self._core.remote(), resource.url, place, options=options, progress=progress
+                    )
+                    report.add(tree)
+                else:
+                    await self._get_one(report, resource, place, item)
+        return report
+
+    @staticmethod
+    def _place(resource: Resource, dest: str, *, several: bool, tree: bool) -> str:
+        """The local path for a resource: DEST itself, or its own name inside the folder DEST."""
+        inside = several or (not tree and (dest.endswith("/") or os.path.isdir(dest)))
+        if not inside:
+            return dest
+        name = as_file(resource).name
+        if not name:
+            raise UsageError(f"{resource.url} has no name to be saved under (name a file)")
+        return os.path.join(dest, name)
+
+    async def _get_one(
+        self, report: Report, resource: Resource, place: str, item: ItemProgress
+    ) -> None:
+        info = ResourceInfo(resource.url, resource.name, "file", None, None, None)
+        result = await self._core.remote().get_file(info, place, item)
+        report.copied += 1
+        report.bytes += result.size
+        report.fetched_bytes += result.fetched_bytes
+
+    # Sending.
+
+    async def put(
+        self,
+        source: Source | Sequence[Source],
+        url: str,
+        *,
+        recursive: bool,
+        if_match: str | None,
+        no_clobber: bool,
+        follow_links: bool,
+        progress: ProgressSink | None,
+    ) -> Report:
+        """Upload one or several files, trees or streams."""
+        resource = self._core.parse(url)
+        self._core.need_online("upload to", resource.url)
+        sources = _as_list(source)
+        condition = None
+        if if_match is not None or no_clobber:
+            condition = UploadCondition(if_match=if_match, if_absent=no_clobber)
+        several = len(sources) > 1
+        options = TreeOptions(follow_links=follow_links)
+        report = Report()
+        for one in sources:
+            tree = recursive and not _is_stream(one)
+            item = None if tree else ItemProgress(progress, _name_of(one), _size_of(one))
+            with _Item(report, _name_of(one), item, only=not several):
+                target = self._put_target(resource, one, several=several, tree=tree)
+                if item is None:
+                    sent = await trees.put_tree(
+                        self._core.remote(),
+                        _path_of(one),
+                        target.url,
+                        options=options,
+                        progress=progress,
+                    )
+                    report.add(sent)
+                else:
+                    report.bytes += await self._put_one(one, target, condition, item)
+                    report.copied += 1
+        return report
+
+    @staticmethod
+    def _put_target(resource: Resource, source: Source, *, several: bool, tree: bool) -> Resource:
+        """The URL that a source goes to: the one named, or its own name inside that folder."""
+        inside = several or (resource.is_folder and not tree)
+        if not inside:
+            return as_file(resource)
+        if _is_stream(source):
+            raise UsageError(f"a stream has no name to be stored under in {resource.url}")
+        return child(resource, os.path.basename(os.path.abspath(_path_of(source))))
+
+    async def _put_one(
+        self,
+        source: Source,
+        target: Resource,
+        condition: UploadCondition | None,
+        item: ItemProgress,
+    ) -> int:
+        """Upload one file or stream; returns its size."""
+        if _is_stream(source):
+            return await self._put_stream(source, target, condition, item)  # type: ignore[arg-type]
+        path = _path_of(source)
+        if os.path.isdir(path):
+            raise UsageError(f"{path} is a folder (use -r to upload a tree)")
+        size = os.stat(path).st_size
+        await self._core.remote().put_file(path, target.url, condition, item)
+        return size
+
+    async def _put_stream(
+        self,
+        source: BinaryIO,
+        target: Resource,
+        condition: UploadCondition | None,
+        item: ItemProgress,
+    ) -> int:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        uploader = self._core.remote().uploader
+        writer = StreamWriter(uploader, target, condition or await uploader.found_condition(target))
+        try:
+            while chunk := await loop.run_in_executor(None, source.read, CAT_BYTES):
+                await writer.write(chunk)
+                item(len(chunk))
+            await writer.close()
+        except BaseException:
+            await writer.abort()
+            raise
+        return writer.size
+
+    # Trees.
+
+    async def sync(
+        self, src: PathLike, dst: PathLike, options: TreeOptions, progress: ProgressSink | None
+    ) -> Report:
+        """Make ``dst`` like ``src``; one of them is a URL."""
+        source, target = (self._side(side) for side in (src, dst))
+        if is_url(target):
+            self._core.need_online("sync to", target)
+        return await trees.sync_tree(
+            self._core.remote(), source, target, options=options, progress=progress
+        )
+
+    def _side(self, side: PathLike) -> str:
+        text = os.fspath(side)
+        return self._core.parse(text).url if is_url(text) else text
+
+    async def ls(self, url: str, *, recursive: bool) -> list[ResourceInfo]:
+        """The entries of a folder, or of the whole tree with names relative to it."""
+        resource = self._core.parse(url)
+        if recursive:
+            return await trees.list_tree(self._core.remote(), resource.url)
+        return await self._core.remote().list(resource.url)
+
+    async def rm(self, url: str, *, recursive: bool, if_match: str | None) -> Report:
+        """Delete a file, an empty folder, or a tree."""
+        resource = self._core.parse(url)
+        self._core.need_online("deletion of", resource.url)
+        if recursive:
+            return await trees.remove_tree(self._core.remote(), resource.url)
+        report = Report()
+        await self._core.remote().delete(resource.url, UploadCondition(if_match=if_match))
+        report.deleted += 1
+        return report
+
+    async def warm(
+        self,
+        url: str | Sequence[str],
+        offset: int,
+        count: int | None,
+        *,
+        recursive: bool,
+        progress: ProgressSink | None,
+    ) -> Report:
+        """Bring resources, parts of them, or trees into the cache."""
+        self._core.need_store()
+        report = Report()
+        resources = [self._core.parse(one) for one in ([url] if isinstance(url, str) else url)]
+        for resource in resources:
+            if recursive:
+                report.add(
+                    await trees.warm_tree(
+                        self._core.remote(),
+                        resource.url,
+                        lambda info: self._warm_one(info.url, 0, None, None),
+                        progress=progress,
+                    )
+                )
+                continue
+            item = ItemProgress(progress, resource.url, None)
+            with _Item(report, resource.url, item, only=len(resources) == 1):
+                size, fetched = await self._warm_one(resource.url, offset, count, item)
+                report.copied += bool(fetched)
+                report.unchanged += not fetched
+                report.bytes += size
+                report.fetched_bytes += fetched
+        return report
+
+    async def _warm_one(
+        self, url: str, offset: int, count: int | None, item: ItemProgress | None
+    ) -> tuple[int, int]:
+        remote = self._core.remote()
+        return await remote.warm(self._core.parse(url), offset, count, item or _nothing)
+
+    async def cat(
+        self, url: str, offset: int, count: int | None
+    ) -> AsyncIterator[bytes | memoryview]:
+        """The bytes of a resource, or of a part of it, piece by piece."""
+        from netcache._client.async_reader import AsyncReader
+
+        resource = self._core.parse(url)
+        handle = self._core.open_handle(resource)
+        reader = AsyncReader(self._core, handle)
+        try:
+            end = sys.maxsize if count is None else offset + count
+            first = -1 if count is None else count
+            while offset < end:
+                await reader.prepare(offset, first)
+                data = await reader.pread(min(CAT_BYTES, end - offset), offset)
+                if not data:
+                    return
+                yield data
+                offset += len(data)
+                first = min(CAT_BYTES, end - offset)
+        finally:
+            handle.close()
+
+
+class _Item:
+    """One item of an operation: ends its progress, and collects its error into the report.
+
+    The error of an only item goes up as it is; of several, the others go on (exit code 6).
+    """
+
+    def __init__(self, report: Report, name: str, item: ItemProgress | None, *, only: bool) -> None:
+        self._report = report
+        self._name = name
+        self._item = item
+        self._only = only
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if self._item is not None:
+            self._item.end(good=error is None)
+        if isinstance(error, OSError) and not self._only:
+            self._report.errors.append(item_error(self._name, error))
+            return True
+        return False
+
+
+def _is_stream(source: object) -> bool:
+    return hasattr(source, "read")
+
+
+def _path_of(source: Source) -> str:
+    assert isinstance(source, str | os.PathLike)
+    return os.fspath(source)
+
+
+def _name_of(source: Source) -> str:
+    return str(getattr(source, "name", "<stream>")) if _is_stream(source) else _path_of(source)
+
+
+def _as_list(source: Source | Sequence[Source]) -> list[Source]:
+    if isinstance(source, str | os.PathLike) or _is_stream(source):
+        return [source]  # type: ignore[list-item]
+    return list(source)  # type: ignore[arg-type]
+
+
+def _size_of(source: Source) -> int | None:
+    if _is_stream(source):
+        return None
+    try:
+        return os.stat(_path_of(source)).st_size
+    except OSError:
+        return None
+
+
+def _nothing(_: int) -> None:
+    return
+
+
+def item_error(name: str, error: BaseException) -> ItemError:
+    """An error as an item of a report."""
+    return ItemError(name, one_line(error), exit_code_of(error))

@@ -1,0 +1,123 @@
+"""The options of a client: one place where they are parsed, checked and given their defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from netcache._core.units import parse_size
+from netcache._core.validity import ValidityPolicy, parse_validity
+from netcache.errors import UsageError
+
+EXCHANGES_PER_TRANSFER = 4
+"""How many read exchanges may run at the same time, for each of ``transfers``."""
+
+
+class ClientOptions(NamedTuple):
+    """Checked options; the constructor of ``Client`` documents each."""
+
+    cache_dir: str
+    cache_size: int | None
+    use_cache: bool
+    validity: ValidityPolicy
+    offline: bool
+    timeout_s: float
+    retries: int
+    transfers: int
+    bandwidth_limit: int | None
+    headers: Mapping[str, str]
+    auth: str | None
+    token: str | None
+    netrc: bool | str
+    ca_cert: str | None
+    insecure: bool
+    block_size: int | None
+    readahead: int
+    sync: str
+
+
+def default_cache_dir() -> str:
+    """``NETCACHE_CACHE_DIR``, else ``$XDG_CACHE_HOME/netcache``, else ``~/.cache/netcache``."""
+    named = os.environ.get("NETCACHE_CACHE_DIR")
+    if named:
+        return named
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "netcache")
+
+
+def check_options(
+    *,
+    cache_dir: str | os.PathLike[str] | None,
+    cache_size: int | str | None,
+    use_cache: bool,
+    validate: str | float,
+    offline: bool,
+    write_mode: str,
+    durability: str | None,
+    timeout: float,
+    retries: int,
+    transfers: int,
+    bwlimit: int | str | None,
+    headers: Mapping[str, str] | None,
+    auth: tuple[str, str] | str | None,
+    token: str | None,
+    netrc: bool | str,
+    ca_cert: str | None,
+    insecure: bool,
+    block_size: int | None,
+    readahead: int | str,
+    verify: str,
+    sync: str,
+) -> ClientOptions:
+    """Check what a caller gave; ``UsageError`` names the option and what it takes."""
+    _one_of("write_mode", write_mode, ("through", "back"))
+    _one_of("durability", durability, (None,))
+    _one_of("verify", verify, ("none",))
+    _one_of("sync", sync, ("lazy", "commit"))
+    if not timeout > 0:
+        raise UsageError(f"timeout={timeout!r}: a time above 0 seconds is needed")
+    if not 0 <= retries <= 100:
+        raise UsageError(f"retries={retries!r}: a number from 0 to 100 is needed")
+    if not 1 <= transfers <= 64:
+        raise UsageError(f"transfers={transfers!r}: a number from 1 to 64 is needed")
+    if isinstance(auth, tuple):
+        auth = ":".join(auth)
+    return ClientOptions(
+        cache_dir=os.path.abspath(os.fspath(cache_dir) if cache_dir else default_cache_dir()),
+        cache_size=_size("cache_size", cache_size),
+        use_cache=use_cache,
+        validity=parse_validity(validate),
+        offline=offline,
+        timeout_s=float(timeout),
+        retries=retries,
+        transfers=transfers,
+        bandwidth_limit=_size("bwlimit", bwlimit),
+        headers=dict(headers or {}),
+        auth=auth,
+        token=token,
+        netrc=netrc,
+        ca_cert=ca_cert,
+        insecure=insecure,
+        block_size=block_size,
+        readahead=_size("readahead", readahead) or 0,
+        sync=sync,
+    )
+
+
+def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    if value not in allowed:
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise UsageError(f"{name}={value!r}: this version knows {choices}")
+
+
+def _size(name: str, value: int | str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        size = parse_size(value) if isinstance(value, str) else int(value)
+    except ValueError as error:
+        raise UsageError(f"{name}={value!r}: {error}") from error
+    if size < 0:
+        raise UsageError(f"{name}={value!r}: a size cannot be negative")
+    return size

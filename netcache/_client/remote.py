@@ -1,0 +1,212 @@
+"""The remote half of a client: backend, engine, uploads, downloads, as trees need them too.
+
+Built on the client's event loop and used there only.  It implements ``TreeOps``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from netcache._client.download import Downloader, OnBytes
+from netcache._client.listings import keep_listing, kept_listing
+from netcache._client.options import EXCHANGES_PER_TRANSFER
+from netcache._client.trees.ports import FetchResult
+from netcache._core.retry import RetryPolicy
+from netcache._core.urls import Resource, as_folder, parse
+from netcache._netfs.engine import ReadEngine
+from netcache._netfs.inodes import key_of
+from netcache._netfs.opener import Opener
+from netcache._netfs.upload import FileBody, SourceChangedError, Uploader, sha256_of
+from netcache.backends.http import HttpBackend, HttpOptions
+from netcache.errors import NotCachedError, NotFoundError
+from netcache.spi import ResourceInfo, UploadCondition, UploadReply
+
+if TYPE_CHECKING:
+    from netcache._client.core import ClientCore
+
+
+class Remote:
+    """What a client does at servers."""
+
+    def __init__(self, core: ClientCore, credentials: dict[str, tuple[str, str]]) -> None:
+        options = core.options
+        self._core = core
+        self.transfers = options.transfers
+        self.backend = HttpBackend(
+            HttpOptions(
+                timeout_s=options.timeout_s,
+                retries=options.retries,
+                headers=options.headers,
+                auth=options.auth,
+                token=options.token,
+                netrc=options.netrc,
+                ca_cert=options.ca_cert,
+                insecure=options.insecure,
+                connections=options.transfers * EXCHANGES_PER_TRANSFER,
+                bandwidth_limit=options.bandwidth_limit,
+            )
+        )
+        for origin, pair in credentials.items():
+            self.backend.add_credentials(origin, *pair)
+        retry = RetryPolicy(attempts=options.retries + 1)
+        self.engine = ReadEngine(
+            lambda: self.backend,
+            core.store,
+            core.inodes,
+            core.stats,
+            retry=retry,
+            timeout_s=options.timeout_s,
+            exchanges=options.transfers * EXCHANGES_PER_TRANSFER,
+            offline=options.offline,
+        )
+        self.opener = Opener(self.engine)
+        self.uploader = Uploader(lambda: self.backend, core.store, core.inodes, core.stats)
+        self._downloader = Downloader(self.engine, self.opener, core.stats, retry)
+        self._keeps_mtime: dict[str, bool] = {}
+
+    async def close(self) -> None:
+        """Cancel what runs, close the connections."""
+        await self.engine.close()
+        await self.backend.close()
+
+    # Metadata.
+
+    async def stat(self, url: str) -> ResourceInfo:
+        """What ``url`` is; offline, what the cache knows of it."""
+        if not self._core.options.offline:
+            info = await self.backend.stat(url)
+            assert info is not None
+            return info
+        resource = parse(url)
+        inode = self._core.inodes.find(resource)
+        if inode is not None:
+            version = inode.version
+            return ResourceInfo(
+                url=url,
+                name=resource.name,
+                type="file",
+                size=version.size,
+                mtime_s=version.mtime_s,
+                etag=version.validator.etag,
+                version=version,
+            )
+        if kept_listing(self._core.store, as_folder(resource)) is not None:
+            return ResourceInfo(as_folder(resource).url, resource.name, "directory", *[None] * 3)
+        raise NotCachedError(f"stat of {url} failed: offline, and not cached", url=url)
+
+    async def list(self, url: str) -> list[ResourceInfo]:
+        """The entries of a folder; offline, as they were last seen."""
+        folder = as_folder(parse(url))
+        if self._core.options.offline:
+            kept = kept_listing(self._core.store, folder)
+            if kept is None:
+                raise NotCachedError(f"listing of {url} failed: offline, and not cached", url=url)
+            return kept
+        entries = await self.backend.list(folder.url)
+        keep_listing(self._core.store, folder, entries)
+        return entries
+
+    async def make_folder(self, url: str) -> None:
+        """Make a folder with its parents; one that is there is fine."""
+        self._core.need_online("making of", url)
+        await self.backend.make_folder(as_folder(parse(url)).url)
+
+    async def delete(self, url: str, condition: UploadCondition | None = None) -> None:
+        """Delete at the server, and forget in the cache."""
+        self._core.need_online("deletion of", url)
+        await self.backend.delete(url, condition=condition or UploadCondition())
+        self.opener.drop(parse(url))
+
+    # Files.
+
+    async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> FetchResult:
+        """Bring a file through the cache to ``path``."""
+        size, fetched = await self._downloader.get_file(info, path, on_bytes)
+        inode = self._core.inodes.find(parse(info.url))
+        return FetchResult(size, fetched, inode.version if inode is not None else info.version)
+
+    async def warm(
+        self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes
+    ) -> tuple[int, int]:
+        """Bring a resource, or ``count`` bytes of it at ``offset``, into the cache."""
+        return await self._downloader.warm(resource, offset, count, on_bytes)
+
+    async def put_file(
+        self, path: str, url: str, condition: UploadCondition | None, on_bytes: OnBytes
+    ) -> UploadReply:
+        """Upload a local file, caching what is sent."""
+        self._core.need_online("upload to", url)
+        loop = asyncio.get_running_loop()
+        fd = await loop.run_in_executor(None, os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            before = os.fstat(fd)
+            reply = await self.put_descriptor(
+                fd, before.st_size, url, condition, before.st_mtime, on_bytes
+            )
+            after = os.fstat(fd)
+        finally:
+            os.close(fd)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            self.opener.drop(parse(url))
+            raise SourceChangedError(
+                f"upload of {path} to {url}: the file changed while it was read, so the server "
+                "may have a mixture (upload it again)",
+                url=url,
+            )
+        return reply
+
+    async def put_descriptor(
+        self,
+        fd: int,
+        size: int,
+        url: str,
+        condition: UploadCondition | None,
+        mtime_s: float | None,
+        on_bytes: OnBytes,
+    ) -> UploadReply:
+        """Upload an open, seekable file."""
+        resource = parse(url)
+        if condition is None:
+            condition = await self.uploader.found_condition(resource)
+        tee = self.uploader.tee(resource)
+        body = FileBody(fd, size, tee, on_bytes)
+        reply = await self.uploader.send(resource, body, tee, condition, mtime_s)
+        if mtime_s is not None:
+            self._keeps_mtime[resource.origin] = reply.mtime_kept
+        return reply
+
+    # Comparing.
+
+    async def local_sha256(self, path: str) -> bytes:
+        """The digest of a local file."""
+        return await asyncio.get_running_loop().run_in_executor(None, sha256_of, path)
+
+    async def remote_sha256(self, info: ResourceInfo) -> bytes:
+        """The digest of a resource: from the server where it tells it, else through the cache."""
+        if info.digest_sha256 is not None:
+            return info.digest_sha256
+        if not self._core.options.offline:
+            asked = await self.backend.stat(info.url, want_digest=True)
+            if asked is not None and asked.digest_sha256 is not None:
+                return asked.digest_sha256
+        return await self._downloader.sha256(info)
+
+    def keeps_mtime(self, url: str) -> bool | None:
+        """Whether the origin stores the times that uploads give it."""
+        return self._keeps_mtime.get(parse(url).origin)
+
+    async def exists(self, url: str) -> bool:
+        """Whether there is a file or folder at ``url``."""
+        try:
+            await self.stat(url)
+        except NotFoundError:
+            return False
+        return True
+
+    def forget(self, url: str) -> int:
+        """Drop ``url`` from the cache; returns the bytes given free."""
+        freed = self.opener.drop(parse(url))
+        self._core.inodes.forget(key_of(parse(url)))
+        return freed

@@ -1,0 +1,75 @@
+"""The runner: what synchronous files ask of the network, through the client's portal.
+
+The portal, and with it asyncio and the HTTP client, is started by the first call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from netcache._client.core import ClientCore
+from netcache._netfs.handle import ReadHandle
+
+if TYPE_CHECKING:
+    from netcache._client.portal import Portal
+
+T = TypeVar("T")
+
+
+class Runner:
+    """Runs a client's coroutines for threads.  Thread-safe; every call may block."""
+
+    def __init__(self, core: ClientCore) -> None:
+        self._core = core
+        self._portal: Portal | None = None
+        self._lock = threading.Lock()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` on the client's loop."""
+        if self._core.closed:
+            work.close()
+            self._core.need_open()
+        with self._lock:
+            if self._portal is None:
+                from netcache._client.portal import Portal
+
+                self._portal = Portal()
+        return self._portal.run(work)
+
+    def fetch(self, handle: ReadHandle, start: int, length: int) -> bytes | None:
+        """``handle.fetch``."""
+
+        async def work() -> bytes | None:
+            remote = self._core.remote()
+            return await handle.fetch(start, length, remote.engine, remote.opener)
+
+        return self.run(work())
+
+    def prepare(self, handle: ReadHandle, start: int, length: int) -> None:
+        """Let ``[start, start + length)`` (-1: to the end) be asked for in one request."""
+
+        async def work() -> None:
+            await handle.open(start, length, self._core.remote().opener)
+
+        self.run(work())
+
+    def size(self, handle: ReadHandle) -> int:
+        """The size of the resource."""
+
+        async def work() -> int:
+            from netcache._client.async_reader import AsyncReader
+
+            return await AsyncReader(self._core, handle).size()
+
+        return self.run(work())
+
+    def close(self) -> None:
+        """Close the remote half and stop the portal.  Idempotent."""
+        with self._lock:
+            portal, self._portal = self._portal, None
+        if portal is not None:
+            if not self._core.closed:
+                portal.run(self._core.close_remote())
+            portal.close()

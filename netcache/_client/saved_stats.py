@@ -1,0 +1,42 @@
+"""Counters added up over all clients of a cache directory, in the file ``stats`` there.
+
+Written by one process at a time (``flock``, never waited for: a client that finds it taken drops
+its figures rather than wait) and replaced by rename.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from netcache._core.stats import decode, encode, merge
+
+_NAME = "stats"
+
+
+def read_saved(directory: str) -> dict[str, dict[str, int]]:
+    """The counters saved so far; all zero when there are none."""
+    try:
+        with open(os.path.join(directory, _NAME), encoding="ascii", errors="replace") as file:
+            return decode(file.read())
+    except FileNotFoundError:
+        return decode("")
+
+
+def add_to_saved(directory: str, groups: dict[str, dict[str, int]]) -> None:
+    """Add the counters of one client to the saved ones."""
+    if not encode(groups):
+        return
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        text = encode(merge(read_saved(directory), groups))
+        new = os.path.join(directory, f".{_NAME}.{os.getpid()}")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, text.encode("ascii"))
+        finally:
+            os.close(fd)
+        os.rename(new, os.path.join(directory, _NAME))
+    finally:
+        os.close(lock)

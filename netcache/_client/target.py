@@ -1,0 +1,127 @@
+"""Target files: local files that appear under their name only when they are complete.
+
+The bytes go to a file without a name in the target's folder (``O_TMPFILE``), so that a killed
+process leaves nothing; where the filesystem has none, to a hidden one that is removed on failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+
+_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
+_COPY_STEP = 64 << 20
+_HAND_STEP = 1 << 20
+
+
+class TargetFile:
+    """A file being made at ``path``.  Every method may block on the disk."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._folder = os.path.dirname(path) or "."
+        self._hidden: str | None = None
+        self._fd = self._open()
+
+    def _open(self) -> int:
+        flag = getattr(os, "O_TMPFILE", 0)
+        if flag:
+            try:
+                return os.open(self._folder, flag | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                if error.errno not in _NO_TMPFILE or not os.path.isdir(self._folder):
+                    raise
+        self._hidden = self._hidden_name()
+        return os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    def _hidden_name(self) -> str:
+        name = f".netcache-{secrets.token_hex(8)}.part"
+        return os.path.join(self._folder, name)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._fd
+
+    def write(self, start: int, view: memoryview) -> None:
+        """Write all of ``view`` at ``start``."""
+        while len(view):
+            count = os.pwrite(self._fd, view, start)
+            view, start = view[count:], start + count
+
+    def copy_from(self, source: int, start: int, end: int) -> None:
+        """Copy ``[start, end)`` of the file ``source`` to the same place."""
+        copy_range(source, self._fd, start, end)
+
+    def finish(self, size: int, mtime_s: float | None) -> None:
+        """Make it ``size`` bytes long, give it its time and its name, and close it.
+
+        It replaces a file or a symbolic link that has the name; a folder is refused.
+        """
+        os.ftruncate(self._fd, size)
+        if mtime_s is not None:
+            os.utime(self._fd, (mtime_s, mtime_s))
+        try:
+            self._publish()
+        finally:
+            self.discard()
+
+    def _publish(self) -> None:
+        if self._hidden is None:
+            self._link(self.path, or_hidden=True)
+        if self._hidden is not None:
+            os.replace(self._hidden, self.path)
+            self._hidden = None
+
+    def _link(self, name: str, *, or_hidden: bool) -> None:
+        """Name the nameless file.  There is no link that replaces, hence the hidden name."""
+        folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # src_dir_fd makes Python call linkat, with the flag that follows the link in procfs.
+            os.link(str(self._fd), name, src_dir_fd=folder, follow_symlinks=True)
+        except FileExistsError:
+            if not or_hidden:
+                raise
+            self._hidden = self._hidden_name()
+            self._link(self._hidden, or_hidden=False)
+        finally:
+            os.close(folder)
+
+    def discard(self) -> None:
+        """Close it, and leave nothing of it unless it was finished.  Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._hidden is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._hidden)
+            self._hidden = None
+
+
+def copy_range(source: int, target: int, start: int, end: int) -> None:
+    """Copy ``[start, end)`` from one file to the same place of another.
+
+    By the kernel (``copy_file_range``, which shares blocks where the filesystem can) or, where the
+    two filesystems do not agree to that, by hand.  May block.
+    """
+    while start < end:
+        count = _copy_in_kernel(source, target, start, min(end - start, _COPY_STEP))
+        if not count:
+            data = os.pread(source, min(end - start, _HAND_STEP), start)
+            if not data:
+                raise OSError(errno.EIO, "the cached copy became shorter while it was copied")
+            count = os.pwrite(target, data, start)
+        start += count
+
+
+def _copy_in_kernel(source: int, target: int, start: int, length: int) -> int:
+    """How much the kernel copied; 0 when it cannot."""
+    if not hasattr(os, "copy_file_range"):
+        return 0
+    try:
+        return os.copy_file_range(source, target, length, start, start)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            return 0
+        raise

@@ -1,0 +1,10 @@
+"""Where a warning goes when the caller has named no other place: the ``netcache`` logger."""
+
+from __future__ import annotations
+
+
+def warn_in_log(message: str) -> None:
+    """Log a warning.  (``logging`` is imported only when there is one.)"""
+    import logging
+
+    logging.getLogger("netcache").warning("%s", message)

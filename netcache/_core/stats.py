@@ -1,0 +1,115 @@
+"""Counters, in the groups and names of the netfs and fscache statistics of Linux.
+
+Each counter only grows, except the gauges ``Objs.*`` which count what is alive now and return to
+zero when a client is idle.  Increments are plain additions: an increment of two threads at the
+same moment may be lost, a count never goes wrong by more than that.
+"""
+
+from __future__ import annotations
+
+GROUPS: dict[str, dict[str, str]] = {
+    "Reads": {
+        "DR": "direct or unbuffered reads",
+        "RA": "readahead requests",
+        "RF": "reads that needed a request",
+        "RS": "reads of monolithic objects",
+    },
+    "Writes": {
+        "BW": "buffered writes",
+        "WT": "write-through requests",
+        "2C": "copies of downloads to the cache",
+    },
+    "ZeroOps": {"ZR": "zero-filled reads", "sh": "short reads"},
+    "DownOps": {
+        "DL": "downloads begun",
+        "ds": "downloads ended",
+        "df": "downloads failed",
+        "di": "downloads instead of a cache read that failed",
+        "bytes": "bytes received",
+    },
+    "CaRdOps": {
+        "RD": "cache reads",
+        "rs": "cache reads done",
+        "rf": "cache reads failed",
+    },
+    "UpldOps": {
+        "UL": "uploads begun",
+        "us": "uploads ended",
+        "uf": "uploads failed",
+        "bytes": "bytes sent",
+    },
+    "CaWrOps": {
+        "WR": "cache writes",
+        "ws": "cache writes done",
+        "wf": "cache writes failed",
+        "bytes": "bytes written",
+    },
+    "Retries": {"rq": "requests retried", "rs": "read exchanges retried"},
+    "Objs": {"rr": "requests alive", "sr": "exchanges alive"},
+    "Cookies": {"n": "resources acquired", "v": "volumes acquired"},
+    "Acquire": {"n": "lookups", "ok": "lookups that found an object"},
+    "LRU": {"exp": "idle objects closed"},
+    "Invals": {"n": "invalidations: the version had changed"},
+    "Updates": {"n": "checks that found the version current"},
+    "Relinqs": {"n": "resources let go", "rtr": "resources dropped"},
+    "NoSpace": {"nwr": "writes refused", "ncr": "creations refused", "cull": "objects culled"},
+    "IO": {"rd": "cache reads", "wr": "cache writes"},
+}
+"""Every counter with its meaning."""
+
+GAUGES = frozenset({("Objs", "rr"), ("Objs", "sr")})
+
+
+class Stats:
+    """The counters of one client."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values = {(group, name): 0 for group, names in GROUPS.items() for name in names}
+
+    def add(self, group: str, name: str, count: int = 1) -> None:
+        """Add ``count`` (negative for gauges only) to a counter; ``KeyError`` for an unknown."""
+        self._values[group, name] += count
+
+    def value(self, group: str, name: str) -> int:
+        """The value of one counter."""
+        return self._values[group, name]
+
+    def as_groups(self) -> dict[str, dict[str, int]]:
+        """All counters, grouped, in the order of ``GROUPS``."""
+        return {
+            group: {name: self._values[group, name] for name in names}
+            for group, names in GROUPS.items()
+        }
+
+
+def encode(groups: dict[str, dict[str, int]]) -> str:
+    """One ``group.name value`` line a counter that is not zero, gauges left out."""
+    return "".join(
+        f"{group}.{name} {value}\n"
+        for group, names in groups.items()
+        for name, value in names.items()
+        if value and (group, name) not in GAUGES
+    )
+
+
+def decode(text: str) -> dict[str, dict[str, int]]:
+    """The inverse of ``encode``; unknown counters and lines that do not parse are passed over."""
+    groups = {group: dict.fromkeys(names, 0) for group, names in GROUPS.items()}
+    for line in text.splitlines():
+        label, _, value = line.partition(" ")
+        group, _, name = label.partition(".")
+        if name in groups.get(group, {}) and value.isdigit():
+            groups[group][name] = int(value)
+    return groups
+
+
+def merge(
+    into: dict[str, dict[str, int]], more: dict[str, dict[str, int]]
+) -> dict[str, dict[str, int]]:
+    """``into`` with the values of ``more`` added."""
+    for group, names in more.items():
+        for name, value in names.items():
+            into[group][name] = into[group].get(name, 0) + value
+    return into

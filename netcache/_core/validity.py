@@ -1,0 +1,62 @@
+"""When a cached version has to be checked at the server: the ``validate`` policy.
+
+``open``: at each open (close-to-open consistency, the default); ``always``: at each read;
+``never``: not at all (immutable data); a number of seconds: at an open when the last check is
+older than that.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from netcache._core.units import parse_duration
+from netcache.errors import UsageError
+
+
+class Moment(Enum):
+    """What asks whether a check is due."""
+
+    OPEN = "open"
+    READ = "read"
+
+
+class ValidityPolicy(NamedTuple):
+    """``at_open`` and ``at_read``: whether that moment asks for a check at all;
+    ``max_age_s``: a check younger than this still counts."""
+
+    at_open: bool
+    at_read: bool
+    max_age_s: float
+
+    def check_due(self, moment: Moment, *, checked_s: float, now_s: float) -> bool:
+        """Whether a version last found current at ``checked_s`` must be checked at ``now_s``.
+
+        A check in the future (the clock was set back) does not count.
+        """
+        asked = self.at_open if moment is Moment.OPEN else self.at_read
+        if not asked:
+            return False
+        return not (self.max_age_s and 0 <= now_s - checked_s < self.max_age_s)
+
+
+_NAMED = {
+    "open": ValidityPolicy(True, False, 0.0),
+    "always": ValidityPolicy(True, True, 0.0),
+    "never": ValidityPolicy(False, False, 0.0),
+}
+
+
+def parse_validity(value: str | float) -> ValidityPolicy:
+    """The policy that ``value`` names; ``UsageError`` when it names none."""
+    if isinstance(value, str) and value in _NAMED:
+        return _NAMED[value]
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else float(value)
+    except ValueError as error:
+        raise UsageError(
+            f"not a validate policy: {value!r} (open, always, never, or a time such as 5m)"
+        ) from error
+    if not seconds >= 0:
+        raise UsageError(f"not a validate policy: {value!r} (a time cannot be negative)")
+    return ValidityPolicy(True, False, seconds)

@@ -1,0 +1,1 @@
+"""The request path: from a read or write of a resource to exchanges and cache operations."""

@@ -1,0 +1,262 @@
+"""Read handles: what an open file reads through.
+
+A handle shows one version (promise P1): it binds to an inode at its first read and never changes
+it afterwards.  ``hit`` and ``hit_into`` are the hot path: on the caller's thread, one comparison
+and one system call; they answer None when the bytes are not known to be there, and then ``fetch``
+has to run on the client's loop.
+
+Lock-free on purpose: the attributes that ``hit`` reads are replaced, never changed in place.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from netcache._core.extent import Extent
+from netcache._core.readplan import Readahead
+from netcache._core.stats import Stats
+from netcache._core.urls import Resource
+from netcache._core.validity import Moment
+from netcache._netfs.inode import Inode
+from netcache._netfs.inodes import InodeTable
+from netcache.errors import ClosedError, StaleError
+
+if TYPE_CHECKING:
+    from netcache._netfs.engine import ReadEngine
+    from netcache._netfs.opener import Opener
+
+_REOPENS_MAX = 3
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class ReadHandle:
+    """The reading side of one open file.
+
+    ``engine`` and ``opener`` are asked for only when the network is needed.
+    """
+
+    __slots__ = (
+        "_at_read",
+        "_closed",
+        "_last_end",
+        "_opened_at",
+        "_readahead",
+        "_shown",
+        "_stats",
+        "_table",
+        "hits",
+        "inode",
+        "resource",
+    )
+
+    def __init__(
+        self,
+        resource: Resource,
+        table: InodeTable,
+        stats: Stats,
+        *,
+        readahead_bytes: int,
+        check_each_read: bool,
+    ) -> None:
+        self.resource = resource
+        self.inode: Inode | None = None
+        self.hits = 0
+        self._table = table
+        self._stats = stats
+        self._opened_at = time.monotonic()
+        self._at_read = check_each_read
+        self._readahead = Readahead(readahead_bytes)
+        self._last_end = -1
+        self._shown = False
+        self._closed = False
+
+    def bind_local(self) -> Inode | None:
+        """Bind to what is cached when it may be shown without asking the server."""
+        if self._closed:
+            raise ClosedError(f"{self.resource.url} is closed", url=self.resource.url)
+        if self.inode is None and not self._at_read:
+            inode = self._table.find_valid(self.resource, self._opened_at, Moment.OPEN)
+            if inode is not None:
+                self._bind(inode)
+        return self.inode
+
+    def hit(self, length: int, start: int) -> bytes | None:
+        """Up to ``length`` bytes at ``start`` when all of them are there, else None."""
+        inode = self.inode
+        if inode is None or self._at_read:
+            return None
+        descriptor, low, high = inode.window
+        end = start + length
+        if start < low or end > high:
+            end = self._find(inode, start, end)
+            if end < 0:
+                return None
+            if end <= start:
+                return b""
+            descriptor = inode.window[0]
+        self.hits += 1
+        self._last_end = end
+        data = os.pread(descriptor, end - start, start)
+        if len(data) != end - start:
+            inode.lose_holding()
+            return None
+        return data
+
+    def hit_into(self, view: memoryview, start: int) -> int | None:
+        """``hit`` into ``view`` (bytes, contiguous); returns the count, or None."""
+        inode = self.inode
+        if inode is None or self._at_read:
+            return None
+        descriptor, low, high = inode.window
+        end = start + len(view)
+        if start < low or end > high:
+            end = self._find(inode, start, end)
+            if end < 0:
+                return None
+            if end <= start:
+                return 0
+            descriptor = inode.window[0]
+            view = view[: end - start]
+        self.hits += 1
+        self._last_end = end
+        count = os.preadv(descriptor, [view], start)
+        if count != end - start:
+            # Somebody cut the file behind our back: believe nothing of it any more.
+            inode.lose_holding()
+            return None
+        return count
+
+    def hit_nowait(self, view: memoryview, start: int) -> int | None:
+        """``hit_into``, but only when it cannot wait for the disk (``RWF_NOWAIT``)."""
+        inode = self.inode
+        if inode is None or self._at_read or not _NOWAIT:
+            return None
+        descriptor, low, high = inode.window
+        end = start + len(view)
+        if start < low or end > high:
+            end = self._find(inode, start, end)
+            if end < 0:
+                return None
+            if end <= start:
+                return 0
+            descriptor = inode.window[0]
+            view = view[: end - start]
+        try:
+            count = os.preadv(descriptor, [view], start, _NOWAIT)
+        except OSError:
+            # EAGAIN: not in the page cache.  EOPNOTSUPP: the filesystem cannot tell.
+            return None
+        if count != end - start:
+            return None
+        self.hits += 1
+        self._last_end = end
+        return count
+
+    def may_hit(self, start: int, length: int) -> bool:
+        """Whether a hit is to be expected, though perhaps not at once."""
+        inode = self.inode
+        return (
+            inode is not None
+            and not self._at_read
+            and self._find(inode, start, start + length) >= 0
+        )
+
+    def _find(self, inode: Inode, start: int, end: int) -> int:
+        """The end that can be read from ``start`` (clipped to the size) or -1 for a miss."""
+        if inode.size < 0:
+            return -1
+        end = min(end, inode.size)
+        if end <= start:
+            return start
+        return end if inode.locate(start, end) else -1
+
+    async def fetch(
+        self, start: int, length: int, engine: ReadEngine, opener: Opener
+    ) -> bytes | None:
+        """Bring ``[start, start + length)`` in (``length`` -1: to the end of the resource).
+
+        None: the bytes are there now, ask ``hit`` again.  Else they are the bytes, which could not
+        be kept.  Raises ``StaleError`` when the handle has shown another version already.
+        """
+        self._stats.add("Reads", "RF")
+        for attempt in range(_REOPENS_MAX):
+            try:
+                return await self._fetch(start, length, engine, opener)
+            except StaleError:
+                if self._shown or attempt == _REOPENS_MAX - 1:
+                    raise
+                self.unbind()
+        raise AssertionError("unreachable")
+
+    async def _fetch(
+        self, start: int, length: int, engine: ReadEngine, opener: Opener
+    ) -> bytes | None:
+        want = Extent(start, -1 if length < 0 else start + length)
+        inode = await self._validated(opener, want)
+        if inode.size < 0:
+            await engine.ensure(inode, start, start + length if length >= 0 else 1 << 62)
+        end = inode.clip(want.end if length >= 0 else inode.size)
+        if end <= start:
+            self._shown = True
+            return b""
+        ahead = self._readahead.stretch(start, end, self._last_end)
+        self._last_end = end
+        if await engine.ensure(inode, start, end, ahead):
+            self._shown = True
+            if self._at_read:
+                return os.pread(inode.window[0], end - start, start)
+            return None
+        data = await engine.read_direct(inode, start, end, ahead)
+        self._shown = True
+        return data
+
+    async def _validated(self, opener: Opener, want: Extent | None) -> Inode:
+        if self._closed:
+            raise ClosedError(f"{self.resource.url} is closed", url=self.resource.url)
+        if self.inode is not None and not self._at_read:
+            return self.inode
+        moment, opened_at = Moment.OPEN, self._opened_at
+        if self.inode is not None:
+            moment, opened_at = Moment.READ, time.monotonic()
+        inode = await opener.resolve(self.resource, opened_at, moment, want)
+        if self.inode is not None and inode is not self.inode:
+            if self._shown and not inode.version.same_as(self.inode.version):
+                raise StaleError(
+                    f"read of {self.resource.url} failed: it changed at the server while it was "
+                    "open (open it again to read the new version)",
+                    url=self.resource.url,
+                )
+            self.unbind()
+        if self.inode is None:
+            self._bind(inode)
+        return inode
+
+    async def open(self, start: int, length: int, opener: Opener) -> None:
+        """Bind, asking for ``[start, start + length)`` (``length`` -1: to the end) in the same
+        request; its bytes may still be on their way on return."""
+        await self._validated(opener, Extent(start, -1 if length < 0 else start + length))
+
+    async def stat(self, opener: Opener) -> Inode:
+        """Bind, when only the metadata matter."""
+        return await self._validated(opener, None)
+
+    def _bind(self, inode: Inode) -> None:
+        self._table.acquire(inode)
+        self.inode = inode
+
+    def unbind(self) -> None:
+        """Let the inode go."""
+        inode, self.inode = self.inode, None
+        if inode is not None:
+            self._table.release(inode)
+
+    def close(self) -> None:
+        """Let go, and add the hits to the counters.  Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._stats.add("CaRdOps", "RD", self.hits)
+            self._stats.add("CaRdOps", "rs", self.hits)
+            self._stats.add("IO", "rd", self.hits)
+            self.unbind()

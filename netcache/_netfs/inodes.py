@@ -1,0 +1,171 @@
+"""The table of a client's inodes: the current version of each resource, and idle ones kept open.
+
+An inode that nobody has open any more stays for a while (the kernel keeps an unused object for
+10 s), so that opening the same file again costs no system call, and so that no descriptor is
+closed right behind a reader in another thread.
+
+Thread-safe; does short local I/O only; imports no event loop, so that a command that finds all it
+needs in the cache never starts one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+
+from netcache._core.stats import Stats
+from netcache._core.urls import Resource
+from netcache._core.validity import Moment, ValidityPolicy
+from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._netfs.holding import CachedHolding
+from netcache._netfs.inode import Inode
+from netcache.errors import CacheError, NotCachedError
+
+IDLE_INODES_MAX = 128
+"""How many inodes without users are kept open."""
+
+
+def key_of(resource: Resource) -> ObjectKey:
+    """The cache key of a resource."""
+    return ObjectKey(resource.volume_key, resource.object_key)
+
+
+class InodeTable:
+    """All inodes of a client, by key; ``_lock`` guards the table and the users' counts."""
+
+    def __init__(
+        self, store: CacheStore | None, stats: Stats, validity: ValidityPolicy, *, offline: bool
+    ) -> None:
+        self.store = store
+        self._stats = stats
+        self._validity = validity
+        self._offline = offline
+        self._lock = threading.Lock()
+        self._current: dict[ObjectKey, Inode] = {}
+        self._idle: OrderedDict[int, Inode] = OrderedDict()
+        self._every: dict[int, Inode] = {}
+
+    def find(self, resource: Resource) -> Inode | None:
+        """The inode of the version last known, from the table or from the cache on disk."""
+        key = key_of(resource)
+        with self._lock:
+            inode = self._current.get(key)
+            if inode is not None:
+                return inode
+            found = self._lookup(key)
+            if found is None:
+                return None
+            inode = Inode(resource, key, found.object.version, found)
+            self._current[key] = inode
+            self._rest(inode)
+            return inode
+
+    def check_due(self, inode: Inode, opened_at: float, moment: Moment) -> bool:
+        """Whether the server must be asked before a file opened at ``opened_at`` may show it."""
+        if self._offline or inode.checked_at >= opened_at:
+            return False
+        if not inode.complete and inode.flights and inode.cached is None:
+            return moment is Moment.OPEN and self._validity.at_open
+        cached = inode.cached
+        return self._validity.check_due(
+            moment,
+            checked_s=cached.object.checked_s if cached is not None else 0.0,
+            now_s=time.time(),
+        )
+
+    def find_valid(self, resource: Resource, opened_at: float, moment: Moment) -> Inode | None:
+        """The inode when it may be shown without asking the server, else None.
+
+        Offline, ``NotCachedError`` when there is none at all.
+        """
+        inode = self.find(resource)
+        if inode is not None and not self.check_due(inode, opened_at, moment):
+            return inode
+        if inode is None and self._offline:
+            raise NotCachedError(
+                f"read of {resource.url} failed: offline, and nothing of it is cached",
+                url=resource.url,
+            )
+        return None
+
+    def replace(self, inode: Inode) -> None:
+        """Make ``inode`` the current one of its key; files go on with the one before."""
+        with self._lock:
+            self._current[inode.key] = inode
+            self._rest(inode)
+
+    def forget(self, key: ObjectKey, inode: Inode | None = None) -> None:
+        """Let no later open find the inode of ``key`` (only if it is ``inode``, when given)."""
+        with self._lock:
+            if inode is None or self._current.get(key) is inode:
+                self._current.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Let no later open find any inode."""
+        with self._lock:
+            self._current.clear()
+
+    def acquire(self, inode: Inode) -> None:
+        """Count a user: the inode stays open until ``release``."""
+        with self._lock:
+            inode.users += 1
+            self._idle.pop(id(inode), None)
+
+    def release(self, inode: Inode) -> None:
+        """Count a user off; the inode goes to the idle ones with the last."""
+        with self._lock:
+            inode.users -= 1
+            if not inode.users:
+                self._rest(inode)
+
+    def all(self) -> list[Inode]:
+        """Every inode that is known: current, idle, or used."""
+        with self._lock:
+            return list(self._every.values())
+
+    def close(self) -> None:
+        """Close every inode, used or not."""
+        with self._lock:
+            inodes = list(self._every.values())
+            self._current.clear()
+            self._idle.clear()
+            self._every.clear()
+        for inode in inodes:
+            inode.close()
+
+    def _lookup(self, key: ObjectKey) -> CachedHolding | None:
+        if self.store is None:
+            return None
+        self._stats.add("Acquire", "n")
+        try:
+            found = self.store.lookup(key)
+        except CacheError:
+            return None
+        if found is None:
+            return None
+        self._stats.add("Acquire", "ok")
+        try:
+            found.mark_used()
+        except CacheError:
+            found.close()
+            return None
+        return CachedHolding(found)
+
+    def _rest(self, inode: Inode) -> None:
+        """Put an unused inode among the idle ones; close the one idle for longest beyond them."""
+        self._every[id(inode)] = inode
+        if inode.users:
+            return
+        self._idle[id(inode)] = inode
+        self._idle.move_to_end(id(inode))
+        while len(self._idle) > IDLE_INODES_MAX:
+            _, oldest = self._idle.popitem(last=False)
+            if oldest.flights:
+                self._idle[id(oldest)] = oldest
+                return
+            if self._current.get(oldest.key) is oldest:
+                del self._current[oldest.key]
+            del self._every[id(oldest)]
+            self._stats.add("LRU", "exp")
+            oldest.close()

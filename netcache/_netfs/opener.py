@@ -1,0 +1,246 @@
+"""The opener: which version of a resource a file is to show.
+
+Opening is lazy: the first read of a file *is* the open.  A cold resource costs one ranged GET, a
+range missing from a cached one costs one conditional ranged GET that also checks the version, and
+a fully cached one costs one conditional request, or none, as the ``validate`` policy says.
+
+Rules:
+
+1. It runs on the client's loop; a gate for each resource makes many readers of a cold one ask
+   once.
+2. A check counts for a reader when it was asked for after that reader opened its file.
+3. A resource that the server no longer has is dropped from the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from netcache._core.coherency import NO_VALIDATOR, Version
+from netcache._core.extent import Extent
+from netcache._core.readplan import gaps_to_fetch, wanted_blocks
+from netcache._core.urls import Resource
+from netcache._core.validity import Moment
+from netcache._fscache.ports import ObjectKey
+from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
+from netcache._netfs.flight import Flight
+from netcache._netfs.holding import CachedHolding, SpoolHolding
+from netcache._netfs.inode import Inode
+from netcache._netfs.inodes import key_of
+from netcache.errors import CacheError, NotFoundError, StaleError
+from netcache.spi import ReadReply
+
+FIRST_BLOCKS_DEFAULT = 4096
+"""The block that a question without a cache is rounded to, in bytes."""
+
+
+class _Gate:
+    """Serialises the opening of one resource; dropped when nobody waits."""
+
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+class Opener:
+    """Resolves resources to inodes, asking the server as little as the policy allows."""
+
+    def __init__(self, engine: ReadEngine) -> None:
+        self._engine = engine
+        self._inodes = engine.inodes
+        self._store = engine.store
+        self._stats = engine.stats
+        self._gates: dict[ObjectKey, _Gate] = {}
+
+    async def resolve(
+        self, resource: Resource, opened_at: float, moment: Moment, want: Extent | None
+    ) -> Inode:
+        """The inode for a file that was opened at ``opened_at`` (monotonic seconds).
+
+        ``want`` is what the caller reads first (``end`` -1: to the end of the resource), None when
+        only the metadata matter.  A request for it may be under way on return.
+
+        Raises ``NotFoundError``, ``NotCachedError`` (offline) and what the server answers.
+        """
+        key = key_of(resource)
+        gate = self._gates.setdefault(key, _Gate())
+        gate.users += 1
+        try:
+            async with gate.lock:
+                inode = self._inodes.find_valid(resource, opened_at, moment)
+                if inode is not None:
+                    return inode
+                return await self._ask(resource, self._inodes.find(resource), want)
+        finally:
+            gate.users -= 1
+            if not gate.users:
+                self._gates.pop(key, None)
+
+    async def _ask(self, resource: Resource, inode: Inode | None, want: Extent | None) -> Inode:
+        try:
+            if inode is None or not inode.version.validator.value:
+                return await self._open_cold(resource, want)
+            gap = self._first_gap(inode, want) if inode.joins and want is not None else None
+            if gap is not None:
+                return await self._open_gap(inode, gap, want)
+            return await self._revalidate(inode, want)
+        except NotFoundError:
+            self.drop(resource)
+            raise
+
+    def drop(self, resource: Resource) -> int:
+        """Forget the resource in memory and on disk; returns the bytes given free."""
+        key = key_of(resource)
+        self._inodes.forget(key)
+        self._stats.add("Relinqs", "rtr")
+        try:
+            return self._store.drop(key) if self._store is not None else 0
+        except CacheError:
+            return 0
+
+    def _first_gap(self, inode: Inode, want: Extent) -> Extent | None:
+        """The first extent that a read of ``want`` needs and nobody brings; None: all is there."""
+        if inode.holding is None:
+            return None
+        end = want.end if want.end >= 0 else inode.size
+        blocks = wanted_blocks(want.start, end, inode.size, inode.holding.block_size)
+        inode.missing(blocks.start, blocks.end)
+        gaps = gaps_to_fetch(blocks, inode.present, inode.on_their_way())
+        return gaps[0] if gaps else None
+
+    async def _open_gap(self, inode: Inode, gap: Extent, want: Extent | None) -> Inode:
+        """One conditional ranged GET: the check and the first missing bytes at once."""
+        asked_at = time.monotonic()
+        try:
+            reply = await self._engine.backend().open_read(
+                inode.resource.url, gap, expected=inode.version
+            )
+        except StaleError:
+            self._changed(inode)
+            return await self._open_cold(inode.resource, want)
+        self._checked(inode, asked_at)
+        await self._take(inode, reply)
+        return inode
+
+    async def _revalidate(self, inode: Inode, want: Extent | None) -> Inode:
+        """Nothing is missing: ask only whether the version is current."""
+        asked_at = time.monotonic()
+        backend, url = self._engine.backend(), inode.resource.url
+        validator = inode.version.validator
+        if not inode.joins:
+            reply = await backend.open_read(url, None, unless=validator)
+            if not reply.not_modified:
+                self._changed(inode)
+                return await self._begin(inode.resource, reply, asked_at)
+            await reply.close()
+            self._checked(inode, asked_at)
+            return inode
+        info = await backend.stat(url, unless=validator)
+        if info is None or (info.version is not None and info.version.same_as(inode.version)):
+            self._checked(inode, asked_at)
+            return inode
+        self._changed(inode)
+        return await self._open_cold(inode.resource, want)
+
+    async def _open_cold(self, resource: Resource, want: Extent | None) -> Inode:
+        """Nothing usable is cached: the read of ``want`` is the open."""
+        asked_at = time.monotonic()
+        backend = self._engine.backend()
+        if want is None:
+            info = await backend.stat(resource.url)
+            version = info.version if info is not None else None
+            if version is not None and version.validator.joins_ranges:
+                return self.adopt(resource, version, asked_at)
+            return await self._begin(resource, await backend.open_read(resource.url), asked_at)
+        return await self._begin(
+            resource, await backend.open_read(resource.url, self._question(want)), asked_at
+        )
+
+    def _question(self, want: Extent) -> Extent | None:
+        """``want`` as a first question: whole blocks, at least one; None for the whole."""
+        block_size = self._store.block_size if self._store else FIRST_BLOCKS_DEFAULT
+        end = want.end
+        if self._store is None:
+            most = want.start + DIRECT_BYTES_MAX
+            end = most if end < 0 else min(end, most)
+        if end < 0:
+            low = wanted_blocks(want.start, want.start, None, block_size).start
+            return Extent(low, -1) if low else None
+        return wanted_blocks(want.start, max(end, want.start + 1), None, block_size)
+
+    async def _begin(self, resource: Resource, reply: ReadReply, asked_at: float) -> Inode:
+        """Make the inode of the version that ``reply`` bears, and let its body come."""
+        version = reply.version
+        if version is not None and version.validator.joins_ranges and version.size >= 0:
+            inode = self.adopt(resource, version, asked_at)
+            if inode.holding is not None or reply.extent.length <= DIRECT_BYTES_MAX:
+                await self._take(inode, reply)
+                return inode
+        if not reply.whole:
+            await reply.close()
+            reply = await self._engine.backend().open_read(resource.url)
+        return self._begin_spool(resource, reply, asked_at)
+
+    async def _take(self, inode: Inode, reply: ReadReply) -> None:
+        """Let the body of ``reply`` come: into the holding, or else into memory."""
+        if reply.extent.start >= reply.extent.end:
+            await reply.close()
+        elif inode.holding is not None:
+            self._engine.launch(inode, reply.extent, reply)
+        else:
+            await self._engine.take_into_memory(inode, reply)
+
+    def _begin_spool(self, resource: Resource, reply: ReadReply, asked_at: float) -> Inode:
+        """No validator joins ranges: the whole body, in one response, into a private file."""
+        spool = SpoolHolding(self._store, key_of(resource))
+        inode = Inode(resource, key_of(resource), reply.version or Version(NO_VALIDATOR, -1), spool)
+        inode.complete = False
+        inode.checked_at = asked_at
+        self._inodes.replace(inode)
+        flight = self._engine.launch(inode, Extent(0, inode.size), reply)
+        flight.task.add_done_callback(lambda _: self._settle_spool(inode, flight, spool))
+        return inode
+
+    def _settle_spool(self, inode: Inode, flight: Flight, spool: SpoolHolding) -> None:
+        """The one response has ended: keep a good body, forget a bad one."""
+        if flight.task.cancelled() or flight.error is not None:
+            self._inodes.forget(inode.key, inode)
+            return
+        version = inode.version._replace(size=flight.position)
+        try:
+            published = spool.publish(version, time.time())
+        except CacheError:
+            published = None
+        inode.settle(spool, CachedHolding(published) if published else spool, version)
+
+    def adopt(self, resource: Resource, version: Version, asked_at: float) -> Inode:
+        """A fresh inode for a version just learnt from the server."""
+        holding = None
+        if self._store is not None:
+            try:
+                self._store.reserve(0)
+                created = self._store.create(key_of(resource), version, checked_s=time.time())
+                holding = CachedHolding(created)
+            except CacheError:
+                self._stats.add("NoSpace", "ncr")
+        inode = Inode(resource, key_of(resource), version, holding)
+        inode.checked_at = asked_at
+        self._inodes.replace(inode)
+        return inode
+
+    def _checked(self, inode: Inode, asked_at: float) -> None:
+        inode.checked_at = asked_at
+        self._stats.add("Updates", "n")
+        if (cached := inode.cached) is not None:
+            try:
+                cached.object.mark_checked(time.time())
+            except CacheError:
+                inode.lose_holding()
+
+    def _changed(self, inode: Inode) -> None:
+        inode.stale = True
+        self._inodes.forget(inode.key, inode)
+        self._stats.add("Invals", "n")

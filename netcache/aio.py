@@ -1,0 +1,208 @@
+"""The asynchronous face: ``AsyncClient`` and its files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from netcache._client.admin import CacheAdmin
+from netcache._client.async_files import AsyncFile
+from netcache._client.core import ClientCore
+from netcache._client.opening import open_file
+from netcache._client.operations import Operations
+from netcache._client.options import check_options
+from netcache._client.report import Report
+from netcache._client.trees.options import TreeOptions
+from netcache._client.warnings import warn_in_log
+from netcache._core.progress import ProgressSink
+from netcache.spi import ResourceInfo
+
+__all__ = ["AsyncClient", "AsyncFile"]
+
+PathLike = str | os.PathLike[str]
+
+
+class AsyncClient:
+    """A client for one event loop; the options are those of ``netcache.Client``.
+
+    Use it as an asynchronous context manager, or call ``close``.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache_dir: PathLike | None = None,
+        cache_size: int | str | None = None,
+        validate: str | float = "open",
+        offline: bool = False,
+        write_mode: str = "through",
+        durability: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 4,
+        transfers: int = 4,
+        bwlimit: int | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | str | None = None,
+        token: str | None = None,
+        netrc: bool | str = False,
+        ca_cert: str | None = None,
+        insecure: bool = False,
+        block_size: int | None = None,
+        readahead: int | str = "1MiB",
+        verify: str = "none",
+        sync: str = "lazy",
+        use_cache: bool = True,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
+        options = check_options(
+            cache_dir=cache_dir,
+            cache_size=cache_size,
+            use_cache=use_cache,
+            validate=validate,
+            offline=offline,
+            write_mode=write_mode,
+            durability=durability,
+            timeout=timeout,
+            retries=retries,
+            transfers=transfers,
+            bwlimit=bwlimit,
+            headers=headers,
+            auth=auth,
+            token=token,
+            netrc=netrc,
+            ca_cert=ca_cert,
+            insecure=insecure,
+            block_size=block_size,
+            readahead=readahead,
+            verify=verify,
+            sync=sync,
+        )
+        self._core = ClientCore(options, on_warning or warn_in_log)
+        self._do = Operations(self._core)
+        self.cache = CacheAdmin(self._core)
+
+    async def open(self, url: str, mode: str = "rb") -> AsyncFile:
+        """Open ``url``: ``rb``, ``wb``, ``xb``, ``ab``, ``r+b`` or ``w+b``.
+
+        For reading nothing is asked of the server before the first read, which then opens, checks
+        and reads in one request; a missing resource raises ``NotFoundError`` there.
+        """
+        return await open_file(self._core, url, mode)
+
+    async def get(
+        self,
+        url: str | Sequence[str],
+        path: PathLike,
+        *,
+        recursive: bool = False,
+        follow_links: bool = False,
+        progress: ProgressSink | None = None,
+    ) -> Report:
+        """Bring resources or trees to local files; see ``netcache.Client.get``."""
+        return await self._do.get(
+            url, path, recursive=recursive, follow_links=follow_links, progress=progress
+        )
+
+    async def put(
+        self,
+        path: PathLike | BinaryIO | Sequence[PathLike | BinaryIO],
+        url: str,
+        *,
+        recursive: bool = False,
+        if_match: str | None = None,
+        no_clobber: bool = False,
+        follow_links: bool = False,
+        progress: ProgressSink | None = None,
+    ) -> Report:
+        """Upload files, trees or streams; see ``netcache.Client.put``."""
+        return await self._do.put(
+            path,
+            url,
+            recursive=recursive,
+            if_match=if_match,
+            no_clobber=no_clobber,
+            follow_links=follow_links,
+            progress=progress,
+        )
+
+    async def sync(
+        self,
+        src: PathLike,
+        dst: PathLike,
+        *,
+        delete: bool = False,
+        max_delete: int | None = None,
+        dry_run: bool = False,
+        checksum: bool = False,
+        size_only: bool = False,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        follow_links: bool = False,
+        progress: ProgressSink | None = None,
+    ) -> Report:
+        """Make ``dst`` like ``src``; see ``netcache.Client.sync``."""
+        options = TreeOptions(
+            delete=delete,
+            max_delete=max_delete,
+            dry_run=dry_run,
+            checksum=checksum,
+            size_only=size_only,
+            include=tuple(include),
+            exclude=tuple(exclude),
+            follow_links=follow_links,
+        )
+        return await self._do.sync(src, dst, options, progress)
+
+    async def warm(
+        self,
+        url: str | Sequence[str],
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        recursive: bool = False,
+        progress: ProgressSink | None = None,
+    ) -> Report:
+        """Bring resources, or ``count`` bytes at ``offset``, into the cache."""
+        return await self._do.warm(url, offset, count, recursive=recursive, progress=progress)
+
+    async def stat(self, url: str) -> ResourceInfo:
+        """What ``url`` is; ``NotFoundError`` when it is nothing."""
+        return await self._core.remote().stat(self._core.parse(url).url)
+
+    async def ls(self, url: str, *, recursive: bool = False) -> list[ResourceInfo]:
+        """The entries of a folder; of the whole tree, with relative names, when recursive."""
+        return await self._do.ls(url, recursive=recursive)
+
+    async def rm(self, url: str, *, recursive: bool = False, if_match: str | None = None) -> Report:
+        """Delete a file, an empty folder or a tree at the server, and forget it in the cache."""
+        return await self._do.rm(url, recursive=recursive, if_match=if_match)
+
+    def cat(
+        self, url: str, offset: int = 0, count: int | None = None
+    ) -> AsyncIterator[bytes | memoryview]:
+        """The bytes of ``url``, or ``count`` of them at ``offset``, piece by piece."""
+        return self._do.cat(url, offset, count)
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """The counters of this client, in the groups of the netfs and fscache statistics."""
+        return self._core.stats.as_groups()
+
+    async def close(self) -> None:
+        """Cancel what runs, close connections and cache.  Idempotent."""
+        if not self._core.closed:
+            await self._core.close_remote()
+            await asyncio.get_running_loop().run_in_executor(None, self._core.close_local)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()

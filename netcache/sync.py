@@ -1,0 +1,307 @@
+"""The synchronous face: ``Client``, its files, and ``open`` on a default client.
+
+Thread-safe.  A client cannot be used in the child of a fork (``ClosedError``); open a new one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from netcache._client.core import ClientCore
+from netcache._client.files import File, ReadFile
+from netcache._client.options import check_options
+from netcache._client.runner import Runner
+from netcache._client.warnings import warn_in_log
+
+if TYPE_CHECKING:
+    from netcache._client.admin import CacheAdmin
+    from netcache._client.operations import Operations
+    from netcache._client.report import Report
+    from netcache._core.progress import ProgressSink
+    from netcache.spi import ResourceInfo
+
+__all__ = ["Client", "File", "open"]
+
+PathLike = str | os.PathLike[str]
+
+CAT_BYTES = 1 << 20
+
+
+class Client:
+    """Reads and writes resources on HTTP servers through the cache on disk.
+
+    Options, with their units and defaults:
+
+    * ``cache_dir``: the cache directory (``NETCACHE_CACHE_DIR``, else ``~/.cache/netcache``);
+      ``cache_size``: the most it may hold, in bytes or as ``"10GiB"`` (no limit but free space);
+      ``use_cache=False``: no cache at all.
+    * ``validate``: when a cached version is checked at the server: ``"open"`` (at each open, the
+      default), ``"always"`` (at each read), ``"never"``, or a time in seconds or as ``"5m"``.
+    * ``offline``: never ask a server; what is not cached raises ``NotCachedError``.
+    * ``timeout``: seconds without a byte before an exchange is given up (30); ``retries``: how
+      often a failed one is tried again (4, 0..100); ``transfers``: files moved at the same time
+      (4, 1..64); ``bwlimit``: bytes per second over all exchanges (none).
+    * ``headers``: sent with every request; ``auth``: ``("user", "password")`` or
+      ``"user:password"``; ``token``: a bearer token; ``netrc``: True or a path; ``ca_cert``: a PEM
+      file; ``insecure``: do not check TLS certificates.
+    * ``block_size``: of the cache, in bytes, a power of two (the filesystem's); ``readahead``:
+      bytes fetched behind sequential reads (1 MiB); ``sync``: ``"lazy"`` or ``"commit"``, when
+      cached data is made durable; ``write_mode``, ``durability``, ``verify``: only their defaults
+      ``"through"`` (or ``"back"``, which in this version also sends at ``fsync`` and ``close``),
+      None and ``"none"``.
+    * ``on_warning``: called with one line when the cache cannot be used (else it is logged).
+
+    ``UsageError`` for an option that makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache_dir: PathLike | None = None,
+        cache_size: int | str | None = None,
+        validate: str | float = "open",
+        offline: bool = False,
+        write_mode: str = "through",
+        durability: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 4,
+        transfers: int = 4,
+        bwlimit: int | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | str | None = None,
+        token: str | None = None,
+        netrc: bool | str = False,
+        ca_cert: str | None = None,
+        insecure: bool = False,
+        block_size: int | None = None,
+        readahead: int | str = "1MiB",
+        verify: str = "none",
+        sync: str = "lazy",
+        use_cache: bool = True,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
+        options = check_options(
+            cache_dir=cache_dir,
+            cache_size=cache_size,
+            use_cache=use_cache,
+            validate=validate,
+            offline=offline,
+            write_mode=write_mode,
+            durability=durability,
+            timeout=timeout,
+            retries=retries,
+            transfers=transfers,
+            bwlimit=bwlimit,
+            headers=headers,
+            auth=auth,
+            token=token,
+            netrc=netrc,
+            ca_cert=ca_cert,
+            insecure=insecure,
+            block_size=block_size,
+            readahead=readahead,
+            verify=verify,
+            sync=sync,
+        )
+        self._core = ClientCore(options, on_warning or warn_in_log)
+        self._runner = Runner(self._core)
+        self._operations: Operations | None = None
+
+    @property
+    def _do(self) -> Operations:
+        if self._operations is None:
+            from netcache._client.operations import Operations
+
+            self._operations = Operations(self._core)
+        return self._operations
+
+    @property
+    def cache(self) -> CacheAdmin:
+        """The cache itself: status, objects, map, drop, clear, cull, verify."""
+        from netcache._client.admin import CacheAdmin
+
+        return CacheAdmin(self._core)
+
+    def open(self, url: str, mode: str = "rb") -> File:
+        """Open ``url``: ``rb``, ``wb``, ``xb``, ``ab``, ``r+b`` or ``w+b``.
+
+        For reading nothing is asked of the server before the first read, which then opens, checks
+        and reads in one request; a missing resource raises ``NotFoundError`` there.
+        """
+        resource = self._core.parse(url)
+        if mode == "rb":
+            return ReadFile(self._core.open_handle(resource), self._runner)
+        from netcache._client.files import WriterFile
+        from netcache._client.opening import canonical_mode, open_file
+
+        if canonical_mode(mode) == "rb":
+            return ReadFile(self._core.open_handle(resource), self._runner)
+        inner = self._runner.run(open_file(self._core, url, mode))
+        return WriterFile(inner, self._runner)
+
+    def get(
+        self,
+        url: str | Sequence[str],
+        path: PathLike,
+        *,
+        recursive: bool = False,
+        follow_links: bool = False,
+        progress: ProgressSink | None = None,
+    ) -> Report:
+        """Bring a resource to the file ``path`` (or into the folder), through the cache.
+
+        Several land under their own names in the folder ``path``; ``recursive`` brings trees.  A
+        file appears only when it is complete.  The error of an only resource is raised; of several
+        it is in the report.
+        """
+        return self._runner.run(
+            self._do.get(
+                url, path, recursive=recursive, follow_links=follow_links, progress=progress
+            )
+        )
+
+    def put(
+        self,
+        path: PathLike | BinaryIO | Sequence[PathLike | BinaryIO],
+        url: str,
+        *,
+        recursive: bool = False,
+        if_match: str | None = None,
+        no_clobber: bool = False,
+        follow_links: bool = False,
+        progress: ProgressSink | None = None,
+    ) -> Report:
+        """Upload files, trees (``recursive``) or readable streams, caching what is sent.
+
+        Conditional on the version found there when it begins, on ``if_match``, or with
+        ``no_clobber`` on nothing being there: else ``ConflictError``, and nothing is changed.
+        """
+        return self._runner.run(
+            self._do.put(
+                path,
+                url,
+                recursive=recursive,
+                if_match=if_match,
+                no_clobber=no_clobber,
+                follow_links=follow_links,
+                progress=progress,
+            )
+        )
+
+    def sync(
+        self,
+        src: PathLike,
+        dst: PathLike,
+        *,
+        delete: bool = False,
+        max_delete: int | None = None,
+        dry_run: bool = False,
+        checksum: bool = False,
+        size_only: bool = False,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        follow_links: bool = False,
+        progress: ProgressSink | None = None,
+    ) -> Report:
+        """Make the tree ``dst`` like ``src``, of which one is a URL and one a local folder.
+
+        ``delete`` removes what ``src`` has not (at most ``max_delete``, else nothing);
+        ``checksum`` and ``size_only`` change how files are compared; ``dry_run`` only reports.
+        """
+        from netcache._client.trees.options import TreeOptions
+
+        options = TreeOptions(
+            delete=delete,
+            max_delete=max_delete,
+            dry_run=dry_run,
+            checksum=checksum,
+            size_only=size_only,
+            include=tuple(include),
+            exclude=tuple(exclude),
+            follow_links=follow_links,
+        )
+        return self._runner.run(self._do.sync(src, dst, options, progress))
+
+    def warm(
+        self,
+        url: str | Sequence[str],
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        recursive: bool = False,
+        progress: ProgressSink | None = None,
+    ) -> Report:
+        """Bring resources, or ``count`` bytes at ``offset``, into the cache."""
+        return self._runner.run(
+            self._do.warm(url, offset, count, recursive=recursive, progress=progress)
+        )
+
+    def stat(self, url: str) -> ResourceInfo:
+        """What ``url`` is; ``NotFoundError`` when it is nothing."""
+        resource = self._core.parse(url)
+
+        async def work() -> ResourceInfo:
+            return await self._core.remote().stat(resource.url)
+
+        return self._runner.run(work())
+
+    def ls(self, url: str, *, recursive: bool = False) -> list[ResourceInfo]:
+        """The entries of a folder; of the whole tree, with relative names, when recursive."""
+        return self._runner.run(self._do.ls(url, recursive=recursive))
+
+    def rm(self, url: str, *, recursive: bool = False, if_match: str | None = None) -> Report:
+        """Delete a file, an empty folder or a tree at the server, and forget it in the cache."""
+        return self._runner.run(self._do.rm(url, recursive=recursive, if_match=if_match))
+
+    def cat(self, url: str, offset: int = 0, count: int | None = None) -> Iterator[bytes]:
+        """The bytes of ``url``, or ``count`` of them at ``offset``, piece by piece.
+
+        Only the blocks asked for are fetched; a cold range is one request.
+        """
+        with self.open(url) as file:
+            assert isinstance(file, ReadFile)
+            file.expect(offset, count)
+            while count is None or count > 0:
+                data = file.pread(CAT_BYTES if count is None else min(count, CAT_BYTES), offset)
+                if not data:
+                    return
+                yield data
+                offset += len(data)
+                count = None if count is None else count - len(data)
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """The counters of this client, in the groups of the netfs and fscache statistics."""
+        return self._core.stats.as_groups()
+
+    def close(self) -> None:
+        """Cancel what runs, close connections and cache.  Idempotent."""
+        self._runner.close()
+        self._core.close_local()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_default: Client | None = None
+
+
+def open(url: str, mode: str = "rb") -> File:  # the name of the public contract
+    """Open ``url`` with a default client, which is made at the first call and closed at exit."""
+    global _default
+    if _default is None or _default._core.closed:
+        import atexit
+
+        _default = Client()
+        atexit.register(_default.close)
+    return _default.open(url, mode)
