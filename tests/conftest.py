@@ -5,7 +5,8 @@ from tests.support.fixtures import (
     cache_directory,
     filesystem,
     loop_filesystems,
+    opener,
     store,
 )
 
-__all__ = ["block_size", "cache_directory", "filesystem", "loop_filesystems", "store"]
+__all__ = ["block_size", "cache_directory", "filesystem", "loop_filesystems", "opener", "store"]

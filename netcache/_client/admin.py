@@ -8,8 +8,8 @@ from typing import NamedTuple
 from netcache._client.core import ClientCore
 from netcache._client.listings import is_listing, listing_key, resource_name
 from netcache._client.saved_stats import read_saved
-from netcache._core.content import Content
 from netcache._core.coherency import Version
+from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._core.stats import merge
 from netcache._core.urls import Resource, as_folder, parse
@@ -136,7 +136,7 @@ def url_of(key: ObjectKey) -> str:
     """The URL that a cache key was made from."""
     _, scheme, authority = key.volume.split(",", 2)
     name = resource_name(key).decode()
-    return parse(f"{scheme}://{authority}/{name.removeprefix('/')}").url
+    return parse(f"{scheme}://{authority}{'' if name.startswith('/') else '/'}{name}").url
 
 
 def _cached_object(record: ObjectRecord) -> CachedObject:

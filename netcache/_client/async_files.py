@@ -7,8 +7,8 @@ import os
 from types import TracebackType
 from typing import Self
 
-from netcache._client.core import ClientCore
 from netcache._client.async_reader import AsyncReader
+from netcache._client.core import ClientCore
 from netcache._core.coherency import Version
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.stream_writer import StreamWriter

@@ -6,9 +6,9 @@ import asyncio
 import os
 
 from netcache._client.async_files import AsyncEditFile, AsyncFile, AsyncReadFile, AsyncWriteFile
+from netcache._client.async_reader import AsyncReader
 from netcache._client.core import ClientCore
 from netcache._client.download import STEP_BYTES
-from netcache._client.async_reader import AsyncReader
 from netcache._core.urls import Resource
 from netcache._netfs.stream_writer import StreamWriter
 from netcache._netfs.upload import condition_on

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 from netcache.errors import UsageError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 _BAD = re.compile(r"[\x00-\x20\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Resource(NamedTuple):
@@ -49,8 +50,13 @@ class Resource(NamedTuple):
 
     @property
     def object_key(self) -> bytes:
-        """The key of the object inside its volume: path and query, without the first slash."""
-        key = self.path[1:] if len(self.path) > 1 else self.path
+        """The key of the object inside its volume: path and query, without the first slash.
+
+        The slash stays where leaving it out would make two paths one (``/`` and ``//``).
+        """
+        key = self.path[1:]
+        if not key or key.startswith("/"):
+            key = self.path
         return (f"{key}?{self.query}" if self.query else key).encode()
 
     @property
@@ -75,28 +81,37 @@ def parse(url: str) -> Resource:
     """Parse and canonicalise ``url``; ``UsageError`` says what is wrong with it."""
     if not isinstance(url, str):
         raise UsageError(f"not a URL: {url!r} (a string such as http://host/path is needed)")
+    shown = strip_credentials(url)
+    if _CONTROL.search(url) or url != url.strip():
+        raise UsageError(
+            f"not a usable URL: {shown!r} (control characters and outer spaces must be escaped)"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise UsageError(f"not a usable URL: {strip_credentials(url)!r} ({error})") from error
+    except ValueError:
+        raise UsageError(f"not a usable URL: {shown!r} (its host or port is malformed)") from None
     scheme = parts.scheme.lower()
     host = (parts.hostname or "").lower()
     if scheme not in _DEFAULT_PORTS:
-        raise UsageError(
-            f"not a usable URL: {strip_credentials(url)!r} (it must begin with http:// or https://)"
-        )
+        raise UsageError(f"not a usable URL: {shown!r} (it must begin with http:// or https://)")
     if not host or _BAD.search(host):
-        raise UsageError(f"not a usable URL: {strip_credentials(url)!r} (it names no host)")
+        raise UsageError(f"not a usable URL: {shown!r} (it names no host)")
+    try:
+        return _canonical(parts, scheme, host, port)
+    except UnicodeError:
+        raise UsageError(f"not a usable URL: {shown!r} (it is not text)") from None
+
+
+def _canonical(parts: SplitResult, scheme: str, host: str, port: int | None) -> Resource:
     host = _ascii_host(host)
     if ":" in host:
         host = f"[{host}]"
     authority = host if port in (None, _DEFAULT_PORTS[scheme]) else f"{host}:{port}"
     path = _canonical_path(parts.path or "/")
     query = _canonical_quoting(parts.query, _PATH_SAFE + "?")
-    shown = f"{scheme}://{authority}{path}" + (f"?{query}" if query else "")
     return Resource(
-        shown,
+        f"{scheme}://{authority}{path}" + (f"?{query}" if query else ""),
         scheme,
         authority,
         path,
@@ -107,8 +122,11 @@ def parse(url: str) -> Resource:
 
 
 def strip_credentials(url: str) -> str:
-    """``url`` without user and password, for messages; works on malformed URLs too."""
-    return re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#]*@", r"\1", url)
+    """``url`` for a message that says it is malformed: nothing before its last ``@`` is shown."""
+    if "@" not in url:
+        return url
+    scheme = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", url)
+    return (scheme.group() if scheme else "") + url.rsplit("@", 1)[1]
 
 
 def child(folder: Resource, name: str, *, is_folder: bool = False) -> Resource:
@@ -116,7 +134,11 @@ def child(folder: Resource, name: str, *, is_folder: bool = False) -> Resource:
     if not name or "/" in name or name in (".", ".."):
         raise UsageError(f"not a usable name in {folder.url}: {name!r}")
     base = folder.path if folder.path.endswith("/") else folder.path + "/"
-    encoded = quote(name.encode("utf-8", "surrogateescape"), safe=_PATH_SAFE.replace("/", ""))
+    try:
+        raw = name.encode("utf-8", "surrogateescape")
+    except UnicodeError:
+        raise UsageError(f"not a usable name in {folder.url}: {name!r} (it is not text)") from None
+    encoded = quote(raw, safe=_PATH_SAFE.replace("/", ""))
     path = base + encoded + ("/" if is_folder else "")
     return folder._replace(url=folder.origin + path, path=path, query="")
 
@@ -168,7 +190,12 @@ def _canonical_quoting(text: str, safe: str) -> str:
     """Quote what needs it, unquote unreserved characters, write escapes in upper case."""
     text = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text)
     pieces = re.split(r"(%[0-9A-Fa-f]{2})", text)
-    return "".join(_canonical_escape(p) if i % 2 else quote(p, safe) for i, p in enumerate(pieces))
+    return "".join(
+        _canonical_escape(piece)
+        if odd % 2
+        else quote(piece.encode("utf-8", "surrogateescape"), safe)
+        for odd, piece in enumerate(pieces)
+    )
 
 
 def _canonical_escape(escape: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from netcache._core.urls import Resource
-from netcache._netfs.upload import CHUNK_BYTES, BytesBody, PipeBody, Tee, Uploader
+from netcache._netfs.upload import CHUNK_BYTES, BytesBody, PipeBody, Uploader
 from netcache.errors import ClosedError
 from netcache.spi import UploadCondition, UploadReply
 
@@ -32,7 +32,7 @@ class StreamWriter:
         self._ended = False
 
     async def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Take all of ``data``; waits while too much is under way.  Raises what ended the upload."""
+        """Take all of ``data``; waits while too much is under way; raises what ended the upload."""
         self._need_open()
         self._pending += data
         self.size += len(data)

@@ -54,9 +54,10 @@ class ByteModel:
                 faults.append(f"[{start}, {end}) reaches past the size {self.size}")
             truth = self.part(start, end)
             if piece[: len(truth)] != truth:
-                first = next(i for i, (a, b) in enumerate(zip(piece, truth, strict=False)) if a != b)
+                first = next(i for i, byte in enumerate(truth) if piece[i] != byte)
                 faults.append(
-                    f"byte {start + first} of [{start}, {end}) is {piece[first]}, not {truth[first]}"
+                    f"byte {start + first} of [{start}, {end}) "
+                    f"is {piece[first]}, not {truth[first]}"
                 )
         return faults
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from netcache._fscache.ports import CacheStore
 from tests.support.filesystems import LoopFilesystems, Unavailable, discard
+
+Opener = Callable[..., CacheStore]
+"""Binds the test's directory once more, as another process would; takes the options of ``bind``."""
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +59,19 @@ def store(tmp_path: Path, block_size: int | None) -> Iterator[CacheStore]:
     bound: CacheStore = bind(tmp_path, block_size=block_size)
     yield bound
     bound.close()
+
+
+@pytest.fixture
+def opener(tmp_path: Path) -> Iterator[Opener]:
+    """Binds the test's directory as often as it is called, and closes all of the stores."""
+    from netcache._cachefiles.store import bind
+
+    bound: list[CacheStore] = []
+
+    def another(**options: Any) -> CacheStore:
+        bound.append(bind(tmp_path, **options))
+        return bound[-1]
+
+    yield another
+    for one in bound:
+        one.close()

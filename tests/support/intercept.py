@@ -48,3 +48,14 @@ class Override(Intercept):
     def __getattr__(self, name: str) -> Any:
         answers = self.__dict__["answers"]
         return answers[name] if name in answers else super().__getattr__(name)
+
+
+def methods(*words: str) -> list[str]:
+    """The names of the port's methods that have one of ``words`` in them."""
+    from netcache._cachefiles.fileops import PosixFileOps
+
+    return [
+        name
+        for name in dir(PosixFileOps)
+        if not name.startswith("_") and any(word in name for word in words)
+    ]

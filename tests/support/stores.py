@@ -27,9 +27,7 @@ def version(size: int, tag: str = "a") -> Version:
     return Version(Validator(ValidatorKind.STRONG_ETAG, f'"{tag}"'), size, 1_600_000_000)
 
 
-def create(
-    store: CacheStore, size: int, *, key: ObjectKey = KEY, tag: str = "a"
-) -> CacheObject:
+def create(store: CacheStore, size: int, *, key: ObjectKey = KEY, tag: str = "a") -> CacheObject:
     """A new empty object for a resource of ``size`` bytes."""
     return store.create(key, version(size, tag), checked_s=CHECKED_S)
 

@@ -109,9 +109,7 @@ def test_clear_empties(steps: list[tuple[bool, int, int]]) -> None:
 
 
 @given(changes, positions, positions)
-def test_backward_ranges_change_nothing(
-    steps: list[tuple[bool, int, int]], a: int, b: int
-) -> None:
+def test_backward_ranges_change_nothing(steps: list[tuple[bool, int, int]], a: int, b: int) -> None:
     """Adding or removing an empty or backward range is a no-op."""
     subject, model = built(steps)
     subject.add(max(a, b), min(a, b))
@@ -163,9 +161,7 @@ def test_clip_is_the_common_part(extent: Extent, window: Extent) -> None:
     ("extent", "clipped"),
     [(Extent(0, 5), Extent(10, 10)), (Extent(25, 30), Extent(20, 20)), (Extent(12, 12), (12, 12))],
 )
-def test_clip_of_a_stranger_is_empty_at_the_nearer_bound(
-    extent: Extent, clipped: Extent
-) -> None:
+def test_clip_of_a_stranger_is_empty_at_the_nearer_bound(extent: Extent, clipped: Extent) -> None:
     """An extent outside the window becomes empty at the bound that is nearer."""
     assert extent.clip(10, 20) == clipped
 

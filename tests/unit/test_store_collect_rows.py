@@ -225,9 +225,7 @@ def test_a_gap_or_cancel_below_later_data_makes_a_map(store: CacheStore, kind: W
 
 
 @pytest.mark.parametrize("kind", [WriteKind.GAP, WriteKind.CANCEL])
-def test_a_gap_or_cancel_at_the_end_keeps_what_is_below(
-    store: CacheStore, kind: WriteKind
-) -> None:
+def test_a_gap_or_cancel_at_the_end_keeps_what_is_below(store: CacheStore, kind: WriteKind) -> None:
     """A failed tail costs only itself: the blocks before it stay cached (row 'cache full')."""
     block = store.block_size
     model = text(5 * block)

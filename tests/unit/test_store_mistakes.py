@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -158,13 +159,13 @@ def test_space_is_counted_in_blocks_of_the_cache(tmp_path: Path) -> None:
     first = create(store, 10 * 65536)
     model = text(10 * 65536)
     stored = 0
-    with pytest.raises(NoSpaceError):
+    with contextlib.suppress(NoSpaceError):
         while stored < 10:
             store.reserve(1)
             fill_blocks(first, model, stored, stored + 1)
             stored += 1
-    assert allocated(tmp_path) <= 4 * 65536
     assert 1 <= stored <= 4
+    assert allocated(tmp_path) <= 4 * 65536
     store.close()
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netcache._core.urls import Resource, as_file, as_folder, child, is_url, parse, strip_credentials
+from netcache._core.urls import (
+    Resource,
+    as_file,
+    as_folder,
+    child,
+    is_url,
+    parse,
+    strip_credentials,
+)
 from netcache.errors import UsageError
 
 hosts = st.sampled_from(["h", "Example.COM", "10.0.0.1", "[::1]", "bücher.example", "a-b.c"])
@@ -121,10 +131,8 @@ def test_what_is_no_resource_is_a_usage_error(url: str) -> None:
 @example("http://\udcff/")
 def test_any_text_is_parsed_or_refused_with_a_usage_error(text: str) -> None:
     """No input raises anything but ``UsageError``, not even text from undecodable arguments."""
-    try:
+    with contextlib.suppress(UsageError):
         assert parse(text).url.isascii()
-    except UsageError:
-        pass
 
 
 @pytest.mark.parametrize("control", ["\n", "\r", "\t", "\0"])
@@ -167,11 +175,11 @@ def test_no_message_shows_a_password(url: str) -> None:
     assert "secret" not in str(caught.value.url)
 
 
-def test_strip_credentials_leaves_the_rest_alone() -> None:
-    """Only the credentials go; an @ further on stays."""
-    assert strip_credentials("http://u:p@h/a@b?c@d") == "http://h/a@b?c@d"
-    assert strip_credentials("http://h/a@b") == "http://h/a@b"
-    assert strip_credentials("http://u:p@q@h/") == "http://h/"
+def test_strip_credentials_shows_nothing_before_the_last_at() -> None:
+    """What stands before an @ may be a password with a slash in it, so it is never shown."""
+    assert strip_credentials("http://u:p@h/a") == "http://h/a"
+    assert strip_credentials("http://u:p/q@h/") == "http://h/"
+    assert strip_credentials("http://h/a?b") == "http://h/a?b"
 
 
 @pytest.mark.parametrize(

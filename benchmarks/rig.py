@@ -1,0 +1,181 @@
+"""The rig: data, a real nginx on loopback, timing in alternation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_NGINX_CONF = """
+worker_processes 1;
+daemon off;
+error_log {root}/error.log;
+pid {root}/nginx.pid;
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  sendfile on;
+  client_max_body_size 0;
+  client_body_temp_path {root}/body;
+  proxy_temp_path {root}/proxy;
+  fastcgi_temp_path {root}/fastcgi;
+  uwsgi_temp_path {root}/uwsgi;
+  scgi_temp_path {root}/scgi;
+  keepalive_requests 1000000;
+  server {{
+    listen 127.0.0.1:{port};
+    root {root}/www;
+    autoindex on;
+    autoindex_format json;
+    dav_methods PUT DELETE MKCOL;
+    create_full_put_path on;
+    dav_access user:rw group:r all:r;
+  }}
+}}
+"""
+
+
+class Rig(NamedTuple):
+    """Where things are: a scratch folder, the server's folder, its URL, the big file's size."""
+
+    scratch: Path
+    www: Path
+    url: str
+    size: int
+
+    @property
+    def big(self) -> Path:
+        """The big file in the server's folder."""
+        return self.www / "big.bin"
+
+    def fresh(self, name: str) -> Path:
+        """An empty folder of this name in the scratch folder."""
+        folder = self.scratch / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+
+@contextlib.contextmanager
+def rig(size: int) -> Iterator[Rig]:
+    """A running nginx with a big file of random bytes; everything is removed afterwards."""
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not os.access(nginx, os.X_OK):
+        raise SystemExit("the benchmarks need nginx (Debian and Ubuntu: apt-get install nginx-light)")
+    with tempfile.TemporaryDirectory(prefix="netcache-bench-") as folder:
+        scratch = Path(folder)
+        scratch.chmod(0o755)
+        www = scratch / "www"
+        www.mkdir()
+        with (www / "big.bin").open("wb") as file:
+            for _ in range(size >> 20):
+                file.write(os.urandom(1 << 20))
+        if os.getuid() == 0:
+            shutil.chown(www, "www-data")
+        port = _free_port()
+        conf = scratch / "nginx.conf"
+        conf.write_text(_NGINX_CONF.format(root=scratch, port=port))
+        server = subprocess.Popen([nginx, "-c", str(conf), "-p", str(scratch)])
+        try:
+            _await_port(port)
+            yield Rig(scratch, www, f"http://127.0.0.1:{port}/", size)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _await_port(port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise SystemExit("nginx did not start")
+
+
+class Result(NamedTuple):
+    """One row: times are medians in seconds, the ratio is the median of the rounds' ratios."""
+
+    row: str
+    ours: str
+    theirs: str
+    ours_s: float
+    theirs_s: float
+    ratio: float
+    least: float
+    most: float
+    reach: float
+
+    @property
+    def good(self) -> bool:
+        """Whether the ratio is within reach."""
+        return self.ratio <= self.reach
+
+
+def compare(
+    row: str,
+    ours: tuple[str, Callable[[], float]],
+    theirs: tuple[str, Callable[[], float]],
+    *,
+    rounds: int,
+    reach: float,
+) -> Result:
+    """Measure both in alternation; each callable does its work and returns its seconds."""
+    mine: list[float] = []
+    other: list[float] = []
+    for index in range(rounds):
+        first_ours = index % 2 == 0
+        if first_ours:
+            mine.append(ours[1]())
+        other.append(theirs[1]())
+        if not first_ours:
+            mine.append(ours[1]())
+    ratios = [a / b for a, b in zip(mine, other, strict=True)]
+    return Result(
+        row,
+        ours[0],
+        theirs[0],
+        statistics.median(mine),
+        statistics.median(other),
+        statistics.median(ratios),
+        min(ratios),
+        max(ratios),
+        reach,
+    )
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[Callable[[], float]]:
+    """``with timed() as seconds: ...; seconds()``."""
+    start = time.perf_counter()
+    end = start
+
+    def seconds() -> float:
+        return (end or time.perf_counter()) - start
+
+    end = 0.0
+    try:
+        yield seconds
+    finally:
+        end = time.perf_counter()
+
+
+def run_timed(*command: str) -> float:
+    """Seconds of a whole process; its output goes nowhere, its failure ends the benchmark."""
+    with timed() as seconds:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return seconds()

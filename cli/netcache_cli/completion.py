@@ -1,0 +1,145 @@
+"""Shell completion: the scripts, where they are installed, and cached URLs as candidates."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    add_completion_class,
+    get_completion_class,
+    split_arg_string,
+)
+
+COMPLETE_VARIABLE = "_NETCACHE_COMPLETE"
+_CANDIDATES_MAX = 500
+_OBJECTS_SEEN_MAX = 20_000
+
+# Unlike click's own script it hands over the line as typed: bash breaks words at colons, so that a
+# URL would arrive in pieces.  What it gets back is cut at the last colon for the same reason.
+_BASH = """\
+%(complete_func)s() {
+    local IFS=$'\\n' type value current cut=""
+    current="${COMP_LINE:0:COMP_POINT}"
+    current="${current##*[[:space:]]}"
+    if [[ $current == *:* && $COMP_WORDBREAKS == *:* ]]; then
+        cut="${current%%"${current##*:}"}"
+    fi
+    COMPREPLY=()
+    while IFS=',' read -r type value; do
+        if [[ $type == dir ]]; then
+            compopt -o dirnames 2>/dev/null
+        elif [[ $type == file ]]; then
+            compopt -o default 2>/dev/null
+        elif [[ $type == plain ]]; then
+            COMPREPLY+=("${value#"$cut"}")
+        fi
+    done < <(env COMP_LINE="${COMP_LINE:0:COMP_POINT}" %(complete_var)s=bash_complete "$1")
+    return 0
+}
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+
+
+class BashLineComplete(BashComplete):
+    """Completion for bash that keeps URLs whole."""
+
+    source_template = _BASH
+
+    @staticmethod
+    def _check_version() -> None:
+        """No process is started to look at the version: `-o nosort` needs 4.4, of 2016."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """The words before the one that is being typed, and that one."""
+        line = os.environ.get("COMP_LINE", "")
+        words = split_arg_string(line)
+        incomplete = "" if not line or line[-1].isspace() or not words else words.pop()
+        return words[1:], incomplete
+
+
+def script(shell: str) -> str:
+    """The completion script for a shell."""
+    from netcache_cli.main import cli
+
+    kind = _class_for(shell)
+    return str(kind(cli, {}, "netcache", COMPLETE_VARIABLE).source())
+
+
+def install(shell: str) -> None:
+    """Write the script to where the shell looks for it in a user's home, and say where."""
+    path, advice = _place(shell)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(script(shell))
+    except OSError as error:
+        raise click.UsageError(
+            f"completion cannot be written to {path}: {error.strerror}"
+        ) from error
+    click.echo(path)
+    click.echo(f"netcache: completion for {shell} is in {path} ({advice})", err=True)
+
+
+def prepare_to_complete() -> None:
+    """Let click use our class for bash, in the process that completes."""
+    add_completion_class(BashLineComplete, "bash")
+
+
+def _class_for(shell: str) -> type[Any]:
+    if shell == "bash":
+        return BashLineComplete
+    found = get_completion_class(shell)
+    assert found is not None
+    return found
+
+
+def _place(shell: str) -> tuple[str, str]:
+    home = os.path.expanduser("~")
+    data = os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    if shell == "bash":
+        return (
+            os.path.join(data, "bash-completion", "completions", "netcache"),
+            "new shells with bash-completion load it; in others: source it",
+        )
+    if shell == "fish":
+        return os.path.join(config, "fish", "completions", "netcache.fish"), "new shells load it"
+    return (
+        os.path.join(home, ".zfunc", "_netcache"),
+        "~/.zshrc needs, once: fpath+=(~/.zfunc); autoload -Uz compinit; compinit",
+    )
+
+
+def cached_urls(ctx: Any, incomplete: str) -> list[CompletionItem[Any]]:
+    """Cached URLs that begin with what was typed, folder by folder.  Never an error."""
+    try:
+        found = _cached_urls(ctx, incomplete)
+    except Exception:
+        # A completion that fails must not write into the line that is being typed.
+        found = []
+    return [CompletionItem(url) for url in found]
+
+
+def _cached_urls(ctx: click.Context, incomplete: str) -> list[str]:
+    from itertools import islice
+
+    from netcache_cli.session import Session
+    from netcache_cli.shared_options import resolve_settings
+
+    with Session(resolve_settings(ctx)).client(about_cache=True) as client:
+        names = {
+            _up_to_next_slash(item.url, len(incomplete))
+            for item in islice(client.cache.objects(), _OBJECTS_SEEN_MAX)
+            if item.url.startswith(incomplete)
+        }
+    return sorted(names)[:_CANDIDATES_MAX]
+
+
+def _up_to_next_slash(url: str, typed: int) -> str:
+    """`url` up to the end of the folder or origin that comes next."""
+    end = url.find("/", max(typed, url.index("://") + 3))
+    return url if end < 0 else url[: end + 1]

@@ -1,0 +1,198 @@
+"""`netcache cache`: looking after the cache itself.  No server is asked.
+
+A cache that cannot be used is an error here (exit code 9).
+"""
+
+from __future__ import annotations
+
+from netcache._core.units import format_size
+from netcache_cli.session import Session
+from netcache_cli.text import columns, format_time, printable
+from netcache_cli.values import Size, Url
+from netcache_cli.verb import LazyGroup, argument, option, verb
+
+EXIT_VERIFICATION_FAILED = 7
+
+_HERE = "netcache_cli.verbs.cache"
+
+command = LazyGroup(
+    "cache",
+    homes={name: f"{_HERE}:{name}" for name in ("status", "ls", "map", "verify", "cull", "drop")}
+    | {"clear": f"{_HERE}:clear"},
+    help="Look after the cache: what it holds, what is cached of a resource, making room.",
+)
+
+
+@verb("status")
+def status(session: Session) -> int | None:
+    """Show directory, filesystem, block size, what is held, limits, culling."""
+    with session.client(about_cache=True) as client:
+        state = client.cache.status()
+    if session.settings.json:
+        session.document(
+            {
+                "directory": state.directory,
+                "filesystem": state.filesystem,
+                "block_size": state.block_size,
+                "format": state.format,
+                "bytes": state.allocated_bytes,
+                "objects": state.objects,
+                "limit": state.limit_bytes,
+                "culling": state.culling,
+                # In this version nothing is reported as written before the server has it.
+                "dirty": [],
+                "missing": list(state.missing),
+            }
+        )
+        return None
+    limit = "free space" if state.limit_bytes is None else format_size(state.limit_bytes)
+    for label, value in (
+        ("directory", printable(state.directory)),
+        ("filesystem", state.filesystem),
+        ("block size", f"{state.block_size}"),
+        ("format", f"{state.format}"),
+        ("held", f"{format_size(state.allocated_bytes)} in {_count(state.objects, 'object')}"),
+        ("limit", limit),
+        ("free", f"{format_size(state.free_bytes)}, room for {state.free_files} files"),
+        ("culling", "yes" if state.culling else "no"),
+        ("not uploaded", "nothing"),
+        ("missing", ", ".join(state.missing) or "nothing"),
+    ):
+        session.line(f"{label + ':':<14}{value}")
+    return None
+
+
+@verb("ls")
+def ls(session: Session) -> int | None:
+    """List cached objects, the most recently used first.
+
+    --json prints one array of {url, size, cached_bytes, content, etag, last_used, pinned}.
+    """
+    with session.client(about_cache=True) as client:
+        objects = sorted(client.cache.objects(), key=lambda item: (-item.last_used_s, item.url))
+    if session.settings.json:
+        session.document(
+            [
+                {
+                    "url": item.url,
+                    "size": item.size,
+                    "cached_bytes": item.cached_bytes,
+                    "content": item.content.name,
+                    "etag": item.version.validator.etag,
+                    "last_used": item.last_used_s,
+                    "pinned": False,
+                }
+                for item in objects
+            ]
+        )
+        return None
+    rows = []
+    for item in objects:
+        size, cached = (
+            (format_size(item.size), format_size(item.cached_bytes))
+            if session.on_terminal
+            else (str(item.size), str(item.cached_bytes))
+        )
+        used = format_time(item.last_used_s, exact=not session.on_terminal)
+        validator = printable(item.version.validator.value or "-")
+        rows.append((size, cached, item.content.name, used, validator, printable(item.url)))
+    if session.on_terminal and rows:
+        rows.insert(0, ("SIZE", "CACHED", "CONTENT", "LAST USED", "VALIDATOR", "URL"))
+    for line in columns(rows, right=frozenset({0, 1})):
+        session.line(line)
+    return None
+
+
+@verb("map")
+@argument("url", type=Url())
+def map(session: Session, url: str) -> int | None:  # the name of the contract
+    """Draw which extents of a resource are cached.
+
+    --json prints {url, size, block_size, content, cached_bytes, extents: [[start, end], ...]}.
+    """
+    with session.client(about_cache=True) as client:
+        found = client.cache.map(url)
+    if session.settings.json:
+        session.document(
+            {
+                "url": found.url,
+                "size": found.size,
+                "block_size": found.block_size,
+                "content": found.content.name,
+                "cached_bytes": found.cached_bytes,
+                "extents": [[extent.start, extent.end] for extent in found.extents],
+            }
+        )
+        return None
+    from netcache_cli.extent_map import map_lines, terminal_picture
+
+    for line in map_lines(found, terminal_picture()):
+        session.line(line)
+    return None
+
+
+@verb("verify")
+@argument("urls", metavar="[URL...]", nargs=-1, type=Url())
+def verify(session: Session, urls: tuple[str, ...]) -> int | None:
+    """Check the structure of the cache, or of single objects.
+
+    --json prints {problems: [{what, why}, ...]}. Anything wrong is exit code 7.
+    """
+    with session.client(about_cache=True) as client:
+        problems = client.cache.verify(list(urls) or None)
+    if session.settings.json:
+        session.document({"problems": [{"what": what, "why": why} for what, why in problems]})
+    else:
+        for what, why in problems:
+            session.line(printable(f"{what}: {why}"))
+        if not problems and not session.settings.quiet:
+            session.line("nothing is wrong")
+    if not problems:
+        return None
+    from netcache.errors import IntegrityError
+
+    raise IntegrityError(
+        f"check of the cache failed: {_count(len(problems), 'problem')} found "
+        "(drop what is named, or clear the cache; it is fetched again when it is needed)"
+    )
+
+
+@verb("cull")
+@option("--to", "target", type=Size(), typed_only=True, help="Down to this size.")
+def cull(session: Session, target: int | None) -> int | None:
+    """Make room now: discard what was used least recently, down to the limits."""
+    with session.client(about_cache=True) as client:
+        objects, freed = client.cache.cull(target)
+    if session.settings.json:
+        session.document({"objects": objects, "freed": freed})
+    elif not session.settings.quiet:
+        session.line(f"{_count(objects, 'object')} discarded, {format_size(freed)} given free")
+    return None
+
+
+@verb("drop")
+@argument("urls", metavar="URL...", nargs=-1, required=True, type=Url())
+def drop(session: Session, urls: tuple[str, ...]) -> int | None:
+    """Forget cached objects."""
+    with session.client(about_cache=True) as client:
+        _tell_freed(session, client.cache.drop(urls))
+    return None
+
+
+@verb("clear")
+def clear(session: Session) -> int | None:
+    """Forget everything that is cached."""
+    with session.client(about_cache=True) as client:
+        _tell_freed(session, client.cache.clear())
+    return None
+
+
+def _tell_freed(session: Session, freed: int) -> None:
+    if session.settings.json:
+        session.document({"freed": freed})
+    elif not session.settings.quiet:
+        session.line(f"{format_size(freed)} given free")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,76 @@
+"""The walk of a tree: scanning overlaps copying, with bounded queues between them.
+
+Scanners take folders off a stack (depth first, so that few wait), list both sides, plan, and put
+files that need work on a bounded queue; copiers take them from there.  Scanners wait while the
+queue is full, copiers never wait for scanners' room: no circle.  Memory is bounded by the listings
+being worked on and the folders above them.  All on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from netcache._client.trees.folders import Folder, Job
+from netcache._client.trees.parallel import single_errors
+
+SCANNERS_MIN = 2
+SCANNERS_MAX = 8
+JOBS_PER_COPIER = 16
+"""How many files may wait for each copier."""
+
+
+class Walk:
+    """One pass over a tree.
+
+    ``scan`` is called for each folder and calls ``go_into`` and ``hand_on``; ``do`` is called for
+    each job.  Both take care of the errors of their items; one that they raise ends the walk.
+    """
+
+    def __init__(
+        self,
+        scan: Callable[[Folder], Awaitable[None]],
+        do: Callable[[Job], Awaitable[None]],
+        copier_count: int,
+    ) -> None:
+        self._scan = scan
+        self._do = do
+        self._copier_count = copier_count
+        self._folders: asyncio.LifoQueue[Folder] = asyncio.LifoQueue()
+        self._jobs: asyncio.Queue[Job | None] = asyncio.Queue(copier_count * JOBS_PER_COPIER)
+
+    def go_into(self, folder: Folder) -> None:
+        """Scan a folder later."""
+        self._folders.put_nowait(folder)
+
+    async def hand_on(self, job: Job) -> None:
+        """Give a file to the copiers; waits while they have enough to do."""
+        await self._jobs.put(job)
+
+    async def run(self, folders: Iterable[Folder], jobs: Iterable[Job] = ()) -> None:
+        """Walk from ``folders`` on; returns when all is scanned and done."""
+        for folder in folders:
+            self.go_into(folder)
+        scanner_count = max(SCANNERS_MIN, min(SCANNERS_MAX, self._copier_count))
+        with single_errors():
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._copier_count):
+                    group.create_task(self._copier())
+                scanners = [group.create_task(self._scanner()) for _ in range(scanner_count)]
+                for job in jobs:
+                    await self.hand_on(job)
+                await self._folders.join()
+                for scanner in scanners:
+                    scanner.cancel()
+                for _ in range(self._copier_count):
+                    await self._jobs.put(None)
+
+    async def _scanner(self) -> None:
+        while True:
+            folder = await self._folders.get()
+            await self._scan(folder)
+            self._folders.task_done()
+
+    async def _copier(self) -> None:
+        while (job := await self._jobs.get()) is not None:
+            await self._do(job)

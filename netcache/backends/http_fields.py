@@ -1,0 +1,167 @@
+"""HTTP field values: parsing and spelling of the few that netcache lives by.  Pure.
+
+Each parser returns None for what is missing or malformed: a field that cannot be read is treated
+as one that was not sent.  (``Content-Range`` is the exception that callers make: there a malformed
+one is an error of the server.)
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from email.utils import formatdate, mktime_tz, parsedate_tz
+from typing import NamedTuple
+
+from netcache._core.coherency import NO_VALIDATOR, Validator, ValidatorKind
+
+__all__ = [
+    "ContentRange",
+    "Fields",
+    "content_length",
+    "content_range",
+    "encoding_of",
+    "entity_tag",
+    "http_date",
+    "http_date_s",
+    "mtime_of",
+    "retry_after_s",
+    "sha256_digest",
+    "sha256_field",
+    "tells_digests",
+    "validator_of",
+]
+
+Fields = Mapping[str, str]
+"""Header fields; lookups must not mind upper and lower case."""
+
+_ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_CONTENT_RANGE = re.compile(
+    r"bytes\s+(?:([0-9]{1,19})-([0-9]{1,19})|(\*))/(?:([0-9]{1,19})|(\*))", re.IGNORECASE
+)
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_SHA256 = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)")
+_DIGEST_FIELDS = ("Want-Repr-Digest", "Want-Content-Digest", "Repr-Digest", "Content-Digest")
+_STRONG_DATE_AGE_S = 1
+
+
+class ContentRange(NamedTuple):
+    """A ``Content-Range``: ``start`` and ``end`` (exclusive) are None in ``bytes */N``;
+    ``total`` is None in ``bytes A-B/*``."""
+
+    start: int | None
+    end: int | None
+    total: int | None
+
+
+def content_range(text: str | None) -> ContentRange | None:
+    """Parse a ``Content-Range`` field; None for anything that is not sound by itself."""
+    found = _CONTENT_RANGE.fullmatch((text or "").strip())
+    if found is None:
+        return None
+    first, last, unsatisfied, total_text, _ = found.groups()
+    total = int(total_text) if total_text is not None else None
+    if unsatisfied:
+        return ContentRange(None, None, total) if total is not None else None
+    start, end = int(first), int(last) + 1
+    if start >= end or (total is not None and end > total):
+        return None
+    return ContentRange(start, end, total)
+
+
+def content_length(fields: Fields) -> int | None:
+    """The number of body bytes that the head promises; None when it promises none."""
+    if fields.get("Transfer-Encoding"):
+        return None
+    text = (fields.get("Content-Length") or "").strip()
+    return int(text) if _DIGITS.fullmatch(text) else None
+
+
+def encoding_of(fields: Fields) -> str | None:
+    """The content coding in the way of the bytes, or None when there is none."""
+    coding = (fields.get("Content-Encoding") or "").strip()
+    return None if coding.lower() in ("", "identity") else coding
+
+
+def entity_tag(text: str | None) -> Validator | None:
+    """The validator that an ``ETag`` field is; None when it is missing or malformed."""
+    tag = (text or "").strip()
+    found = _ENTITY_TAG.fullmatch(tag)
+    if found is None:
+        return None
+    return Validator(ValidatorKind.WEAK_ETAG if found[1] else ValidatorKind.STRONG_ETAG, tag)
+
+
+def http_date_s(text: str | None) -> int | None:
+    """Seconds since 1970 of an HTTP date in any of its three spellings (RFC 9110 5.6.7)."""
+    parsed = parsedate_tz(text) if text else None
+    if parsed is None:
+        return None
+    try:
+        return int(mktime_tz(parsed))
+    except (ValueError, OverflowError):
+        return None
+
+
+def http_date(seconds: float) -> str:
+    """``seconds`` since 1970 as an HTTP date."""
+    return formatdate(int(seconds), usegmt=True)
+
+
+def mtime_of(fields: Fields) -> int | None:
+    """The ``Last-Modified`` of a reply, in seconds."""
+    return http_date_s(fields.get("Last-Modified"))
+
+
+def validator_of(fields: Fields) -> Validator:
+    """The best validator of a reply.
+
+    A strong ETag; else a ``Last-Modified`` that is strong because the reply's ``Date`` is at least
+    one second later (RFC 9110 8.8.2.2); else a weak ETag; else a weak date.
+    """
+    tag = entity_tag(fields.get("ETag"))
+    if tag is not None and tag.kind is ValidatorKind.STRONG_ETAG:
+        return tag
+    date_text = (fields.get("Last-Modified") or "").strip()
+    modified_s = http_date_s(date_text)
+    sent_s = http_date_s(fields.get("Date"))
+    if modified_s is not None and sent_s is not None:
+        if sent_s - modified_s >= _STRONG_DATE_AGE_S:
+            return Validator(ValidatorKind.STRONG_DATE, date_text)
+    if tag is not None:
+        return tag
+    if modified_s is not None:
+        return Validator(ValidatorKind.WEAK_DATE, date_text)
+    return NO_VALIDATOR
+
+
+def retry_after_s(text: str | None, now_s: float) -> float | None:
+    """What a ``Retry-After`` asks for: seconds, or a date counted from ``now_s``."""
+    value = (text or "").strip()
+    if _DIGITS.fullmatch(value):
+        return float(value)
+    moment_s = http_date_s(value)
+    return None if moment_s is None else max(0.0, moment_s - now_s)
+
+
+def sha256_digest(text: str | None) -> bytes | None:
+    """The SHA-256 in a ``Repr-Digest`` or ``Content-Digest`` field (RFC 9530)."""
+    found = _SHA256.search(text or "")
+    if found is None:
+        return None
+    try:
+        digest = base64.b64decode(found[1], validate=True)
+    except binascii.Error:
+        return None
+    return digest if len(digest) == 32 else None
+
+
+def sha256_field(digest: bytes) -> str:
+    """A SHA-256 as the value of ``Repr-Digest`` or ``Content-Digest``."""
+    return f"sha-256=:{base64.b64encode(digest).decode('ascii')}:"
+
+
+def tells_digests(fields: Fields) -> bool:
+    """Whether a reply shows that its server knows digest fields."""
+    return any(fields.get(name) for name in _DIGEST_FIELDS)

@@ -1,0 +1,91 @@
+"""The house rules that a program can check."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("netcache", "cli", "server")
+MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+ALL = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
+
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
+BANNED_NAMES = re.compile(r"^(utils?|helpers?|common|base|misc|managers?)$")
+
+
+def relative(path: Path) -> str:
+    """A module's path for messages and test names."""
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_a_module_is_a_small_room(path: Path) -> None:
+    """At most 400 lines, a docstring, functions of at most 70 lines, a name that says something."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert text.count("\n") <= MODULE_LINES_MAX
+    assert ast.get_docstring(tree), "a module says what it is for"
+    assert not BANNED_NAMES.match(path.stem)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= FUNCTION_LINES_MAX, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", ALL, ids=relative)
+def test_nothing_is_mocked_or_slept_for(path: Path) -> None:
+    """No mocks; no sleeping as synchronisation; no error swallowed whole."""
+    if path == Path(__file__):
+        return
+    text = path.read_text()
+    assert "unittest" + ".mock" not in text
+    if "tests" in path.parts:
+        assert not re.search(r"\btime\.sleep\(", text), "wait for the thing itself"
+    assert not re.search(r"except (Base)?Exception:\s*\n\s*pass", text)
+    assert not re.search(r"type: ignore(?!\[)", text), "say which error is ignored"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_the_package_does_not_import_from_its_own_front_door(path: Path) -> None:
+    """``netcache`` resolves its public names lazily; its own modules name the real homes."""
+    if path.parts[len(ROOT.parts)] == "netcache":
+        assert not re.search(r"^\s*from netcache import", path.read_text(), re.MULTILINE)
+
+
+def test_every_test_states_its_promise() -> None:
+    """Each test function has a docstring."""
+    silent = [
+        f"{relative(path)}:{node.lineno} {node.name}"
+        for path in ALL
+        if path.name.startswith("test_")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+    assert not silent
+
+
+def test_imports_point_downwards() -> None:
+    """import-linter: the layers of the design, the pure core, the server apart."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    result = subprocess.run([str(linter)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("name", ["aiohttp", "asyncio", "rich", "logging", "dataclasses"])
+def test_a_hit_imports_nothing_heavy(name: str) -> None:
+    """What is read from the cache needs neither an event loop nor an HTTP client."""
+    code = (
+        "import sys, netcache; netcache.Client;"
+        "import netcache._cachefiles.store, netcache._client.files;"
+        f"sys.exit({name!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
