@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NGINX_CONF = """
+{user}
 worker_processes 1;
 daemon off;
 error_log {root}/error.log;
@@ -78,11 +79,10 @@ def rig(size: int) -> Iterator[Rig]:
         with (www / "big.bin").open("wb") as file:
             for _ in range(size >> 20):
                 file.write(os.urandom(1 << 20))
-        if os.getuid() == 0:
-            shutil.chown(www, "www-data")
         port = _free_port()
         conf = scratch / "nginx.conf"
-        conf.write_text(_NGINX_CONF.format(root=scratch, port=port))
+        user = "user root;" if os.getuid() == 0 else ""
+        conf.write_text(_NGINX_CONF.format(root=scratch, port=port, user=user))
         server = subprocess.Popen([nginx, "-c", str(conf), "-p", str(scratch)])
         try:
             _await_port(port)

@@ -18,7 +18,7 @@ Rules for all calls:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from netcache._core.coherency import Validator, Version
 from netcache._core.extent import Extent
@@ -27,6 +27,7 @@ __all__ = [
     "UNCONDITIONAL",
     "Backend",
     "BodySink",
+    "MemoryBody",
     "OriginCapabilities",
     "ReadReply",
     "ResourceInfo",
@@ -70,7 +71,8 @@ class ReadReply(Protocol):
     """304: what ``unless`` named is still current.  There is no body."""
     version: Version | None
     """The version that the body belongs to; ``size`` is the whole resource's.  None only when the
-    server told no length (``extent.end`` is then unknown too) or with ``not_modified``."""
+    server told no size (``extent.end`` is then unknown too, except in a 206 of ``bytes A-B/*``)
+    or with ``not_modified``."""
     extent: Extent
     """Which bytes of the resource the body carries.  ``end`` is -1 when the length is unknown."""
     whole: bool
@@ -109,6 +111,13 @@ class UploadBody(Protocol):
 
         None when it cannot be told.
         """
+
+
+@runtime_checkable
+class MemoryBody(Protocol):
+    """What a body also is when all of it is held in memory: its digest is sent with it."""
+
+    data: bytes | memoryview
 
 
 class UploadCondition(NamedTuple):
@@ -170,13 +179,17 @@ class Backend(Protocol):
         the version's size where the server tells it (416).
 
         Raises ``NotFoundError``, ``AccessDeniedError``, ``StaleError``, ``TransientError``,
-        ``RemoteProtocolError``.
+        ``RemoteProtocolError``, and ``RemoteError`` itself for any other refusal.
         """
 
     async def stat(
         self, url: str, *, unless: Validator | None = None, want_digest: bool = False
     ) -> ResourceInfo | None:
-        """Metadata without the body.  None means that ``unless`` is still current (304)."""
+        """Metadata without the body.  None means that ``unless`` is still current.
+
+        With a weak date as ``unless`` the answer may come all the same, so that the caller can
+        compare the size too.
+        """
 
     async def list(self, url: str) -> list[ResourceInfo]:
         """The entries of the folder ``url``, sorted by name.
@@ -202,7 +215,11 @@ class Backend(Protocol):
         """
 
     async def delete(self, url: str, *, condition: UploadCondition = UNCONDITIONAL) -> None:
-        """Delete a file, or an empty folder (trailing slash)."""
+        """Delete a file, or an empty folder (trailing slash).
+
+        Raises ``NotFoundError``, ``ConflictError`` (the condition does not hold), ``RemoteError``
+        (a folder that is not empty).
+        """
 
     async def make_folder(self, url: str) -> None:
         """Make the folder ``url`` and its parents; one that exists is fine."""

@@ -84,7 +84,7 @@ class Downloader:
                 await self._copy(inode, target, on_bytes)
             finally:
                 table.release(inode)
-            mtime_s = inode.version.mtime_s
+            mtime_s: float | None = inode.version.mtime_s
             if mtime_s is None:
                 mtime_s = info.mtime_s
             await loop.run_in_executor(None, target.finish, inode.size, mtime_s)

@@ -126,14 +126,11 @@ def validator_of(fields: Fields) -> Validator:
     date_text = (fields.get("Last-Modified") or "").strip()
     modified_s = http_date_s(date_text)
     sent_s = http_date_s(fields.get("Date"))
-    if modified_s is not None and sent_s is not None:
-        if sent_s - modified_s >= _STRONG_DATE_AGE_S:
-            return Validator(ValidatorKind.STRONG_DATE, date_text)
-    if tag is not None:
-        return tag
-    if modified_s is not None:
-        return Validator(ValidatorKind.WEAK_DATE, date_text)
-    return NO_VALIDATOR
+    if modified_s is None:
+        return tag or NO_VALIDATOR
+    if sent_s is not None and sent_s - modified_s >= _STRONG_DATE_AGE_S:
+        return Validator(ValidatorKind.STRONG_DATE, date_text)
+    return tag or Validator(ValidatorKind.WEAK_DATE, date_text)
 
 
 def retry_after_s(text: str | None, now_s: float) -> float | None:

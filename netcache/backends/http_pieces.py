@@ -53,7 +53,7 @@ class BufferPool:
 
 
 class Pieces:
-    """Takes the bytes ``[start, end)`` of a resource in order (``end`` -1: until there are no more).
+    """Takes the bytes ``[start, end)`` of a resource in order (``end`` -1: as many as come).
 
     The owner writes into ``room()`` and calls ``added``, or calls ``put``; then ``finish`` when the
     body is over, and ``release`` in any case.
@@ -138,9 +138,7 @@ class Pieces:
     def check_length(self) -> None:
         """Raise ``RemoteProtocolError`` when a byte too many has come."""
         if self.excess:
-            raise RemoteProtocolError(
-                f"the server sent more bytes than it said (past {self.end})"
-            )
+            raise RemoteProtocolError(f"the server sent more bytes than it said (past {self.end})")
 
     def finish(self) -> None:
         """The body is over: hand over what is left."""

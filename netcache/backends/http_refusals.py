@@ -66,9 +66,7 @@ def refusal(what: str, url: str, head: Head, now_s: float) -> RemoteError:
     return RemoteProtocolError(message, url=url)
 
 
-def connection_error(
-    what: str, url: str, error: BaseException, timeout_s: float
-) -> NetCacheError:
+def connection_error(what: str, url: str, error: BaseException, timeout_s: float) -> NetCacheError:
     """The error for what aiohttp raised instead of giving a head."""
     start = f"{what} of {url} failed"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -6,7 +6,6 @@ length is known, aiohttp's stream otherwise; both keep the promises of ``ReadRep
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
 import aiohttp
@@ -123,13 +122,11 @@ class HttpReadReply:
             give_up(response)
 
     async def _take(self, response: aiohttp.ClientResponse, pieces: Pieces) -> None:
-        length = content_length(response.headers)
-        seat = None
-        if self._means.takeover and self.extent.end >= 0 and length == self.extent.length:
-            if length - response.content.total_bytes >= TAKEOVER_BYTES_MIN:
-                seat = find_seat(response)
-        if seat is not None:
-            await self._take_by_receiver(seat, pieces)
+        left = (content_length(response.headers) or 0) - response.content.total_bytes
+        if self._means.takeover and self.extent.end >= 0 and left >= TAKEOVER_BYTES_MIN:
+            seat = find_seat(response)
+            if seat is not None:
+                await self._take_by_receiver(seat, pieces)
         if not pieces.complete:
             await self._take_by_stream(response, pieces)
 

@@ -110,11 +110,13 @@ class BodyReceiver(asyncio.BufferedProtocol):
     # What the transport calls.
 
     def get_buffer(self, sizehint: int) -> Any:
+        """Where the next bytes go."""
         room = self._pieces.room()
         self._offered = len(room)
         return room
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have come."""
         if self.done.done():
             return
         self._heard_at = self._loop.time()
@@ -132,18 +134,22 @@ class BodyReceiver(asyncio.BufferedProtocol):
             self._resuming = self._loop.call_later(pause_s, self._resume)
 
     def eof_received(self) -> bool:
+        """The server has closed its side."""
         self._settle(TransientError("the server closed the connection"))
         return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone; aiohttp's pool must hear of it too."""
         self._lost = True
         self._settle(TransientError(f"the connection was lost ({exc or 'closed'})"))
         self._seat.protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
+        """Not ours: passed on."""
         self._seat.protocol.pause_writing()
 
     def resume_writing(self) -> None:
+        """Not ours: passed on."""
         self._seat.protocol.resume_writing()
 
     # Timers.

@@ -25,6 +25,7 @@ from tests.support.powercut import PowerCut
 from tests.support.stores import (
     KEY,
     OTHER_KEY,
+    Sync,
     blocks,
     check,
     create,
@@ -72,7 +73,7 @@ def expect_right_or_nothing(store: CacheStore, *models: ByteModel) -> None:
 @SYNCS
 @SEEDS
 @LABELS
-def test_power_cut_during_fills(tmp_path: Path, sync: str, seed: int, newest_labels: bool) -> None:
+def test_power_cut_during_fills(tmp_path: Path, sync: Sync, seed: int, newest_labels: bool) -> None:
     """Appended blocks that were recorded but not synced are a miss after it."""
     shim = PowerCut(PosixFileOps())
     store = bind(tmp_path, fileops=shim.fileops, sync=sync)
@@ -88,7 +89,7 @@ def test_power_cut_during_fills(tmp_path: Path, sync: str, seed: int, newest_lab
 @SYNCS
 @SEEDS
 @pytest.mark.parametrize("hole", [True, False])
-def test_power_cut_during_fills_of_holes(tmp_path: Path, sync: str, seed: int, hole: bool) -> None:
+def test_power_cut_during_fills_of_holes(tmp_path: Path, sync: Sync, seed: int, hole: bool) -> None:
     """Also below the length that was durable before: a hole filled since may be torn."""
     shim = PowerCut(PosixFileOps())
     store = bind(tmp_path, fileops=shim.fileops, sync=sync)
@@ -108,7 +109,7 @@ def test_power_cut_during_fills_of_holes(tmp_path: Path, sync: str, seed: int, h
 @SEEDS
 @LABELS
 def test_power_cut_during_a_local_modification(
-    tmp_path: Path, sync: str, seed: int, newest_labels: bool
+    tmp_path: Path, sync: Sync, seed: int, newest_labels: bool
 ) -> None:
     """Blocks changed in place are never seen under the old label."""
     shim = PowerCut(PosixFileOps())
@@ -127,7 +128,7 @@ def test_power_cut_during_a_local_modification(
 @SEEDS
 @LABELS
 def test_power_cut_after_a_commit_keeps_the_new_version(
-    tmp_path: Path, sync: str, seed: int, newest_labels: bool
+    tmp_path: Path, sync: Sync, seed: int, newest_labels: bool
 ) -> None:
     """What ``commit`` returned for is there, all of it."""
     shim = PowerCut(PosixFileOps())
@@ -149,7 +150,7 @@ def test_power_cut_after_a_commit_keeps_the_new_version(
 @SEEDS
 @LABELS
 def test_power_cut_around_a_replacement_leaves_one_version(
-    tmp_path: Path, sync: str, seed: int, newest_labels: bool
+    tmp_path: Path, sync: Sync, seed: int, newest_labels: bool
 ) -> None:
     """Between the old object and the new one there is no mixture."""
     shim = PowerCut(PosixFileOps())
@@ -244,7 +245,7 @@ def test_a_torn_label_is_a_miss(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["fill", "modify", "put"])
 @pytest.mark.parametrize(("steps", "sync"), [(1, "lazy"), (23, "commit"), (40, "lazy")])
-def test_killed_process(tmp_path: Path, task: str, steps: int, sync: str) -> None:
+def test_killed_process(tmp_path: Path, task: str, steps: int, sync: Sync) -> None:
     """A process that is killed in the middle leaves only true bytes, and nothing held up."""
     command = [sys.executable, "-m", "tests.support.filler", str(tmp_path), task, "1", sync]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:

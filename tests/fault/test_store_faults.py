@@ -39,6 +39,7 @@ from tests.support.stores import (
 )
 
 MOST_CALLS = 400
+THIRD_KEY = ObjectKey(VOLUME, b"third")
 ERRNOS = pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
 
 
@@ -197,7 +198,7 @@ def verify(directory: Path, case: Case) -> None:
     if other is not None:
         assert other.size in (3000, 5)
         check(other, ByteModel(pattern(0, 3000) if other.size == 3000 else b"again"))
-    check(put(store, b"new"), ByteModel(b"new"))
+    check(put(store, b"new", key=THIRD_KEY), ByteModel(b"new"))
     assert list(store.verify()) == []
     store.close()
 

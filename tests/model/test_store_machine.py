@@ -31,8 +31,8 @@ from tests.support.stores import CHECKED_S, VOLUME, cached, check, fill_from, se
 BLOCKS = 6
 KEYS = [ObjectKey(VOLUME, b"one"), ObjectKey(VOLUME, b"folder/two words")]
 PROFILE = settings(
-    max_examples=12,
-    stateful_step_count=40,
+    max_examples=60,
+    stateful_step_count=50,
     derandomize=True,
     deadline=None,
     print_blob=True,

@@ -12,7 +12,17 @@ import sys
 from netcache._cachefiles.store import bind
 from netcache._fscache.ports import CacheStore, ObjectKey
 from tests.support.bytemodel import pattern
-from tests.support.stores import VOLUME, create, fill_blocks, fill_from, found, put, text, version
+from tests.support.stores import (
+    VOLUME,
+    Sync,
+    create,
+    fill_blocks,
+    fill_from,
+    found,
+    put,
+    text,
+    version,
+)
 
 BLOCKS = 24
 OBJECTS = 3
@@ -74,7 +84,7 @@ def put_whole(store: CacheStore, chance: random.Random) -> None:
 def main() -> None:
     """Run until killed."""
     directory, task, seed, sync = sys.argv[1:]
-    policy = "commit" if sync == "commit" else "lazy"
+    policy: Sync = "commit" if sync == "commit" else "lazy"
     store = bind(directory, sync=policy)
     {"fill": fill, "modify": modify, "put": put_whole}[task](store, random.Random(int(seed)))
 

@@ -2,7 +2,7 @@
 
 The server keeps the mtimes of uploads or stamps them with its own clock, as ``keeps`` says; its
 listings may be told to leave figures out, as HTML ones do.  ``fail`` makes one operation on one
-path raise; ``calls`` records what was asked.
+path raise; ``calls`` records what was asked; downloads wait half-way while there is a ``gate``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from netcache.spi import ResourceInfo, UploadCondition, UploadReply
 
 ORIGIN = "http://mem.example"
 Names = tuple[str, ...]
-ListingStyle = Literal["full", "minutes", "names"]
+ListingStyle = Literal["full", "sizes", "names"]
 
 
 class Stored(NamedTuple):
@@ -49,6 +49,7 @@ class MemoryTree:
         self.running = 0
         self.running_max = 0
         self.gate: asyncio.Event | None = None
+        self.at_gate = asyncio.Event()
         self._serial = 0
 
     # The server's side, for tests.
@@ -112,6 +113,7 @@ class MemoryTree:
         try:
             _write(hidden, stored.data)
             if self.gate is not None:
+                self.at_gate.set()
                 await self.gate.wait()
             await asyncio.sleep(0)
             on_bytes(len(stored.data))
@@ -221,8 +223,7 @@ class MemoryTree:
         info = info._replace(etag=None, version=None)
         if self.listing_style == "names":
             return info._replace(size=None, mtime_s=None)
-        assert info.mtime_s is not None
-        return info._replace(mtime_s=info.mtime_s // 60 * 60)
+        return info._replace(mtime_s=None)
 
 
 def _write(path: str, data: bytes) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.content import Content, Occupancy, WriteKind
 from netcache._core.extent import Extent, ExtentSet, round_up
 from netcache._fscache.ports import CacheObject, CacheStore, ObjectKey
 from tests.support.bytemodel import ByteModel, pattern
+
+Sync = Literal["lazy", "commit"]
 
 VOLUME = "netcache,http,example.org"
 KEY = ObjectKey(VOLUME, b"folder/file")

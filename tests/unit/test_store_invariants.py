@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from netcache._core.content import Content, WriteKind
+from netcache._core.extent import Extent, round_down, round_up
 from netcache._fscache.ports import CacheStore
 from tests.support.bytemodel import pattern
 from tests.support.labels import read_label
@@ -19,6 +20,7 @@ from tests.support.stores import (
     check,
     create,
     fill_blocks,
+    fill_from,
     found,
     object_file,
     put,
@@ -141,6 +143,30 @@ def test_inv_h_every_write_covers_whole_blocks_of_real_data(
     for number in blocks(cache_object):
         image = os.pread(cache_object.fileno(), block, number * block)
         assert image == model.padded(number * block, (number + 1) * block)
+    check(cache_object, model)
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, 1), (5, 10), (-1, 2), (100, -50)])
+def test_inv_h_a_write_asks_only_for_the_gaps_of_its_own_blocks(
+    store: CacheStore, start: int, length: int
+) -> None:
+    """Negative numbers count from the block size: gaps are never wider than the rounding."""
+    block = store.block_size
+    model = text(4 * block)
+    cache_object = create(store, model.size)
+    cache_object.begin_modify()
+    start, end = start % block, start % block + length % block
+    asked: list[Extent] = []
+
+    def gap(extent: Extent) -> bytes:
+        asked.append(extent)
+        return model.part(*extent)
+
+    cache_object.write(start, b"y" * (end - start), gap)
+    model.write(start, b"y" * (end - start))
+    outer = Extent(round_down(start, block), round_up(end, block))
+    assert all(outer.start <= extent.start < extent.end <= outer.end for extent in asked)
+    assert fill_from(model)(outer) == os.pread(cache_object.fileno(), outer.length, outer.start)
     check(cache_object, model)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from netcache._core.content import Content
-from netcache._fscache.ports import CacheStore
+from netcache._fscache.ports import CacheObject, CacheStore
 from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.fixtures import Opener
@@ -152,7 +152,7 @@ def test_step_4_damaged_coherency_data_is_never_believed(opener: Opener, tmp_pat
         assert path.exists(), offset
 
 
-def lookup_or_refusal(store: CacheStore):  # type: ignore[no-untyped-def]
+def lookup_or_refusal(store: CacheStore) -> CacheObject | None:
     """A lookup that may also be refused."""
     try:
         return store.lookup(KEY)

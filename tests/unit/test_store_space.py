@@ -141,14 +141,14 @@ def test_room_is_made_by_dropping_the_least_recently_used(tmp_path: Path) -> Non
         again.mark_used()
         again.close()
     store.close()
-    again = bind(tmp_path, clock=clock)
+    later = bind(tmp_path, clock=clock)
     everything = allocated(tmp_path)
-    count, freed = again.cull(everything - 2 * SIZE)
+    count, freed = later.cull(everything - 2 * SIZE)
     assert count in (2, 3)
     assert freed >= 2 * SIZE
-    assert not present(again) & {1, 3}
-    assert present(again) >= {0, 2, 5}
-    again.close()
+    assert not present(later) & {1, 3}
+    assert present(later) >= {0, 2, 5}
+    later.close()
 
 
 def test_the_limit_culls_in_the_same_order(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import pytest
 
 from netcache._core.content import Content, WriteKind
-from netcache._core.extent import Extent, round_down, round_up
+from netcache._core.extent import Extent
 from netcache._fscache.ports import CacheObject, CacheStore, NoSpaceError
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.stores import (
@@ -19,7 +19,6 @@ from tests.support.stores import (
     check,
     create,
     fill_blocks,
-    fill_from,
     found,
     no_fill,
     served,
@@ -339,26 +338,3 @@ def test_copy_to_cache_after_a_read(store: CacheStore) -> None:
     assert sizes(cache_object) == (5 * block, model.size, Content.BACKFS_MAP)
     assert blocks(cache_object) == [0, 2, 4]
     assert dict(served(cache_object))[4 * block] == model.part(4 * block, model.size)
-
-
-@pytest.mark.parametrize(("start", "length"), [(0, 1), (5, 10), (-1, 2), (100, -50)])
-def test_a_write_asks_only_for_the_gaps_of_its_own_blocks(
-    store: CacheStore, start: int, length: int
-) -> None:
-    """Negative numbers count from the block size: gaps are never wider than the rounding."""
-    block = store.block_size
-    model = text(4 * block)
-    cache_object = opened(store, model)
-    start, end = start % block, start % block + length % block
-    asked: list[Extent] = []
-
-    def gap(extent: Extent) -> bytes:
-        asked.append(extent)
-        return model.part(*extent)
-
-    cache_object.write(start, b"y" * (end - start), gap)
-    model.write(start, b"y" * (end - start))
-    outer = Extent(round_down(start, block), round_up(end, block))
-    assert all(outer.start <= extent.start < extent.end <= outer.end for extent in asked)
-    assert fill_from(model)(outer) == os.pread(cache_object.fileno(), outer.length, outer.start)
-    check(cache_object, model)

@@ -15,9 +15,9 @@ UP = Rule("time", upload=True, origin_keeps_mtime=False)
 UP_KEEPING = Rule("time", upload=True, origin_keeps_mtime=True)
 
 
-def file(size: int | None, mtime_s: int | None, *, is_rough: bool = False) -> Entry:
+def file(size: int | None, mtime_s: int | None) -> Entry:
     """A file's entry."""
-    return Entry("f", "file", size, mtime_s, is_rough=is_rough)
+    return Entry("f", "file", size, mtime_s)
 
 
 @pytest.mark.parametrize("rule", [DOWN, UP, UP_KEEPING])
@@ -53,17 +53,9 @@ def test_an_upload_to_an_origin_that_keeps_times_is_strict() -> None:
 @pytest.mark.parametrize("remote", [file(None, None), file(None, 10), file(1, None)])
 def test_figures_that_a_listing_lacks_are_asked_for(rule: Rule, remote: Entry) -> None:
     """And when the server does not tell them either, the file counts as changed."""
+    assert judge(file(2, 10), file(1, None), rule) is Verdict.DIFFERENT
     assert judge(file(1, 10), remote, rule) is Verdict.ASK_SERVER
     assert judge(file(1, 10), remote, rule, is_exact=True) is Verdict.DIFFERENT
-
-
-def test_rounded_figures_are_trusted_only_when_equal() -> None:
-    """A listing in minutes is no proof of a change, nor of an earlier upload."""
-    rough = file(1, 60, is_rough=True)
-    assert judge(file(1, 60), rough, DOWN) is Verdict.SAME
-    assert judge(file(1, 75), rough, DOWN) is Verdict.ASK_SERVER
-    assert judge(file(1, 30), rough, UP) is Verdict.ASK_SERVER
-    assert judge(file(2, 60), rough, DOWN) is Verdict.ASK_SERVER
 
 
 def test_size_only_looks_at_sizes_only() -> None:
@@ -89,12 +81,10 @@ def test_what_is_no_file_is_replaced(kind: Literal["link", "special", "broken"])
 
 
 def test_remote_times_are_rounded_down() -> None:
-    """Also before 1970; whole minutes without an ETag are taken for rounded ones."""
+    """Also before 1970."""
     info = ResourceInfo("http://h/f", "f", "file", 1, 119.9, None)
     assert remote_entry(info) == Entry("f", "file", 1, 119, info)
     assert remote_entry(info._replace(mtime_s=-0.5)).mtime_s == -1
-    assert remote_entry(info._replace(mtime_s=120.0)).is_rough
-    assert not remote_entry(info._replace(mtime_s=120.0, etag='"e"')).is_rough
 
 
 @pytest.mark.parametrize(

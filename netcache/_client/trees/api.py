@@ -12,7 +12,10 @@ Rules:
 4. A file as SRC is copied as one: ``get_tree`` and ``put_tree`` put it into a DEST that is a
    folder, under its own name; ``sync_tree`` refuses that.  The ends themselves are never replaced
    by something of another type.
-5. ``dry_run`` changes nothing on either side and reports what a real run would, except the errors
+5. Nothing outside DEST is written or deleted, whatever links stand in it when the tree arrives.
+   (Who may replace folders of DEST by links while a file is being written there is not kept from
+   leading that one write astray; deletions and new folders are safe from that too.)
+6. ``dry_run`` changes nothing on either side and reports what a real run would, except the errors
    that only doing brings to light.
 """
 
@@ -128,7 +131,7 @@ class _Copy:
                 raise _clash(place, "file", "folder")
             dest_state: DestState = "absent" if there is None else "there"
             await self._tree(Download(self._ops, self._local(place)), resource, dest_state)
-        return self._tally.report
+        return self._tally.finished()
 
     async def up(self, src: str, url: str, *, into_folder: bool) -> Report:
         """From local folders to a server."""
@@ -154,7 +157,7 @@ class _Copy:
             dest_state: DestState = "absent" if there is None else "there"
             dest_state = dest_state if is_known else "unknown"
             await self._tree(Upload(self._ops, self._local(place)), resource, dest_state)
-        return self._tally.report
+        return self._tally.finished()
 
     async def _look_there(self, resource: Resource) -> tuple[Entry | None, bool]:
         """What is at the URL to upload to, and whether that could be learned.

@@ -9,8 +9,9 @@
    known to keep the mtimes that uploads give it, the remote mtime is the time of the upload: the
    file is then also unchanged when the local mtime is not later.  What that can miss (an older
    file of the same size put in place, clocks that differ) ``digest`` sees.
-5. Figures that a listing does not give, or may have rounded, are asked of the server before a file
-   is called changed.  What the server does not tell either cannot be called unchanged.
+5. Figures that a listing does not give are asked of the server before a file is called changed
+   (what it gives is exact: backends drop rounded sizes and times).  What the server does not tell
+   either cannot be called unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 from netcache._client.trees.entries import Entry
-
 
 By = Literal["time", "size", "digest"]
 
@@ -46,12 +46,10 @@ def judge(local: Entry, remote: Entry, rule: Rule, *, is_exact: bool = False) ->
     if local.kind != "file":
         return Verdict.DIFFERENT
     verdict = _judged(local, remote, rule)
-    doubtful = remote.size is None or remote.is_rough
-    if rule.by == "time":
-        doubtful = doubtful or remote.mtime_s is None
-    if verdict is Verdict.DIFFERENT and doubtful and not is_exact:
-        return Verdict.ASK_SERVER
-    return verdict
+    if verdict is not Verdict.DIFFERENT or is_exact:
+        return verdict
+    time_is_missing = rule.by == "time" and remote.mtime_s is None and local.size == remote.size
+    return Verdict.ASK_SERVER if remote.size is None or time_is_missing else verdict
 
 
 def _judged(local: Entry, remote: Entry, rule: Rule) -> Verdict:
@@ -65,7 +63,7 @@ def _judged(local: Entry, remote: Entry, rule: Rule) -> Verdict:
         return Verdict.DIFFERENT
     if local.mtime_s == remote.mtime_s:
         return Verdict.SAME
-    stamped_by_server = rule.upload and not rule.origin_keeps_mtime and not remote.is_rough
+    stamped_by_server = rule.upload and not rule.origin_keeps_mtime
     if stamped_by_server and local.mtime_s <= remote.mtime_s:
         return Verdict.SAME
     return Verdict.DIFFERENT

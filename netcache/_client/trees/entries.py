@@ -25,7 +25,6 @@ class Entry(NamedTuple):
 
     ``mtime_s`` is in whole seconds, rounded down.  ``info`` is there for remote entries.
     ``is_link`` marks a symbolic link that is followed: ``kind`` then says what it leads to.
-    ``is_rough`` marks a listing that may have rounded its figures (times in minutes).
     """
 
     name: str
@@ -34,7 +33,6 @@ class Entry(NamedTuple):
     mtime_s: int | None = None
     info: ResourceInfo | None = None
     is_link: bool = False
-    is_rough: bool = False
     error: OSError | None = None
 
 
@@ -55,8 +53,7 @@ def remote_entry(info: ResourceInfo) -> Entry:
     if info.type == "directory":
         return Entry(info.name, "folder", info=info)
     mtime_s = None if info.mtime_s is None else int(info.mtime_s // 1)
-    rough = info.etag is None and mtime_s is not None and mtime_s % 60 == 0
-    return Entry(info.name, "file", info.size, mtime_s, info, is_rough=rough)
+    return Entry(info.name, "file", info.size, mtime_s, info)
 
 
 def why_not_local(name: str) -> str | None:

@@ -9,6 +9,7 @@ from netcache._client.trees.compare import Verdict
 from netcache._client.trees.entries import DEPTH_MAX, Entry
 from netcache._client.trees.filters import Part
 from netcache._core.urls import Resource
+from netcache.errors import NetCacheError
 
 DestState = Literal["there", "absent", "unknown"]
 
@@ -58,13 +59,13 @@ class Folder:
         self.depth: int = 0 if parent is None else parent.depth + 1
 
     def check_depth(self) -> None:
-        """Raise ``OSError`` for a folder that lies absurdly deep, or inside itself."""
+        """Raise ``NetCacheError`` for a folder that lies absurdly deep, or inside itself."""
         if self.depth > DEPTH_MAX:
-            raise OSError(f"it lies more than {DEPTH_MAX} folders deep")
+            raise NetCacheError(f"it lies more than {DEPTH_MAX} folders deep")
         above = self.parent
         while self.identity is not None and above is not None:
             if above.identity == self.identity:
-                raise OSError("it is a link back to a folder that it lies in")
+                raise NetCacheError("it is a link back to a folder that it lies in")
             above = above.parent
 
 

@@ -6,19 +6,22 @@ Rules:
    the way (unless links are followed): what is swapped for a link while a tree is copied is not
    walked through, and nothing outside the tree is made or removed.
 2. The root itself was named by the caller; it may be a link to a folder.
-3. Every method may block on the disk; a listing is one call for a folder, whatever its size.
+3. Files that another download is just being written to (hidden names of ours) take no part.
+4. Every method may block on the disk; a listing is one call for a folder, whatever its size.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterable
 
 from netcache._client.trees.entries import Entry, Kind, Listing
 from netcache.errors import NetCacheError
 
+_IN_FLIGHT = re.compile(r"\.netcache-[0-9a-f]{16}\.part")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -60,7 +63,7 @@ class LocalTree:
             with os.scandir(descriptor) as found:
                 for each in found:
                     entry = self._entry(each)
-                    if entry is not None:
+                    if entry is not None and not _IN_FLIGHT.fullmatch(entry.name):
                         entries.append(entry)
         finally:
             os.close(descriptor)

@@ -56,7 +56,7 @@ async def list_tree(ops: TreeOps, url: str, *, report: Report | None = None) -> 
     if info is not None:
         return [info]
     if report is not None:
-        report.add(tally.report)
+        report.add(tally.finished())
     found.sort(key=lambda each: each.name.split("/"))
     return found
 
@@ -97,7 +97,7 @@ async def warm_tree(
         await do(_job(None, remote_entry(info)._replace(name=resource.url)))
     else:
         await walk.run([_root(resource)])
-    return tally.report
+    return tally.finished()
 
 
 async def remove_tree(
@@ -116,14 +116,24 @@ async def remove_tree(
         deletion.add(remote_removal(folder, entry))
 
     info = await _walk(ops, resource, tally, take, deletion)
-    is_file = info is not None
     await deletion.run(dry_run=dry_run)
-    itself = as_file(resource) if is_file else as_folder(resource)
-    if not tally.report.errors and resource.path != "/":
-        tally.report.deleted += 1
-        if not dry_run:
-            await ops.delete(itself.url)
-    return tally.report
+    if tally.report.errors or resource.path == "/":
+        return tally.finished()
+    if not dry_run:
+        tally.raises = info is not None
+        await _remove_itself(ops, as_folder(resource) if info is None else as_file(resource), tally)
+    tally.report.deleted += not tally.report.errors
+    return tally.finished()
+
+
+async def _remove_itself(ops: TreeOps, resource: Resource, tally: Tally) -> None:
+    try:
+        await ops.delete(resource.url)
+    except NotFoundError:
+        # Somebody else was faster, or the server drops folders that have become empty.
+        return
+    except OSError as error:
+        tally.failed(resource.url, error)
 
 
 Take = Callable[[Folder, Entry], Awaitable[None]]

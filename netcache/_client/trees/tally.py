@@ -33,6 +33,12 @@ class Tally:
         self._planned_bytes = 0
         self._told_bytes = 0
 
+    def finished(self) -> Report:
+        """The report, its names in order."""
+        self.report.errors.sort()
+        self.report.skipped.sort()
+        return self.report
+
     def plan(self, size: int | None) -> None:
         """So many bytes more are going to be copied."""
         self._planned_bytes += size or 0

@@ -1,0 +1,173 @@
+"""The HTTP backend: the port ``netcache.spi.Backend`` over HTTP/1.1.
+
+The parts: ``http_wire`` and ``http_fields`` decide (pure), ``http_session`` exchanges,
+``http_reply`` and ``http_takeover`` receive bodies, ``http_write`` changes what is at the server,
+``http_metadata`` and
+``http_listing`` tell what is there.  This module ties them together, with the retries.
+
+Import cost: this is the only package of netcache that may import aiohttp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from netcache._core.coherency import Validator, Version
+from netcache._core.extent import Extent
+from netcache._core.invariant import invariant
+from netcache._core.retry import Retries, RetryPolicy
+from netcache._core.urls import as_folder, parse
+from netcache.backends.http_metadata import Metadata
+from netcache.backends.http_origins import OriginNotes
+from netcache.backends.http_refusals import refusal
+from netcache.backends.http_reply import BodyMeans, HttpReadReply
+from netcache.backends.http_session import HttpOptions, HttpSession
+from netcache.backends.http_wire import ReadQuestion, contradicts, read_head, read_headers
+from netcache.backends.http_write import Writer
+from netcache.backends.throttle import Throttle
+from netcache.errors import NetCacheError, TransientError
+from netcache.spi import (
+    UNCONDITIONAL,
+    OriginCapabilities,
+    ReadReply,
+    ResourceInfo,
+    UploadBody,
+    UploadCondition,
+    UploadReply,
+)
+
+__all__ = ["HttpBackend", "HttpOptions"]
+
+_T = TypeVar("_T")
+
+_READ_ANSWERS = (200, 206, 304, 412, 416)
+
+
+class HttpBackend:
+    """A ``Backend`` for ``http`` and ``https``.  Connects at the first use."""
+
+    def __init__(
+        self, options: HttpOptions | None = None, *, retry: RetryPolicy | None = None
+    ) -> None:
+        self.options = options or HttpOptions()
+        self.retry = retry or RetryPolicy(attempts=self.options.retries + 1, random=random.random)
+        self._session = HttpSession(self.options)
+        self._notes = OriginNotes()
+        throttle = Throttle(self.options.bandwidth_limit)
+        self._means = BodyMeans(throttle, self.options.timeout_s, takeover=self.options.takeover)
+        self._metadata = Metadata(self._session, self._notes)
+        self._writer = Writer(self, self._session, self._notes, throttle)
+
+    def add_credentials(self, origin: str, user: str, password: str) -> None:
+        """Use these for ``origin`` (``scheme://host[:port]``) and no other."""
+        self._session.access.add(origin, user, password)
+
+    async def open_read(
+        self,
+        url: str,
+        extent: Extent | None = None,
+        *,
+        expected: Version | None = None,
+        unless: Validator | None = None,
+    ) -> ReadReply:
+        """Ask for bytes; see the port.  One request, except where a 416 names no version."""
+        if extent is not None:
+            invariant(
+                extent.end == -1 or 0 <= extent.start < extent.end,
+                "an extent to read is not empty",
+                extent=extent,
+            )
+        question = ReadQuestion(parse(url).url, extent, expected, unless)
+        return await self.retried(lambda: self._open_once(question))
+
+    async def stat(
+        self, url: str, *, unless: Validator | None = None, want_digest: bool = False
+    ) -> ResourceInfo | None:
+        """Metadata by HEAD, or by a GET of one byte where HEAD does not serve."""
+        resource = parse(url)
+        return await self.retried(lambda: self._metadata.stat(resource, unless, want_digest))
+
+    async def list(self, url: str) -> list[ResourceInfo]:
+        """The entries of a folder; see the port."""
+        folder = as_folder(parse(url))
+        return await self.retried(lambda: self._metadata.list_folder(folder))
+
+    async def put(
+        self,
+        url: str,
+        body: UploadBody,
+        *,
+        condition: UploadCondition = UNCONDITIONAL,
+        mtime_s: float | None = None,
+    ) -> UploadReply:
+        """Store a body; see the port."""
+        return await self._writer.put(parse(url), body, condition, mtime_s)
+
+    async def delete(self, url: str, *, condition: UploadCondition = UNCONDITIONAL) -> None:
+        """Delete a file or an empty folder; see the port."""
+        await self._writer.delete(parse(url), condition)
+
+    async def make_folder(self, url: str) -> None:
+        """Make a folder and its parents; see the port."""
+        await self._writer.make_folder(as_folder(parse(url)))
+
+    def capabilities(self, url: str) -> OriginCapabilities:
+        """What replies have shown of the origin so far."""
+        return self._notes.capabilities(parse(url).origin)
+
+    async def close(self) -> None:
+        """Close all connections.  Idempotent."""
+        await self._session.close()
+        self._means.pool.close()
+
+    async def retried(self, operation: Callable[[], Awaitable[_T]]) -> _T:
+        """Do ``operation``, again after ``TransientError`` as the policy allows."""
+        retries = Retries(self.retry)
+        while True:
+            try:
+                return await operation()
+            except TransientError as error:
+                pause_s = retries.pause_s(error)
+            await asyncio.sleep(pause_s)
+
+    # One attempt of each.
+
+    async def _open_once(self, question: ReadQuestion) -> ReadReply:
+        exchange = await self._session.ask("GET", question.url, read_headers(question), what="read")
+        origin = parse(question.url).origin
+        self._notes.saw_reply(origin, exchange.head.fields)
+        if exchange.head.status not in _READ_ANSWERS:
+            await exchange.drop()
+            raise refusal("read", question.url, exchange.head, time.time())
+        try:
+            head = read_head(question, exchange.head)
+        except NetCacheError:
+            exchange.give_up()
+            raise
+        self._notes.saw_ranges(origin, head.ranges_supported)
+        unless = question.unless if head.not_modified else None
+        if unless is not None and contradicts(unless, exchange.head.fields):
+            # "Not modified", but with another validator: an older file was put in place.
+            exchange.give_up()
+            return await self._open_once(question._replace(unless=None))
+        if exchange.head.status == 416:
+            await exchange.drop()
+            if head.version is None or not head.version.validator.value:
+                version = await self._version_past_the_end(question)
+                head = head._replace(version=version)
+        return HttpReadReply(question.url, exchange.response, head, self._means)
+
+    async def _version_past_the_end(self, question: ReadQuestion) -> Version | None:
+        """A 416 without a validator: ask what the resource is, so that the caller can tell."""
+        info = await self._metadata.stat(parse(question.url), None, False)
+        version = info.version if info is not None else None
+        assert question.extent is not None
+        if version is not None and version.size > question.extent.start:
+            raise TransientError(
+                f"read of {question} failed: it is being changed", url=question.url
+            )
+        return version

@@ -1,0 +1,166 @@
+"""Metadata over HTTP: stat and folder listings, one attempt of each.
+
+Rules:
+
+1. A stat is a HEAD; where the server refuses HEAD, or tells no length in it, a GET of one byte.
+2. A date is compared here rather than sent: "modified since" does not notice that an older file
+   was put in place.
+3. A folder is a page (HTML or JSON) at a path that ends with a slash, after redirects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+
+from netcache._core.coherency import Validator, ValidatorKind
+from netcache._core.urls import Resource, as_folder, child
+from netcache.backends.http_fields import (
+    content_length,
+    content_range,
+    encoding_of,
+    entity_tag,
+    mtime_of,
+    sha256_digest,
+)
+from netcache.backends.http_listing import LISTING_ACCEPT, LISTING_BYTES_MAX, parse_listing
+from netcache.backends.http_origins import OriginNotes
+from netcache.backends.http_refusals import connection_error, refusal
+from netcache.backends.http_session import Exchange, HttpSession
+from netcache.backends.http_upload import WANT_DIGEST
+from netcache.backends.http_wire import is_folder_page, unless_headers, whole_version
+from netcache.errors import NetCacheError, RemoteProtocolError
+from netcache.spi import ResourceInfo
+
+__all__ = ["Metadata"]
+
+HEAD_REFUSED = (400, 403, 405, 501)
+"""Statuses after which a ranged GET is tried instead of HEAD (signed URLs answer 403)."""
+_PARSED_IN_PLACE_MAX = 128 * 1024
+
+
+class Metadata:
+    """The asking half of an ``HttpBackend``."""
+
+    def __init__(self, session: HttpSession, notes: OriginNotes) -> None:
+        self._session = session
+        self._notes = notes
+
+    async def stat(
+        self, asked: Resource, unless: Validator | None, want_digest: bool
+    ) -> ResourceInfo | None:
+        """What ``asked`` is; None when ``unless`` is still current."""
+        headers = dict(WANT_DIGEST) if want_digest else {}
+        if unless is not None and unless.is_etag:
+            headers |= unless_headers(unless)
+        exchange = await self._session.ask("HEAD", asked.url, headers, what="stat")
+        head = exchange.head
+        lacks_size = (
+            head.status == 200
+            and content_length(head.fields) is None
+            and not is_folder_page(exchange.resource.path, head.fields)
+        )
+        if head.status in HEAD_REFUSED or lacks_size:
+            await exchange.drop()
+            headers["Range"] = "bytes=0-0"
+            exchange = await self._session.ask("GET", asked.url, headers, what="stat")
+        try:
+            return self._info(asked, exchange, unless, want_digest)
+        finally:
+            await exchange.drop()
+
+    def _info(
+        self, asked: Resource, exchange: Exchange, unless: Validator | None, want_digest: bool
+    ) -> ResourceInfo | None:
+        head = exchange.head
+        self._notes.saw_reply(asked.origin, head.fields)
+        if head.status == 304 and unless is not None:
+            return None
+        if head.status not in (200, 206, 416):
+            raise refusal("stat", asked.url, head, time.time())
+        if is_folder_page(exchange.resource.path, head.fields):
+            folder = as_folder(asked)
+            mtime_s = mtime_of(head.fields)
+            return ResourceInfo(folder.url, folder.name, "directory", None, mtime_s, None)
+        if (coding := encoding_of(head.fields)) is not None:
+            raise RemoteProtocolError(
+                f"stat of {asked.url} failed: the server encodes the bytes ({coding}) though "
+                "identity was asked for",
+                url=asked.url,
+            )
+        size = content_length(head.fields)
+        if head.status != 200:
+            found = content_range(head.fields.get("Content-Range"))
+            size = found.total if found is not None else None
+        version = whole_version(head.fields, size)
+        current = version is not None and version.validator == unless
+        if current and version.validator.kind is not ValidatorKind.WEAK_DATE:
+            return None
+        tag = entity_tag(head.fields.get("ETag"))
+        digest = sha256_digest(head.fields.get("Repr-Digest"))
+        if want_digest and digest is None:
+            self._notes.saw_no_digest(asked.origin)
+        return ResourceInfo(
+            asked.url,
+            asked.name,
+            "file",
+            size,
+            mtime_of(head.fields),
+            tag.value if tag is not None else None,
+            version,
+            digest,
+        )
+
+    async def list_folder(self, folder: Resource) -> list[ResourceInfo]:
+        """The entries of ``folder``."""
+        exchange = await self._session.ask(
+            "GET", folder.url, {"Accept": LISTING_ACCEPT}, what="listing"
+        )
+        head = exchange.head
+        self._notes.saw_reply(folder.origin, head.fields)
+        if head.status != 200:
+            await exchange.drop()
+            raise refusal("listing", folder.url, head, time.time())
+        try:
+            body = await self._read_page(folder, exchange)
+        finally:
+            exchange.give_up()
+        arguments = (exchange.resource.url, head.fields.get("Content-Type") or "", body)
+        if len(body) <= _PARSED_IN_PLACE_MAX:
+            entries = parse_listing(*arguments)
+        else:
+            entries = await asyncio.to_thread(parse_listing, *arguments)
+        if exchange.resource.url == folder.url:
+            return entries
+        return [
+            entry._replace(url=child(folder, entry.name, is_folder=entry.type == "directory").url)
+            for entry in entries
+        ]
+
+    async def _read_page(self, folder: Resource, exchange: Exchange) -> bytes:
+        """The body of a folder's page, of a bounded size."""
+        if (coding := encoding_of(exchange.head.fields)) is not None:
+            raise RemoteProtocolError(
+                f"listing of {folder.url} failed: the server encodes it ({coding})", url=folder.url
+            )
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while chunk := await exchange.response.content.readany():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > LISTING_BYTES_MAX:
+                    raise RemoteProtocolError(
+                        f"listing of {folder.url} failed: it is longer than "
+                        f"{LISTING_BYTES_MAX >> 20} MiB",
+                        url=folder.url,
+                    )
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, NetCacheError):
+                raise
+            raise connection_error(
+                "listing", folder.url, error, self._session.options.timeout_s
+            ) from error
+        return b"".join(chunks)

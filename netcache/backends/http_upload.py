@@ -1,0 +1,200 @@
+"""One PUT: a body streamed to the server, and what its reply proves.
+
+Rules:
+
+1. Exactly the announced number of bytes is sent, or the upload fails.
+2. A server that takes no byte for the timeout is given up; one that answers early is heard.
+3. A digest that the server reports is always compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from netcache._core.coherency import Version
+from netcache.backends.http_fields import (
+    Fields,
+    mtime_of,
+    sha256_digest,
+    sha256_field,
+    validator_of,
+)
+from netcache.backends.http_session import Exchange, HttpSession
+from netcache.backends.http_wire import condition_headers
+from netcache.backends.throttle import Throttle
+from netcache.errors import IntegrityError, RemoteTimeoutError, UsageError
+from netcache.spi import UNCONDITIONAL, MemoryBody, UploadBody, UploadCondition
+
+__all__ = ["WANT_DIGEST", "BodySender", "send_once", "stored_version"]
+
+PIECE_BYTES = 256 * 1024
+"""How much is handed to the transport at a time; each piece proves that the upload goes on."""
+EXPECT_BYTES_MIN = 1 << 20
+"""From this size on a conditional upload asks first whether it is welcome."""
+WANT_DIGEST = {"Want-Repr-Digest": "sha-256=10"}
+
+# From 3.12 on asyncio keeps what it could not send at once without copying it.
+_TRANSPORT_KEEPS_VIEWS = sys.version_info >= (3, 12)
+
+
+class BodySender:
+    """Feeds one body to requests: counts it, limits its rate, notices when it stands still.
+
+    ``begun`` is set once any of it was asked for, ``sent_all`` while the last pass was a full one;
+    ``failure`` is what went wrong in the body itself, which aiohttp would wrap beyond recognition.
+    """
+
+    def __init__(self, body: UploadBody, throttle: Throttle) -> None:
+        self.body = body
+        self.begun = False
+        self.failure: BaseException | None = None
+        self.sent_bytes = 0
+        self.sent_all = False
+        self.moved_at = 0.0
+        self.waiting_for_server = False
+        self._throttle = throttle
+
+    @property
+    def may_send(self) -> bool:
+        """Whether the body can be sent (again)."""
+        return self.body.replayable or not self.begun
+
+    async def payload(self) -> AsyncIterator[bytes | memoryview]:
+        """The body for one request, in pieces."""
+        self.begun = True
+        self.sent_bytes = 0
+        self.sent_all = False
+        try:
+            async for chunk in self.body.chunks():
+                self._check_size(self.sent_bytes + len(chunk))
+                view = memoryview(chunk)
+                if _TRANSPORT_KEEPS_VIEWS and not isinstance(chunk, bytes):
+                    view = memoryview(bytes(chunk))
+                step = min(PIECE_BYTES, self._throttle.step_bytes)
+                for start in range(0, len(view), step):
+                    piece = view[start : start + step]
+                    self._hand_over(len(piece))
+                    yield piece
+                    self.waiting_for_server = False
+                    await self._throttle.pass_bytes(len(piece))
+            if self.body.size is not None and self.sent_bytes != self.body.size:
+                self._check_size(-1)
+            self.sent_all = True
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                self.failure = error
+            raise
+
+    def _hand_over(self, count: int) -> None:
+        self.sent_bytes += count
+        self.moved_at = time.monotonic()
+        self.waiting_for_server = True
+
+    def _check_size(self, total: int) -> None:
+        size = self.body.size
+        if size is not None and not 0 <= total <= size:
+            raise UsageError(
+                f"a body of {size} bytes was announced, "
+                f"but it gave {'more' if total > size else self.sent_bytes}"
+            )
+
+
+async def send_once(
+    session: HttpSession,
+    url: str,
+    sender: BodySender,
+    condition: UploadCondition,
+    mtime_s: float | None,
+    *,
+    want_digest: bool,
+    expect: bool,
+) -> Exchange:
+    """One PUT of the body; raises what went wrong in the body itself as it was."""
+    body = sender.body
+    headers = condition_headers(condition)
+    headers["Content-Type"] = "application/octet-stream"
+    if body.size is not None:
+        headers["Content-Length"] = str(body.size)
+    if mtime_s is not None:
+        headers["X-OC-Mtime"] = str(int(mtime_s))
+    if isinstance(body, MemoryBody):
+        headers["Content-Digest"] = sha256_field(hashlib.sha256(body.data).digest())
+    if want_digest:
+        headers |= WANT_DIGEST
+    careful = condition != UNCONDITIONAL or not body.replayable
+    large = body.size is None or body.size > EXPECT_BYTES_MIN
+    sender.failure = None
+    try:
+        return await _watched(
+            session.ask(
+                "PUT",
+                url,
+                headers,
+                what="upload",
+                payload=sender.payload,
+                expect100=expect and careful and large,
+            ),
+            sender,
+            session.options.timeout_s,
+            url,
+        )
+    except Exception as error:
+        if sender.failure is not None:
+            raise sender.failure from error
+        raise
+
+
+async def _watched(
+    asking: Coroutine[Any, Any, Exchange], sender: BodySender, timeout_s: float, url: str
+) -> Exchange:
+    """Wait for the reply; give up when the server takes no byte for ``timeout_s``.
+
+    aiohttp's own timeout begins only when the whole body has been sent.
+    """
+    task = asyncio.ensure_future(asking)
+    try:
+        while True:
+            done, _ = await asyncio.wait([task], timeout=timeout_s / 4)
+            if done:
+                return task.result()
+            if sender.waiting_for_server and time.monotonic() - sender.moved_at > timeout_s:
+                raise RemoteTimeoutError(
+                    f"upload of {url} failed: the server took no byte for {timeout_s:g} s", url=url
+                )
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def stored_version(
+    url: str, sender: BodySender, fields: Fields, mtime_kept_s: float | None
+) -> Version | None:
+    """The version that a successful upload made; None when the reply does not prove one.
+
+    ``mtime_kept_s`` is the time that the server said to keep.  Raises ``IntegrityError`` when the
+    server reports another digest than that of what was sent.
+    """
+    reported = sha256_digest(fields.get("Repr-Digest"))
+    if reported is not None:
+        own = await sender.body.sha256()
+        if own is not None and own != reported:
+            raise IntegrityError(
+                f"upload of {url} failed: the server stored other bytes than were sent "
+                f"(its SHA-256 is {reported.hex()}, ours {own.hex()})",
+                url=url,
+            )
+    validator = validator_of(fields)
+    if not validator.joins_ranges:
+        return None
+    mtime_s = mtime_of(fields)
+    if mtime_s is None and mtime_kept_s is not None:
+        mtime_s = int(mtime_kept_s)
+    return Version(validator, sender.sent_bytes, mtime_s)

@@ -1,0 +1,290 @@
+"""Changes at the server: uploads, deletions, folders; with retries whose outcome is known.
+
+Rules:
+
+1. A body is sent again only when it can be replayed, or when nothing of it was read yet.
+2. After an attempt whose outcome is not known, a failed precondition is no conflict yet: what is
+   there now is compared with what was sent.
+3. A server that is not known to mind preconditions of writes (nginx does not) is asked for the
+   current version first: that leaves a race, but a narrow one.
+4. A folder that is not empty is never deleted (WebDAV servers would delete all of it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+from netcache._core.retry import Retries
+from netcache._core.urls import Resource, as_file, as_folder, parse
+from netcache.backends.http_fields import http_date_s
+from netcache.backends.http_origins import OriginNotes
+from netcache.backends.http_refusals import refusal
+from netcache.backends.http_session import Exchange, HttpSession
+from netcache.backends.http_upload import WANT_DIGEST, BodySender, send_once, stored_version
+from netcache.backends.http_wire import condition_headers
+from netcache.backends.throttle import Throttle
+from netcache.errors import (
+    ConflictError,
+    NotFoundError,
+    RemoteError,
+    RemoteProtocolError,
+    TransientError,
+)
+from netcache.spi import UNCONDITIONAL, ResourceInfo, UploadBody, UploadCondition, UploadReply
+
+if TYPE_CHECKING:
+    from netcache.backends.http import HttpBackend
+
+__all__ = ["WANT_DIGEST", "Writer"]
+
+FOLDER_DEPTH_MAX = 256
+_STORED = range(200, 300)
+_GONE = (404, 410)
+
+
+class Writer:
+    """The writing half of an ``HttpBackend``."""
+
+    def __init__(
+        self, backend: HttpBackend, session: HttpSession, notes: OriginNotes, throttle: Throttle
+    ) -> None:
+        self._backend = backend
+        self._session = session
+        self._notes = notes
+        self._throttle = throttle
+
+    async def put(
+        self,
+        resource: Resource,
+        body: UploadBody,
+        condition: UploadCondition,
+        mtime_s: float | None,
+    ) -> UploadReply:
+        """Store ``body`` as the whole of ``resource``."""
+        await self._check_first("upload", resource, condition)
+        sender = BodySender(body, self._throttle)
+        retries = Retries(self._backend.retry)
+        doubtful = made_parents = False
+        expect = True
+        while True:
+            try:
+                exchange = await self._send(resource, sender, condition, mtime_s, expect)
+                status = exchange.head.status
+                if status in _STORED:
+                    return await self._stored(resource, sender, exchange, mtime_s)
+                await exchange.drop()
+                if status == 412:
+                    self._notes.saw_condition_minded(resource.origin)
+                    if doubtful:
+                        return await self._compare(resource, sender, condition)
+                    raise _conflict("upload", resource, condition, "the server says so")
+                if status == 417 and expect and sender.may_send:
+                    expect = False
+                    continue
+                if status == 409 and not made_parents and sender.may_send:
+                    made_parents = True
+                    await self.make_folder(_parent(resource))
+                    continue
+                raise refusal("upload", resource.url, exchange.head, time.time())
+            except TransientError as error:
+                doubtful = doubtful or sender.begun
+                if not sender.may_send:
+                    raise
+                pause_s = retries.pause_s(error)
+            await asyncio.sleep(pause_s)
+
+    async def delete(self, resource: Resource, condition: UploadCondition) -> None:
+        """Delete a file or an empty folder."""
+        if resource.is_folder:
+            await self._check_empty(resource)
+        await self._check_first("deletion", resource, condition)
+        retries = Retries(self._backend.retry)
+        while True:
+            try:
+                exchange = await self._session.ask(
+                    "DELETE", resource.url, condition_headers(condition), what="deletion"
+                )
+                self._notes.saw_reply(resource.origin, exchange.head.fields)
+                await exchange.drop()
+                status = exchange.head.status
+                if status in _STORED or (status in _GONE and retries.failed_count):
+                    return
+                if status == 412:
+                    self._notes.saw_condition_minded(resource.origin)
+                    if retries.failed_count and await self._found(resource) is None:
+                        return
+                    raise _conflict("deletion", resource, condition, "the server says so")
+                raise refusal("deletion", resource.url, exchange.head, time.time())
+            except TransientError as error:
+                pause_s = retries.pause_s(error)
+            await asyncio.sleep(pause_s)
+
+    async def make_folder(self, folder: Resource, depth: int = 0) -> None:
+        """Make ``folder`` and its parents."""
+        status = await self._backend.retried(lambda: self._make_once(folder))
+        if status == 409 and folder.path != "/" and depth < FOLDER_DEPTH_MAX:
+            await self.make_folder(_parent(folder), depth + 1)
+            status = await self._backend.retried(lambda: self._make_once(folder))
+        if status not in _STORED:
+            raise RemoteError(
+                f"making {folder.url} failed: the server makes no folder there (status {status})",
+                url=folder.url,
+            )
+
+    async def _send(
+        self,
+        resource: Resource,
+        sender: BodySender,
+        condition: UploadCondition,
+        mtime_s: float | None,
+        expect: bool,
+    ) -> Exchange:
+        exchange = await send_once(
+            self._session,
+            resource.url,
+            sender,
+            condition,
+            mtime_s,
+            want_digest=self._notes.capabilities(resource.origin).digests is not False,
+            expect=expect,
+        )
+        self._notes.saw_reply(resource.origin, exchange.head.fields)
+        return exchange
+
+    async def _stored(
+        self, resource: Resource, sender: BodySender, exchange: Exchange, mtime_s: float | None
+    ) -> UploadReply:
+        fields = exchange.head.fields
+        await exchange.drop()
+        if not sender.sent_all:
+            raise RemoteProtocolError(
+                f"upload of {resource.url} failed: the server said that it has it before it had "
+                "all of it",
+                url=resource.url,
+            )
+        mtime_kept = (
+            mtime_s is not None and fields.get("X-OC-MTime", "").strip().lower() == "accepted"
+        )
+        if not fields.get("Repr-Digest"):
+            self._notes.saw_no_digest(resource.origin)
+        version = await stored_version(
+            resource.url, sender, fields, mtime_s if mtime_kept else None
+        )
+        return UploadReply(exchange.head.status == 201, version, mtime_kept)
+
+    async def _compare(
+        self, resource: Resource, sender: BodySender, condition: UploadCondition
+    ) -> UploadReply:
+        """An earlier attempt may have stored the body: is what is there now what was sent?"""
+        info = await self._found(resource)
+        if info is None:
+            raise _conflict("upload", resource, condition, "it is gone")
+        own = await self._own_digest(sender)
+        if own is None or info.size != sender.sent_bytes:
+            raise _conflict("upload", resource, condition, f"its size is {info.size} now")
+        theirs = info.digest_sha256 or await self._digest_of(resource, info)
+        if own != theirs:
+            raise _conflict("upload", resource, condition, "its bytes are others")
+        version = info.version
+        if version is not None and not version.validator.joins_ranges:
+            version = None
+        return UploadReply(condition.if_absent, version, False)
+
+    async def _own_digest(self, sender: BodySender) -> bytes | None:
+        """The digest of what was sent; of one more pass when the last was cut short."""
+        if sender.sent_all:
+            return await sender.body.sha256()
+        if not sender.body.replayable:
+            return None
+        digest = hashlib.sha256()
+        async for piece in sender.payload():
+            digest.update(piece)
+        return digest.digest()
+
+    async def _digest_of(self, resource: Resource, info: ResourceInfo) -> bytes:
+        """The digest of what is at the server, by reading it."""
+        digest = hashlib.sha256()
+        reply = await self._backend.open_read(resource.url, expected=info.version)
+        await reply.receive(lambda _, view: digest.update(view))
+        return digest.digest()
+
+    async def _found(self, resource: Resource) -> ResourceInfo | None:
+        """What is at the server now; None when nothing is."""
+        try:
+            return await self._backend.stat(resource.url, want_digest=True)
+        except NotFoundError:
+            return None
+
+    async def _check_first(self, what: str, resource: Resource, condition: UploadCondition) -> None:
+        """Check the condition here, unless the server is known to do it."""
+        if condition == UNCONDITIONAL or self._notes.minds_conditions(resource.origin):
+            return
+        try:
+            info = await self._backend.stat(resource.url)
+        except NotFoundError:
+            info = None
+        if info is None:
+            if condition.if_match is not None or condition.unmodified_since is not None:
+                raise _conflict(what, resource, condition, "it is gone")
+            return
+        if condition.if_absent:
+            raise _conflict(what, resource, condition, "it exists")
+        if condition.if_match not in (None, "*") and info.etag not in (None, condition.if_match):
+            raise _conflict(what, resource, condition, f"its ETag is {info.etag} now")
+        limit_s = http_date_s(condition.unmodified_since)
+        if limit_s is not None and info.mtime_s is not None and info.mtime_s > limit_s:
+            raise _conflict(what, resource, condition, "it was modified")
+
+    async def _check_empty(self, folder: Resource) -> None:
+        if await self._backend.list(folder.url):
+            raise RemoteError(
+                f"deletion of {folder.url} failed: the folder is not empty", url=folder.url
+            )
+
+    async def _make_once(self, folder: Resource) -> int:
+        """One attempt to make a folder; the status, where 200 also says that it is there."""
+        if self._notes.has_mkcol(folder.origin):
+            exchange = await self._session.ask("MKCOL", folder.url, {}, what="making")
+            status = await self._judge_folder(folder, exchange)
+            if status not in (405, 501):
+                self._notes.saw_mkcol(folder.origin, True)
+                return status
+            if await self._is_there(folder):
+                return 200
+            self._notes.saw_mkcol(folder.origin, False)
+        exchange = await self._session.ask(
+            "PUT", folder.url, {"Content-Length": "0"}, what="making", payload=lambda: b""
+        )
+        status = await self._judge_folder(folder, exchange)
+        return 200 if status in (405, 409) and await self._is_there(folder) else status
+
+    async def _judge_folder(self, folder: Resource, exchange: Exchange) -> int:
+        self._notes.saw_reply(folder.origin, exchange.head.fields)
+        await exchange.drop()
+        status = exchange.head.status
+        if status in _STORED or status in (405, 409, 501):
+            return status
+        raise refusal("making", folder.url, exchange.head, time.time())
+
+    async def _is_there(self, folder: Resource) -> bool:
+        info = await self._found(folder)
+        return info is not None and info.type == "directory"
+
+
+def _parent(resource: Resource) -> Resource:
+    """The folder that ``resource`` lies in."""
+    path = as_file(resource).path.rpartition("/")[0] + "/"
+    return as_folder(parse(resource.origin + path))
+
+
+def _conflict(
+    what: str, resource: Resource, condition: UploadCondition, found: str
+) -> ConflictError:
+    if condition.if_absent:
+        why = "it exists already"
+    else:
+        why = f"it is no longer the version that was expected ({found})"
+    return ConflictError(f"{what} of {resource.url} failed: {why}", url=resource.url)
