@@ -20,6 +20,9 @@ from netcache.spi import Backend, ReadReply
 NOTICE_BYTES = 256 * 1024
 """How much must have come before readers are told (netfs: max(256 KiB, the front folio))."""
 
+SHORT_BYTES = 1 << 20
+"""A reply up to this long is taken even when another process is fetching the same."""
+
 _CLAIM_PAUSE_S = (0.002, 0.05)
 
 
@@ -113,12 +116,13 @@ class Flight:
     async def _claim(self, cached: CachedHolding, start: int, end: int) -> bool:
         """Wait while another process fetches what we want, as long as it gets on with it.
 
-        With a head already here there is nothing to wait for: the exchange goes on.
+        A reply that is here already is given up for that, unless it is short.
         """
         pause, waited, missing = _CLAIM_PAUSE_S[0], 0.0, -1
         while not cached.object.try_lock_extent(start, end):
-            if self._reply is not None or waited > self._timeout_s:
+            if waited > self._timeout_s or (self._reply is not None and end - start <= SHORT_BYTES):
                 return False
+            await self._drop_reply()
             await asyncio.sleep(pause)
             left = sum(gap.length for gap in self.inode.missing(start, end))
             if not left:

@@ -13,8 +13,7 @@ Both are called on the event loop's thread (``store``) and on readers' threads (
 from __future__ import annotations
 
 import os
-import tempfile
-from typing import Protocol
+from typing import IO, Protocol
 
 from netcache._core.coherency import Version
 from netcache._core.content import WriteKind
@@ -93,7 +92,7 @@ class SpoolHolding:
 
     def __init__(self, store: CacheStore | None, key: ObjectKey) -> None:
         self._new: NewObject | None = None
-        self._file: tempfile._TemporaryFileWrapper[bytes] | None = None
+        self._file: IO[bytes] | None = None
         self._written = 0
         self.block_size = 4096 if store is None else store.block_size
         if store is not None:
@@ -102,7 +101,10 @@ class SpoolHolding:
             except CacheError:
                 self._new = None
         if self._new is None:
-            self._file = tempfile.TemporaryFile(prefix="netcache-", buffering=0)  # type: ignore[assignment] # noqa: SIM115
+            # Imported here: reading what is cached must not pay for it.
+            import tempfile
+
+            self._file = tempfile.TemporaryFile(prefix="netcache-", buffering=0)  # noqa: SIM115
 
     def fileno(self) -> int:
         """The descriptor of the private file."""

@@ -112,18 +112,29 @@ class Opener:
         return gaps[0] if gaps else None
 
     async def _open_gap(self, inode: Inode, gap: Extent, want: Extent | None) -> Inode:
-        """One conditional ranged GET: the check and the first missing bytes at once."""
-        asked_at = time.monotonic()
+        """One conditional ranged GET: the check and the first missing bytes at once.
+
+        When another process is fetching the gap, only the check is made: its bytes are waited for.
+        """
+        cached = inode.cached
+        if cached is not None and not cached.object.try_lock_extent(*gap):
+            return await self._revalidate(inode, want)
+        asked_at, left = time.monotonic(), gap
         try:
             reply = await self._engine.backend().open_read(
                 inode.resource.url, gap, expected=inode.version
             )
+            self._checked(inode, asked_at)
+            await self._take(inode, reply)
+            # The flight gives back the claim of what it brings.
+            left = Extent(min(reply.extent.end, gap.end), gap.end)
+            return inode
         except StaleError:
             self._changed(inode)
             return await self._open_cold(inode.resource, want)
-        self._checked(inode, asked_at)
-        await self._take(inode, reply)
-        return inode
+        finally:
+            if cached is not None and left.length:
+                cached.object.unlock_extent(*left)
 
     async def _revalidate(self, inode: Inode, want: Extent | None) -> Inode:
         """Nothing is missing: ask only whether the version is current."""

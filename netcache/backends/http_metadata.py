@@ -38,6 +38,11 @@ __all__ = ["Metadata"]
 
 HEAD_REFUSED = (400, 403, 405, 501)
 """Statuses after which a ranged GET is tried instead of HEAD (signed URLs answer 403)."""
+_PROVES_CURRENT = (
+    ValidatorKind.STRONG_ETAG,
+    ValidatorKind.STRONG_DATE,
+    ValidatorKind.WEAK_ETAG,
+)
 _PARSED_IN_PLACE_MAX = 128 * 1024
 
 
@@ -95,8 +100,8 @@ class Metadata:
             found = content_range(head.fields.get("Content-Range"))
             size = found.total if found is not None else None
         version = whole_version(head.fields, size)
-        current = version is not None and version.validator == unless
-        if current and version.validator.kind is not ValidatorKind.WEAK_DATE:
+        current = version.validator if version is not None else None
+        if current is not None and current == unless and current.kind in _PROVES_CURRENT:
             return None
         tag = entity_tag(head.fields.get("ETag"))
         digest = sha256_digest(head.fields.get("Repr-Digest"))

@@ -17,7 +17,7 @@ import asyncio
 import io
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from contextlib import aclosing
 
@@ -186,10 +186,10 @@ class Sender:
                     self._exchange.transport.abort()
                     raise ConnectionAbortedError(self._exchange.error)
 
-    async def _chunks(self, chunks: AsyncIterator[bytes]) -> None:
+    async def _chunks(self, chunks: AsyncGenerator[bytes, None]) -> None:
         """Send chunks; one is held back, so that the last one is known to be it."""
         held = b""
-        async with aclosing(chunks):  # type: ignore[type-var]
+        async with aclosing(chunks):
             async for chunk in chunks:
                 if held:
                     await self._body(held)
@@ -198,30 +198,42 @@ class Sender:
         await self._last(self._framed(held) + closing, len(held))
 
     async def _shaped(self, reply: Reply) -> None:
-        exchange, effects = self._exchange, self._effects
-        if isinstance(reply.body, FileBody):
-            source = self._file_chunks(reply.body)
-        elif isinstance(reply.body, Stream):
-            source = self._stream(reply.body)
-        else:
-            source = _once(reply.body)
+        effects = self._effects
         length = None if isinstance(reply.body, Stream) else self._true_length(reply)
+        source = self._source(reply)
+        steps = paced(altered(source, length, effects), effects)
+        due = asyncio.get_running_loop().time()
+        held = b""
+        async with aclosing(source), aclosing(steps):
+            async for step in steps:
+                await self._body(held)
+                held = step if isinstance(step, bytes) else b""
+                if isinstance(step, Pause):
+                    due = await self._pause(step, due)
+                elif step is End.CUT:
+                    self._finished()
+                    await self._exchange.cut(reset=effects.reset)
+                    raise ConnectionAbortedError("cut by a fault")
+        closing = b"0\r\n\r\n" if self._chunked else b""
+        await self._last(self._framed(held) + closing, len(held))
+
+    def _source(self, reply: Reply) -> AsyncGenerator[bytes, None]:
+        if isinstance(reply.body, FileBody):
+            return self._file_chunks(reply.body)
+        return self._stream(reply.body) if isinstance(reply.body, Stream) else _once(reply.body)
+
+    async def _pause(self, pause: Pause, due: float) -> float:
+        """Wait until the pause is over; gives the time at which the next one begins."""
+        await self._exchange.flushed()
         clock = asyncio.get_running_loop().time
-        due = clock()
-        async for step in paced(altered(source, length, effects), effects):
-            if isinstance(step, bytes):
-                await self._body(step)
-            elif isinstance(step, Pause):
-                await exchange.flushed()
-                due = max(due, clock() - 1.0) + (step.seconds or 0.0)
-                await exchange.pause(None if step.seconds is None else max(0.0, due - clock()))
-                _ = exchange.transport
-            else:
-                assert step is End.CUT
-                self._finished()
-                await exchange.cut(reset=effects.reset)
-                raise ConnectionAbortedError("cut by a fault")
-        await self._last(b"0\r\n\r\n" if self._chunked else b"", 0)
+        if pause.seconds is None:
+            await self._exchange.pause(None)
+        else:
+            # A pause counts from the end of the last one, so that the pace is kept on average.
+            due = max(due, clock() - 1.0) + pause.seconds
+            await self._exchange.pause(max(0.0, due - clock()))
+        _ = self._exchange.transport
+        return due
 
     def _true_length(self, reply: Reply) -> int:
         assert not isinstance(reply.body, Stream)
@@ -238,7 +250,7 @@ class Sender:
             return chunk
         return b"%x\r\n%b\r\n" % (len(chunk), chunk)
 
-    async def _file_chunks(self, body: FileBody) -> AsyncIterator[bytes]:
+    async def _file_chunks(self, body: FileBody) -> AsyncGenerator[bytes, None]:
         async with aiofiles.open(
             body.file.fd, "rb", buffering=0, closefd=False, executor=self._pool
         ) as file:
@@ -257,12 +269,12 @@ class Sender:
                         raise ConnectionAbortedError(self._exchange.error)
                     yield chunk
 
-    async def _stream(self, body: Stream) -> AsyncIterator[bytes]:
+    async def _stream(self, body: Stream) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
         while chunk := await loop.run_in_executor(self._pool, next, body.chunks, b""):
             yield chunk
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
+async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
     if data:
         yield data

@@ -7,7 +7,7 @@ they know neither sockets nor clocks.
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from enum import Enum
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ def declared_length(length: int, effects: Effects) -> int | None:
 
 async def altered(
     chunks: AsyncIterator[bytes], length: int | None, effects: Effects
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The chunks with their bytes and their number changed as the effects say.
 
     ``length`` is that of the whole body, ``None`` if unknown (then it is only lengthened).
@@ -73,14 +73,14 @@ async def altered(
         yield FILLER * effects.body_delta
 
 
-async def paced(chunks: AsyncIterator[bytes], effects: Effects) -> AsyncIterator[Step]:
+async def paced(chunks: AsyncIterator[bytes], effects: Effects) -> AsyncGenerator[Step, None]:
     """The chunks with the pauses and the end that the effects put between them."""
     sent = 0
     async for chunk in _pieces(chunks, effects):
+        if effects.bandwidth is not None and chunk:
+            yield Pause(len(chunk) / effects.bandwidth)
         yield chunk
         sent += len(chunk)
-        if effects.bandwidth is not None:
-            yield Pause(len(chunk) / effects.bandwidth)
         if sent == effects.stall_after:
             yield Pause(effects.stall_s)
         if sent == effects.cut_after:
@@ -90,7 +90,7 @@ async def paced(chunks: AsyncIterator[bytes], effects: Effects) -> AsyncIterator
         yield End.CUT
 
 
-async def _pieces(chunks: AsyncIterator[bytes], effects: Effects) -> AsyncIterator[bytes]:
+async def _pieces(chunks: AsyncIterator[bytes], effects: Effects) -> AsyncGenerator[bytes, None]:
     """Cut the chunks at the places where something happens, and small enough for the pace."""
     marks = sorted(
         mark for mark in {effects.stall_after, effects.cut_after} if mark is not None

@@ -1,0 +1,34 @@
+"""The memory backend passes the conformance suite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import pytest
+
+from netcache.backends.memory import MemoryBackend, MemoryServer
+from tests.conformance.peers import Peer
+from tests.conformance.suite import BackendSuite
+
+
+class TestMemoryBackend(BackendSuite):
+    """All of the suite."""
+
+    @pytest.fixture
+    async def peer(self) -> AsyncIterator[Peer]:
+        """A memory server of its own for each test."""
+        server = MemoryServer()
+        base = "http://memory.invalid/base/"
+
+        def plant(name: str, data: bytes) -> None:
+            server.store(base + quote(name), data)
+
+        peer = Peer(
+            backend=MemoryBackend(server),
+            base=base,
+            plant=plant,
+            another=lambda: MemoryBackend(server),
+        )
+        yield peer
+        await peer.close()

@@ -1,0 +1,101 @@
+"""What a command imports, and the three ways to start it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netcache as library
+from tests.support.commands import Commands
+from tests.support.served import Served, random_bytes
+
+NETWORK = {"aiohttp", "asyncio", "ssl", "yarl", "multidict"}
+HEAVY = {"rich", "tomllib", "json", "logging", "lxml", "platformdirs", "concurrent.futures"}
+
+
+@pytest.fixture
+def netcache(tmp_path: Path) -> Commands:
+    """The command line in a home of its own."""
+    return Commands(tmp_path)
+
+
+def imported_by(netcache: Commands, *args: str) -> set[str]:
+    """The modules that a command imports, from Python's own account."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "netcache_cli", *args],
+        capture_output=True,
+        text=True,
+        cwd=netcache.home,
+        env=netcache.environ,
+        timeout=60,
+        check=True,
+    )
+    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+def test_a_cached_cat_imports_no_network_code(served: Served, netcache: Commands) -> None:
+    """Nor anything else that is not needed for it."""
+    url = served.put("a", random_bytes(10_000))
+    netcache("warm", url)
+    imported = imported_by(netcache, "--offline", "cat", url, "--count", "1")
+    assert "netcache.sync" in imported
+    assert not imported & NETWORK
+    assert not imported & HEAVY
+
+
+def test_cache_commands_import_no_network_code(served: Served, netcache: Commands) -> None:
+    """They ask nobody."""
+    url = served.put("a", random_bytes(10_000))
+    netcache("warm", url)
+    for args in (["ls"], ["map", url], ["status"], ["drop", url]):
+        assert not imported_by(netcache, "cache", *args) & NETWORK
+
+
+def test_version_imports_no_library(netcache: Commands) -> None:
+    """Only the number."""
+    imported = imported_by(netcache, "--version")
+    assert "netcache.sync" not in imported
+    assert not imported & (NETWORK | HEAVY)
+    assert netcache("--version").text == f"netcache {library.__version__}\n"
+
+
+def test_python_m_netcache_is_the_command_line(netcache: Commands) -> None:
+    """The same as the console script."""
+    done = subprocess.run(
+        [sys.executable, "-m", "netcache", "--version"],
+        capture_output=True,
+        text=True,
+        env=netcache.environ,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"netcache {library.__version__}\n")
+
+
+def test_without_click_there_is_a_line_instead_of_a_traceback(netcache: Commands) -> None:
+    """It names the package and how to install it."""
+    program = (
+        "import sys\nsys.modules['click'] = None\nfrom netcache_cli._entry import main\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=netcache.environ,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("netcache: the command line needs the package click")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_verb_prints_the_help_and_exits_2(netcache: Commands) -> None:
+    """The help goes to stderr: a script that forgot the verb must not take it for a result."""
+    ran = netcache()
+    assert (ran.code, ran.out) == (2, b"")
+    assert ran.err.startswith("Usage: netcache ")
