@@ -11,6 +11,7 @@ from click.shell_completion import (
     CompletionItem,
     add_completion_class,
     get_completion_class,
+    shell_complete,
     split_arg_string,
 )
 
@@ -84,9 +85,10 @@ def install(shell: str) -> None:
     click.echo(f"netcache: completion for {shell} is in {path} ({advice})", err=True)
 
 
-def prepare_to_complete() -> None:
-    """Let click use our class for bash, in the process that completes."""
+def complete(cli: click.Command, instruction: str) -> int:
+    """Answer a shell that completes: `instruction` is `<shell>_complete` or `<shell>_source`."""
     add_completion_class(BashLineComplete, "bash")
+    return shell_complete(cli, {}, "netcache", COMPLETE_VARIABLE, instruction)
 
 
 def _class_for(shell: str) -> type[Any]:

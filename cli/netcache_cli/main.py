@@ -105,14 +105,12 @@ def run(args: Sequence[str]) -> int:
     try:
         _prepare_streams()
         if "_NETCACHE_COMPLETE" in os.environ:
-            from netcache_cli.completion import prepare_to_complete
+            from netcache_cli.completion import complete
 
-            prepare_to_complete()
-        code = cli.main(
-            args=list(args), prog_name="netcache", standalone_mode=False, obj=invocation
-        )
+            return complete(cli, os.environ["_NETCACHE_COMPLETE"])
+        code = _invoke(args, invocation)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code
     except BrokenPipeError:
         return _let_go_of_stdout()
     except (KeyboardInterrupt, click.Abort):
@@ -120,6 +118,16 @@ def run(args: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:
         return _fail(error, invocation, args)
+
+
+def _invoke(args: Sequence[str], invocation: Invocation) -> int:
+    """What `click.Command.main` does, but that would end the process itself on a closed pipe."""
+    try:
+        with cli.make_context("netcache", list(args), obj=invocation) as context:
+            code = cli.invoke(context)
+    except click.exceptions.Exit as request:
+        code = request.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def _prepare_streams() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import BinaryIO
@@ -168,11 +169,11 @@ class Operations:
         if _is_stream(source):
             return await self._put_stream(source, target, condition, item)  # type: ignore[arg-type]
         path = _path_of(source)
-        if os.path.isdir(path):
+        found = os.stat(path)
+        if stat.S_ISDIR(found.st_mode):
             raise UsageError(f"{path} is a folder (use -r to upload a tree)")
-        size = os.stat(path).st_size
         await self._core.remote().put_file(path, target.url, condition, item)
-        return size
+        return found.st_size
 
     async def _put_stream(
         self,

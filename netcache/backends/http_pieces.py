@@ -41,14 +41,10 @@ class BufferPool:
         """Give back a buffer that nothing points into any more."""
         if len(buffer) == _POOLED_BYTES and len(self._kept) < _KEPT_MAX and not self._closed:
             self._kept.append(buffer)
-        else:
-            buffer.close()
 
     def close(self) -> None:
-        """Free what is kept."""
+        """Let go of what is kept; it is freed as soon as no traceback holds a view of it."""
         self._closed = True
-        for buffer in self._kept:
-            buffer.close()
         self._kept.clear()
 
 

@@ -26,6 +26,7 @@ from netcache.errors import (
 
 __all__ = ["connection_error", "refusal"]
 
+_REASON_CHARACTERS_MAX = 160
 _MEANINGS = {
     400: "the server calls the request bad",
     401: "the server wants credentials (--user, --token, --netrc)",
@@ -103,5 +104,6 @@ def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
 
 
 def _line(error: BaseException) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return " ".join(strip_credentials(text or type(error).__name__).split())
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    line = " ".join(strip_credentials(str(text) or type(error).__name__).split())
+    return line if len(line) <= _REASON_CHARACTERS_MAX else line[:_REASON_CHARACTERS_MAX] + "..."

@@ -165,7 +165,8 @@ class HttpReadReply:
             return await response.content.readany()
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             raise RemoteTimeoutError(f"no byte came for {self._means.timeout_s:g} s") from error
-        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError) as error:
+            # RuntimeError is what the stream says when we have closed the connection ourselves.
             raise TransientError(f"the connection was lost ({error})") from error
 
     def _named(self, error: TransientError, pieces: Pieces) -> RemoteError:

@@ -280,14 +280,20 @@ def _redirected(what: str, asked: Resource, here: Resource, location: str) -> Re
 
 
 def _went_stale(error: BaseException) -> bool:
-    """Whether this is how a kept connection ends that the server closed while it was idle."""
+    """Whether this may come of a kept connection rather than of the request.
+
+    The server closed it while it was idle, or had left bytes on it that belong to no reply.
+    """
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError):
+        return False
     return isinstance(
-        error, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError
-    ) or (isinstance(error, aiohttp.ClientOSError) and not _never_connected(error))
-
-
-def _never_connected(error: aiohttp.ClientOSError) -> bool:
-    return isinstance(error, aiohttp.ClientConnectorError)
+        error,
+        aiohttp.ServerDisconnectedError
+        | aiohttp.ClientOSError
+        | aiohttp.ClientResponseError
+        | ConnectionResetError
+        | BrokenPipeError,
+    )
 
 
 async def _tls(options: HttpOptions) -> ssl.SSLContext | bool:

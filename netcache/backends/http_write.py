@@ -84,7 +84,11 @@ class Writer:
                 if status == 417 and expect and sender.may_send:
                     expect = False
                     continue
-                if status == 409 and not made_parents and sender.may_send:
+                if (
+                    not made_parents
+                    and sender.may_send
+                    and await self._lacks_folder(resource, status)
+                ):
                     made_parents = True
                     await self.make_folder(_parent(resource))
                     continue
@@ -153,6 +157,10 @@ class Writer:
         )
         self._notes.saw_reply(resource.origin, exchange.head.fields)
         return exchange
+
+    async def _lacks_folder(self, resource: Resource, status: int) -> bool:
+        """Whether an upload was refused because its folder is missing: 409 says so, nginx 500."""
+        return status == 409 or (status == 500 and await self._found(_parent(resource)) is None)
 
     async def _stored(
         self, resource: Resource, sender: BodySender, exchange: Exchange, mtime_s: float | None

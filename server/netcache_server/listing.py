@@ -92,10 +92,11 @@ def json_index(tree: Tree, path: RequestPath, folder: int) -> Iterator[bytes]:
 def html_index(tree: Tree, path: RequestPath, folder: int) -> Iterator[bytes]:
     """The HTML index in chunks, laid out like nginx's.  Takes over the folder's descriptor."""
     title = html.escape(_readable(path.text))
-    yield (_PAGE.format(title=title) + '<a href="../">../</a>\n').encode()
+    before = _PAGE.format(title=title) + '<a href="../">../</a>\n'
     for batch in _batches(tree, path, folder):
-        yield "".join(map(_html_line, batch)).encode()
-    yield _END.encode()
+        yield (before + "".join(map(_html_line, batch))).encode()
+        before = ""
+    yield (before + _END).encode()
 
 
 def _html_line(entry: Entry) -> str:
@@ -106,7 +107,12 @@ def _html_line(entry: Entry) -> str:
     size = "-" if entry.is_folder else str(entry.size)
     padding = " " * max(1, 51 - len(shown))
     anchor = f'<a href="{html.escape(link)}">{html.escape(shown)}</a>'
-    return f"{anchor}{padding}{http_date(entry.mtime)[5:22]} {size:>20}\n"
+    return f"{anchor}{padding}{_day(entry.mtime)} {size:>20}\n"
+
+
+def _day(mtime: float) -> str:
+    """A time as nginx's index shows it, which parsers of indexes know."""
+    return http_date(mtime)[5:22].replace(" ", "-", 2)
 
 
 def _readable(text: str) -> str:

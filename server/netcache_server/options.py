@@ -131,5 +131,3 @@ def host_is_trusted(host_header: str | None, allowed: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return True
-
-

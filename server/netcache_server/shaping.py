@@ -92,9 +92,7 @@ async def paced(chunks: AsyncIterator[bytes], effects: Effects) -> AsyncGenerato
 
 async def _pieces(chunks: AsyncIterator[bytes], effects: Effects) -> AsyncGenerator[bytes, None]:
     """Cut the chunks at the places where something happens, and small enough for the pace."""
-    marks = sorted(
-        mark for mark in {effects.stall_after, effects.cut_after} if mark is not None
-    )
+    marks = sorted(mark for mark in {effects.stall_after, effects.cut_after} if mark is not None)
     largest = None
     if effects.bandwidth is not None:
         largest = max(1, min(_PACE_BYTES, int(effects.bandwidth / _PACES_A_SECOND)))

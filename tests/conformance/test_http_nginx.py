@@ -35,34 +35,36 @@ async def peer_of(server: NginxServer, name: str, options: HttpOptions) -> Async
     await peer.close()
 
 
-class TestNginxJson(BackendSuite):
-    """With JSON listings, making parents by itself."""
+@pytest.fixture(scope="module")
+def json_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServer]:
+    """Lists in JSON, makes the parents of uploads by itself."""
+    with running_nginx(tmp_path_factory.mktemp("nginx")) as server:
+        yield server
 
-    @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServer]:
-        """One nginx for the class."""
-        with running_nginx(tmp_path_factory.mktemp("nginx")) as server:
-            yield server
+
+@pytest.fixture(scope="module")
+def html_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServer]:
+    """Lists in HTML, wants the parents of uploads to be there."""
+    directory = tmp_path_factory.mktemp("nginx")
+    with running_nginx(directory, autoindex="html", create_parents=False) as server:
+        yield server
+
+
+class TestNginxJson(BackendSuite):
+    """Bodies by our receiver."""
 
     @pytest.fixture
-    async def peer(self, server: NginxServer, tmp_path: Path) -> AsyncIterator[Peer]:
-        """Bodies by our receiver."""
-        async for peer in peer_of(server, tmp_path.name, HttpOptions()):
+    async def peer(self, json_server: NginxServer, tmp_path: Path) -> AsyncIterator[Peer]:
+        """A folder of its own for each test."""
+        async for peer in peer_of(json_server, tmp_path.name, HttpOptions()):
             yield peer
 
 
 class TestNginxHtml(BackendSuite):
-    """With HTML listings, parents made by us, bodies by aiohttp's stream."""
-
-    @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServer]:
-        """One nginx for the class."""
-        directory = tmp_path_factory.mktemp("nginx")
-        with running_nginx(directory, autoindex="html", create_parents=False) as server:
-            yield server
+    """Bodies by aiohttp's stream."""
 
     @pytest.fixture
-    async def peer(self, server: NginxServer, tmp_path: Path) -> AsyncIterator[Peer]:
-        """Bodies by aiohttp's stream."""
-        async for peer in peer_of(server, tmp_path.name, HttpOptions(takeover=False)):
+    async def peer(self, html_server: NginxServer, tmp_path: Path) -> AsyncIterator[Peer]:
+        """A folder of its own for each test."""
+        async for peer in peer_of(html_server, tmp_path.name, HttpOptions(takeover=False)):
             yield peer

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import Commands, Ran
-from tests.support.filesystems import LoopFilesystems, Unavailable
 from tests.support.served import Served, random_bytes, serve
 
 
@@ -151,22 +152,46 @@ def test_10_not_authorised(netcache: Commands, tmp_path: Path) -> None:
         assert "right" not in ran.err
 
 
+def test_11_no_space_on_stdout(served: Served, netcache: Commands) -> None:
+    """`/dev/full` is a full disk for whoever writes to it."""
+    url = served.put("a", b"1" * 100_000)
+    for args in (["get", url, "-"], ["cat", url], ["stat", url]):
+        with (
+            open("/dev/full", "wb") as full,
+            netcache.started(*args, stdout=full) as process,
+        ):
+            _, err = process.communicate(timeout=30)
+        assert process.returncode == 11
+        assert err.decode().startswith("netcache: no space left on device")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 1 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no filesystem can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.mark.root
 def test_11_no_space_on_the_destination(
-    served: Served, netcache: Commands, loop_filesystems: LoopFilesystems
+    served: Served, netcache: Commands, small_disk: Path
 ) -> None:
-    """A full filesystem, and nothing partial left on it."""
-    try:
-        folder = loop_filesystems.directory("ext4")
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-    space = os.statvfs(folder)
-    too_much = space.f_bavail * space.f_frsize + (1 << 20)
-    url = served.put("big", b"")
-    os.truncate(served.root / "big", too_much)
-    ran = netcache("--no-cache", "get", url, folder / "big")
-    assert_failed(ran, 11)
-    assert list(folder.iterdir()) == []
+    """A full filesystem, and nothing partial left on it; with a cache and without one."""
+    url = served.put("big", random_bytes(4 << 20))
+    assert_failed(netcache("--no-cache", "get", url, small_disk / "big"), 11)
+    assert_failed(netcache("get", url, small_disk / "big"), 11)
+    assert list(small_disk.iterdir()) == []
 
 
 @pytest.mark.parametrize(

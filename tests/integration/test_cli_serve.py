@@ -47,12 +47,11 @@ def test_serve_prints_its_url_first_and_serves(netcache: Commands) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_ends_when_it_is_told_to(netcache: Commands, number: signal.Signals) -> None:
-    """Quietly."""
+    """Quietly; that is its normal end."""
     with serving(netcache) as (_, process):
         process.send_signal(number)
         _, err = process.communicate(timeout=LIMIT_S)
-        assert process.returncode in (0, 130)
-        assert b"Traceback" not in err
+        assert (process.returncode, err) == (0, b"")
 
 
 def test_serve_read_only(netcache: Commands) -> None:
@@ -91,7 +90,7 @@ def test_serve_with_tls(netcache: Commands) -> None:
 
 def test_serve_with_a_fault_plan_and_a_log(netcache: Commands) -> None:
     """The plan breaks what it says; the log has a JSON line a request."""
-    plan = {"rules": [{"methods": ["GET"], "count": 2, "status": 503}]}
+    plan = {"rules": [{"method": "GET", "count": 2, "status": 503}]}
     (netcache.home / "plan.json").write_text(json.dumps(plan))
     with serving(netcache, "--fault-plan", "plan.json", "--log", "log.jsonl") as (url, _):
         assert netcache("cat", url.rstrip("/") + "/a", "--validate", "1h").text == "content"

@@ -25,7 +25,6 @@ NAMES = [
     "-rf",
     "ünïcödé 日本語",
     os.fsdecode(b"bytes\xff\xfe"),
-    "back\\slash",
     "'quote\"",
     "...",
     "x" * 200,

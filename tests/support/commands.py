@@ -98,13 +98,20 @@ class Commands:
                     process.kill()
 
     def on_terminal(
-        self, *args: object, columns: int = 80, typed: bytes = b"", **environ: str
+        self,
+        *args: object,
+        columns: int = 80,
+        answer: tuple[bytes, bytes] | None = None,
+        **environ: str,
     ) -> Ran:
-        """Run it on a terminal of its own; all that appears there is in `out`."""
+        """Run it on a terminal of its own; all that appears there is in `out`.
+
+        `answer`: when the first text has appeared, type the second.
+        """
         primary, secondary = pty.openpty()
         fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         seen: list[bytes] = []
-        reader = threading.Thread(target=_drain, args=(primary, seen))
+        reader = threading.Thread(target=_drain, args=(primary, seen, answer))
         try:
             process = subprocess.Popen(
                 self.line(*args),
@@ -119,8 +126,6 @@ class Commands:
         finally:
             os.close(secondary)
         reader.start()
-        if typed:
-            os.write(primary, typed)
         try:
             code = process.wait(LIMIT_S)
         finally:
@@ -143,8 +148,11 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def _drain(descriptor: int, seen: list[bytes]) -> None:
+def _drain(descriptor: int, seen: list[bytes], answer: tuple[bytes, bytes] | None) -> None:
     # A terminal whose other end is closed answers EIO.
     with contextlib.suppress(OSError):
         while data := os.read(descriptor, 65536):
             seen.append(data)
+            if answer is not None and answer[0] in b"".join(seen):
+                os.write(descriptor, answer[1])
+                answer = None

@@ -9,9 +9,11 @@ saves it.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,16 +27,40 @@ if TYPE_CHECKING:
 _STEP = 4096
 
 
+class PowerLost(BaseException):
+    """The machine stops here; no code of the store may handle it."""
+
+
 class PowerCut(Intercept):
-    """Remembers, per inode, the bytes and the label that are surely on the disk."""
+    """Remembers, per inode, the bytes and the label that are surely on the disk.
+
+    ``stop_at`` makes the n-th call from then on, and all later ones, raise ``PowerLost`` instead
+    of being performed.
+    """
 
     def __init__(self, inner: FileOps) -> None:
         super().__init__(inner)
+        self.calls_left: int | None = None
         self.data: dict[int, bytes] = {}
         self.labels: dict[int, bytes] = {}
 
+    def stop_at(self, number: int) -> None:
+        """Perform ``number - 1`` more calls and no other."""
+        self.calls_left = number - 1
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a call was refused."""
+        return self.calls_left is not None and self.calls_left < 0
+
     def around(self, name: str, args: tuple[Any, ...], call: Callable[[], Any]) -> Any:
         """Take an image before a sync, and believe it once the sync is done."""
+        if self.calls_left is not None and name != "close":
+            self.calls_left -= 1
+            if self.calls_left < 0:
+                if threading.current_thread() is not threading.main_thread():
+                    raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+                raise PowerLost(name)
         if "sync" not in name or not args or not isinstance(args[0], int):
             return call()
         status = os.fstat(args[0])

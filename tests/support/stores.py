@@ -154,6 +154,9 @@ def check(cache_object: CacheObject, model: ByteModel) -> None:
         assert not known, f"{state} {known}"
     assert ExtentSet(cache_object.extents()) == known, state
     assert cache_object.read_into(max(stored_end, size), bytearray(block)) == 0, state
+    for run in list(known)[-1:]:
+        count = cache_object.read_into(run.start, bytearray(run.length + 2 * block))
+        assert count <= size - run.start, f"INV-f: {state}"
     wrong = model.wrong_parts(served(cache_object))
     assert not wrong, f"{state}: {wrong}"
 

@@ -32,10 +32,12 @@ def command(
         return _to_stdout(session, urls)
     if len(urls) > 1 and dest is not None and os.path.exists(dest) and not os.path.isdir(dest):
         raise click.UsageError(f"{dest} is not a folder, and several URLs need one")
+    if dest is None:
+        dest = _default_dest(urls, recursive)
     with session.client() as client, shown_progress(session) as progress:
         report = client.get(
             urls if len(urls) > 1 else urls[0],
-            dest if dest is not None else _default_dest(urls, recursive),
+            dest,
             recursive=recursive,
             follow_links=follow_links,
             progress=progress,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Let other machines in without --user or --token.",
 )
 @option(
-    "--allowed-host",
+    "--allow-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
@@ -57,8 +57,8 @@ def command(
 ) -> int | None:
     """Serve a folder: the bundled object server.
 
-    Prints its URL as the first line, and runs until it is interrupted. --user U:P and --token T are
-    what clients must give; with both, either is enough.
+    Prints its URL as the first line, and runs until Ctrl-C or SIGTERM, its normal end (0). --user
+    U:P and --token T are what clients must give; with both, either is enough.
     """
     from netcache_server import ServerOptions, run
 
@@ -81,7 +81,8 @@ def command(
         options.check()
     except ValueError as error:
         raise click.UsageError(_with_flags(str(error))) from error
-    return run(options)
+    run(options)
+    return None
 
 
 def _fault_plan(path: str | None) -> FaultPlan | None:

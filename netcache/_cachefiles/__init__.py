@@ -1,0 +1,1 @@
+"""The store on disk: sparse files, labels, room; the format of Linux cachefiles."""

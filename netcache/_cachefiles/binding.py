@@ -1,0 +1,220 @@
+"""A bound cache directory: what the store and its objects share."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from netcache._cachefiles.fileops import FileOps
+from netcache._cachefiles.label_file import LabelFile
+from netcache._cachefiles.layout import GRAVEYARD, STORE
+from netcache._core.coherency import Version
+from netcache._core.content import Content
+from netcache._core.keys import fan_out, object_file, volume_folder
+from netcache._core.label import Binding, Epoch, Label
+from netcache._fscache.ports import ObjectKey
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.committer import Committer
+    from netcache._cachefiles.object import CachefilesObject
+
+PRIVATE_PREFIX = "."
+"""Names of files that are being published begin with it; no object's name does."""
+
+_LOCK_TRIES = 200
+_LOCK_PAUSE_S = 0.005
+_FOLDERS_MAX = 1024
+_NO_BINDING = Binding(0, 0)
+
+
+class Bound:
+    """Descriptors, epoch, policies; where objects are named and replaced.
+
+    ``dead`` after an I/O error.  ``_lock`` guards the folder descriptors and naming.
+    """
+
+    def __init__(
+        self,
+        ops: FileOps,
+        root: int,
+        *,
+        epoch: Epoch,
+        block_size: int,
+        sync_each: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self.ops = ops
+        self.root = root
+        self.epoch = epoch
+        self.block_size = block_size
+        self.sync_each = sync_each
+        self.clock = clock
+        self.dead = False
+        self.committer: Committer | None = None
+        self._lock = threading.RLock()
+        self._folders: dict[str, int] = {}
+        self.graveyard = ops.open_folder(GRAVEYARD, at=root)
+
+    # Folders.
+
+    def folder(self, key: ObjectKey, *, make: bool) -> int:
+        """The fan-out folder of an object; ``FileNotFoundError`` when there is none to find."""
+        volume = f"{STORE}/{volume_folder(key.volume)}"
+        path = f"{volume}/{fan_out(key.volume, key.name)}"
+        with self._lock:
+            fd = self._folders.get(path)
+            if fd is not None and self.ops.stat(fd).st_nlink:
+                return fd
+            if fd is not None:
+                self.ops.close(self._folders.pop(path))
+            if make:
+                self.ops.make_folder(STORE, at=self.root)
+                self.ops.make_folder(volume, at=self.root)
+                self.ops.make_folder(path, at=self.root)
+            if len(self._folders) >= _FOLDERS_MAX:
+                self.ops.close(self._folders.pop(next(iter(self._folders))))
+            fd = self.ops.open_folder(path, at=self.root)
+            self._folders[path] = fd
+            return fd
+
+    @contextmanager
+    def naming(self, folder: int) -> Iterator[None]:
+        """Keep other threads and processes from naming in ``folder``; the wait is bounded."""
+        with self._lock:
+            locked = False
+            for _ in range(_LOCK_TRIES):
+                locked = self.ops.lock_folder(folder)
+                if locked:
+                    break
+                time.sleep(_LOCK_PAUSE_S)
+            try:
+                yield
+            finally:
+                if locked:
+                    self.ops.unlock_folder(folder)
+
+    # Files.
+
+    def open_object(self, key: ObjectKey) -> tuple[LabelFile, Label]:
+        """Open and check; ``FileNotFoundError``, ``LabelError``, or what the system says."""
+        fd = self.ops.open_file(object_file(key.name), self.folder(key, make=False))
+        try:
+            file = LabelFile(self.ops, fd, self.epoch, self.block_size)
+            return file, file.load(key.name)
+        except BaseException:
+            self.ops.close(fd)
+            raise
+
+    def new_file(self, key: ObjectKey) -> tuple[int, str | None]:
+        """A private file for an object: its descriptor, and its name in the graveyard, if any."""
+        try:
+            return self.ops.open_tmpfile(self.folder(key, make=True)), None
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+        name = self._private_name()
+        return self.ops.open_new(name, self.graveyard), name
+
+    def publish(self, key: ObjectKey, fd: int, private: str | None, label: Label) -> Label:
+        """Give a private file its label and its name, in place of whatever has the name.
+
+        There is never a moment without either the old object or the new one.
+        """
+        file = LabelFile(self.ops, fd, self.epoch, self.block_size)
+        label = file.write(label._replace(binding=file.binding(), epoch=self.epoch))
+        if self.sync_each:
+            self.ops.fsync(fd)
+        folder = self.folder(key, make=True)
+        with self.naming(folder):
+            self._name(fd, private, folder, object_file(key.name))
+        if self.sync_each:
+            self.ops.fsync(folder)
+        return label
+
+    def _name(self, fd: int, private: str | None, folder: int, name: str) -> None:
+        at = self.graveyard
+        if private is None:
+            private, at = self._private_name(), folder
+            self.ops.link(fd, private, folder)
+        try:
+            self._bury_if_weird(folder, name)
+            self.ops.rename(private, at, name, folder)
+        except BaseException:
+            self.ops.unlink(private, at)
+            raise
+
+    def _bury_if_weird(self, folder: int, name: str) -> None:
+        """A folder that has an object's name cannot be renamed over: it goes to the graveyard."""
+        try:
+            mode = self.ops.stat_name(name, folder).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(mode):
+            self.ops.rename(name, folder, self._private_name(), self.graveyard)
+
+    @staticmethod
+    def _private_name() -> str:
+        return PRIVATE_PREFIX + secrets.token_hex(8)
+
+    def discard_private(self, fd: int, private: str | None) -> None:
+        """Throw a private file away."""
+        self.ops.close(fd)
+        if private is not None:
+            self.ops.unlink(private, self.graveyard)
+
+    def empty_label(self, key: ObjectKey, version: Version, checked_s: float) -> Label:
+        """The label of an object without data; the binding is filled in by ``publish``."""
+        return Label(
+            version=version,
+            content=Content.NO_DATA,
+            generation=0,
+            stored_end=0,
+            committed=0,
+            epoch=self.epoch,
+            binding=_NO_BINDING,
+            checked_ms=int(checked_s * 1000),
+            key=key.name,
+        )
+
+    def replace(self, cache_object: CachefilesObject, version: Version) -> None:
+        """Invalidate: a new empty inode takes the object's name and its place in memory.
+
+        The old descriptor's file lives on, renamed over, for those who have it open.
+        """
+        key = cache_object.key
+        fd, private = self.new_file(key)
+        try:
+            label = self.publish(key, fd, private, self.empty_label(key, version, 0.0))
+        except BaseException:
+            self.ops.close(fd)
+            raise
+        cache_object.swap(LabelFile(self.ops, fd, self.epoch, self.block_size), label)
+
+    # What objects tell.
+
+    def filled(self, cache_object: CachefilesObject) -> None:
+        """The object promises data that is not durable yet."""
+        if self.committer is not None:
+            self.committer.add(cache_object)
+
+    def forget(self, cache_object: CachefilesObject) -> None:
+        """Nothing of the object is worth making durable any more."""
+        if self.committer is not None:
+            self.committer.discard(cache_object)
+
+    def released(self, cache_object: CachefilesObject) -> None:
+        """The object is about to be closed."""
+        self.forget(cache_object)
+
+    def close(self) -> None:
+        """Close all descriptors."""
+        with self._lock:
+            for fd in [*self._folders.values(), self.graveyard, self.root]:
+                self.ops.close(fd)
+            self._folders.clear()

@@ -1,0 +1,410 @@
+"""All system calls of the store, behind one port.
+
+Nothing else in this package touches the operating system, so that a test can count, fail or drop
+any call.  Methods raise ``OSError``; each may block on the disk.  Names with a leading folder
+descriptor work like the ``*at`` calls.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_OFD_SETLK = 37
+_FLOCK = struct.Struct("hhqqi4x")
+_PROC_FD = "/proc/self/fd"
+_FALLOC_KEEP_SIZE = 1
+_FALLOC_PUNCH_HOLE = 2
+_NO_ATTRIBUTE = getattr(errno, "ENODATA", getattr(errno, "ENOATTR", 0))
+
+
+class FileOps(Protocol):
+    """The system calls that the store makes; ``PosixFileOps`` says what each does."""
+
+    def boot_id(self) -> bytes:
+        """See ``PosixFileOps``."""
+        ...
+
+    def mount_id(self, fd: int) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def birth(self, fd: int) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def open_folder(self, path: str, *, at: int | None = None) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def open_file(self, name: str, at: int) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def open_new(self, name: str, at: int) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def open_tmpfile(self, at: int) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def close(self, fd: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def make_folder(self, path: str, *, at: int | None = None) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def list_folder(self, fd: int) -> list[str]:
+        """See ``PosixFileOps``."""
+        ...
+
+    def link(self, fd: int, name: str, at: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def rename(self, old: str, old_at: int, new: str, new_at: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def unlink(self, name: str, at: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def remove_folder(self, name: str, at: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def stat(self, fd: int) -> os.stat_result:
+        """See ``PosixFileOps``."""
+        ...
+
+    def stat_name(self, name: str, at: int) -> os.stat_result:
+        """See ``PosixFileOps``."""
+        ...
+
+    def read_into(self, fd: int, buffer: Buffer, start: int) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def write_all(self, fd: int, data: Buffer, start: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def truncate(self, fd: int, size: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def punch_hole(self, fd: int, start: int, length: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def seek_data(self, fd: int, start: int) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def seek_hole(self, fd: int, start: int) -> int:
+        """See ``PosixFileOps``."""
+        ...
+
+    def getxattr(self, fd: int, name: str) -> bytes | None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def setxattr(self, fd: int, name: str, value: bytes) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def removexattr(self, fd: int, name: str) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def fdatasync(self, fd: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def fsync(self, fd: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def statvfs(self, fd: int) -> os.statvfs_result:
+        """See ``PosixFileOps``."""
+        ...
+
+    def filesystem(self, fd: int) -> str:
+        """See ``PosixFileOps``."""
+        ...
+
+    def touch(self, fd: int, used_s: float) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def chmod(self, fd: int, mode: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def lock_range(self, fd: int, start: int, length: int, *, shared: bool = False) -> bool:
+        """See ``PosixFileOps``."""
+        ...
+
+    def unlock_range(self, fd: int, start: int, length: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+    def lock_folder(self, fd: int) -> bool:
+        """See ``PosixFileOps``."""
+        ...
+
+    def unlock_folder(self, fd: int) -> None:
+        """See ``PosixFileOps``."""
+        ...
+
+
+class PosixFileOps:
+    """The real thing, on Linux; elsewhere what is missing raises ``OSError(ENOTSUP)``."""
+
+    def boot_id(self) -> bytes:
+        """The kernel's boot id, 16 bytes; empty when there is none."""
+        try:
+            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+                return bytes.fromhex(file.read().replace(b"-", b"").decode("ascii").strip())
+        except (OSError, ValueError):
+            return b""
+
+    def mount_id(self, fd: int) -> int:
+        """The unique id of the mount (statx, Linux 6.8); 0 when the kernel does not tell."""
+        from netcache._cachefiles.statx import statx
+
+        return statx(fd)[1] if statx is not None else 0
+
+    def birth(self, fd: int) -> int:
+        """When the file was born, in ns since 1970 (statx); 0 when the filesystem does not tell."""
+        from netcache._cachefiles.statx import statx
+
+        return statx(fd)[0] if statx is not None else 0
+
+    def open_folder(self, path: str, *, at: int | None = None) -> int:
+        """Open a folder; the last component may not be a symbolic link."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(path, flags, dir_fd=at)
+
+    def open_file(self, name: str, at: int) -> int:
+        """Open a file for reading and writing; never waits for a FIFO, never follows a link."""
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.open(name, flags, dir_fd=at)
+
+    def open_new(self, name: str, at: int) -> int:
+        """Make a file that was not there."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(name, flags, 0o600, dir_fd=at)
+
+    def open_tmpfile(self, at: int) -> int:
+        """Make a file without a name."""
+        if not hasattr(os, "O_TMPFILE"):
+            raise OSError(errno.EOPNOTSUPP, "no O_TMPFILE on this system")
+        return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=at)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+        os.close(fd)
+
+    def make_folder(self, path: str, *, at: int | None = None) -> None:
+        """Make a private folder; one that is there is fine."""
+        try:
+            os.mkdir(path, 0o700, dir_fd=at)
+        except FileExistsError:
+            return
+
+    def list_folder(self, fd: int) -> list[str]:
+        """The names in a folder."""
+        return os.listdir(fd)
+
+    def link(self, fd: int, name: str, at: int) -> None:
+        """Give a nameless file a name; ``FileExistsError`` when there is one."""
+        folder = os.open(_PROC_FD, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # src_dir_fd makes Python call linkat, with the flag that follows the link in procfs.
+            os.link(str(fd), name, src_dir_fd=folder, dst_dir_fd=at, follow_symlinks=True)
+        finally:
+            os.close(folder)
+
+    def rename(self, old: str, old_at: int, new: str, new_at: int) -> None:
+        """Rename over whatever has the new name."""
+        os.rename(old, new, src_dir_fd=old_at, dst_dir_fd=new_at)
+
+    def unlink(self, name: str, at: int) -> None:
+        """Take a file's name away."""
+        os.unlink(name, dir_fd=at)
+
+    def remove_folder(self, name: str, at: int) -> None:
+        """Remove an empty folder."""
+        os.rmdir(name, dir_fd=at)
+
+    def stat(self, fd: int) -> os.stat_result:
+        """``fstat``."""
+        return os.fstat(fd)
+
+    def stat_name(self, name: str, at: int) -> os.stat_result:
+        """``lstat`` of a name."""
+        return os.stat(name, dir_fd=at, follow_symlinks=False)
+
+    def read_into(self, fd: int, buffer: Buffer, start: int) -> int:
+        """Read until the buffer is full or the file ends."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view):
+            count = os.preadv(fd, [view[done:]], start + done)
+            if not count:
+                break
+            done += count
+        return done
+
+    def write_all(self, fd: int, data: Buffer, start: int) -> None:
+        """Write all of it."""
+        view = memoryview(data).cast("B")
+        while len(view):
+            count = os.pwrite(fd, view, start)
+            view, start = view[count:], start + count
+
+    def truncate(self, fd: int, size: int) -> None:
+        """``ftruncate``."""
+        os.ftruncate(fd, size)
+
+    def punch_hole(self, fd: int, start: int, length: int) -> None:
+        """Make a hole."""
+        from netcache._cachefiles.statx import fallocate
+
+        fallocate(fd, _FALLOC_PUNCH_HOLE | _FALLOC_KEEP_SIZE, start, length)
+
+    def seek_data(self, fd: int, start: int) -> int:
+        """Where data begins at or after ``start``; -1 when there is none."""
+        return self._seek(fd, start, getattr(os, "SEEK_DATA", -1))
+
+    def seek_hole(self, fd: int, start: int) -> int:
+        """Where a hole (or the end) begins at or after ``start``; -1 past the end."""
+        return self._seek(fd, start, getattr(os, "SEEK_HOLE", -1))
+
+    @staticmethod
+    def _seek(fd: int, start: int, whence: int) -> int:
+        if whence < 0:
+            raise OSError(errno.EOPNOTSUPP, "no SEEK_DATA on this system")
+        try:
+            return os.lseek(fd, start, whence)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return -1
+            raise
+
+    def getxattr(self, fd: int, name: str) -> bytes | None:
+        """An extended attribute, or None when the file has no such one."""
+        try:
+            if sys.platform == "linux":
+                return os.getxattr(fd, name)
+            import xattr
+
+            return bytes(xattr.getxattr(fd, name))
+        except OSError as error:
+            if error.errno == _NO_ATTRIBUTE:
+                return None
+            raise
+
+    def setxattr(self, fd: int, name: str, value: bytes) -> None:
+        """Set an extended attribute, as a whole."""
+        if sys.platform == "linux":
+            os.setxattr(fd, name, value)
+        else:
+            import xattr
+
+            xattr.setxattr(fd, name, value)
+
+    def removexattr(self, fd: int, name: str) -> None:
+        """Remove an extended attribute; one that is not there is fine."""
+        try:
+            if sys.platform == "linux":
+                os.removexattr(fd, name)
+            else:
+                import xattr
+
+                xattr.removexattr(fd, name)
+        except OSError as error:
+            if error.errno != _NO_ATTRIBUTE:
+                raise
+
+    def fdatasync(self, fd: int) -> None:
+        """``fdatasync``."""
+        getattr(os, "fdatasync", os.fsync)(fd)
+
+    def fsync(self, fd: int) -> None:
+        """``fsync``, of a file or a folder."""
+        os.fsync(fd)
+
+    def statvfs(self, fd: int) -> os.statvfs_result:
+        """``statvfs``."""
+        return os.fstatvfs(fd)
+
+    def filesystem(self, fd: int) -> str:
+        """The type of the filesystem, as mounted; ``unknown`` when it is not told."""
+        device = os.fstat(fd).st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    fields = line.split(" ")
+                    if fields[2] == wanted:
+                        return fields[fields.index("-") + 1]
+        except OSError:
+            return "unknown"
+        return "unknown"
+
+    def touch(self, fd: int, used_s: float) -> None:
+        """Set the access time (also on a mount that does not keep it), leave the other alone."""
+        os.utime(fd, ns=(int(used_s * 1e9), os.fstat(fd).st_mtime_ns))
+
+    def chmod(self, fd: int, mode: int) -> None:
+        """``fchmod``."""
+        os.fchmod(fd, mode)
+
+    def lock_range(self, fd: int, start: int, length: int, *, shared: bool = False) -> bool:
+        """An open-file-description lock, without waiting; True also where there are none."""
+        return self._ofd(fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, start, length)
+
+    def unlock_range(self, fd: int, start: int, length: int) -> None:
+        """Undo ``lock_range``."""
+        self._ofd(fd, fcntl.F_UNLCK, start, length)
+
+    @staticmethod
+    def _ofd(fd: int, kind: int, start: int, length: int) -> bool:
+        if sys.platform != "linux":
+            return True
+        try:
+            fcntl.fcntl(fd, _OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            if error.errno in (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP):
+                return True
+            raise
+        return True
+
+    def lock_folder(self, fd: int) -> bool:
+        """``flock`` of a folder, without waiting."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def unlock_folder(self, fd: int) -> None:
+        """Undo ``lock_folder``."""
+        fcntl.flock(fd, fcntl.LOCK_UN)

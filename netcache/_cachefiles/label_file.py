@@ -1,0 +1,148 @@
+"""A backing file and its label: reading, checking, changing under the lock of the label.
+
+Rules:
+
+1. A label is read again before it is changed, under an exclusive lock on one reserved byte of the
+   file, so that processes that fill one object do not undo each other.  The wait is bounded: a
+   stopped process holds nobody up, and what is lost then is knowledge of cached blocks.
+2. A label of another epoch counts only as far as its data was synced.  Whoever meets one first
+   cuts the file to that and takes the label over into the present epoch.
+3. What breaks a rule is stale: it counts as a miss, keeps its name, and is replaced later.
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+
+from netcache._cachefiles.fileops import FileOps
+from netcache._core.content import Content
+from netcache._core.extent import round_up
+from netcache._core.label import (
+    ATTRIBUTE,
+    Binding,
+    Epoch,
+    Label,
+    LabelError,
+    Why,
+    decode,
+    encode,
+)
+from netcache.errors import CacheError
+
+LABEL_BYTE = 1 << 62
+USE_BYTE = LABEL_BYTE + 1
+FILLS_BASE = 1 << 61
+"""Reserved bytes, far above any data: locks only, nothing is ever written there."""
+
+_LOCK_TRIES = 500
+_LOCK_PAUSE_S = 0.002
+
+
+class LabelFile:
+    """An open backing file.  The owner serialises the calls of one instance."""
+
+    __slots__ = ("_block_size", "_epoch", "_ops", "fd")
+
+    def __init__(self, ops: FileOps, fd: int, epoch: Epoch, block_size: int) -> None:
+        self._ops = ops
+        self.fd = fd
+        self._epoch = epoch
+        self._block_size = block_size
+
+    def binding(self) -> Binding:
+        """What the label of this file must say of it."""
+        return Binding(self._ops.stat(self.fd).st_ino, self._ops.birth(self.fd))
+
+    def load(self, key: bytes) -> Label:
+        """The label of an object just opened, checked in the order of the reference (1.4).
+
+        Raises ``LabelError``; takes a label of another epoch over.
+        """
+        found = self._ops.stat(self.fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise LabelError(Why.TYPE)
+        label = self.read()
+        self._check(label, key, found.st_size)
+        if label.epoch != self._epoch:
+            label = self._take_over(key)
+        return label
+
+    def read(self) -> Label:
+        """The label as it is on disk now."""
+        raw = self._ops.getxattr(self.fd, ATTRIBUTE)
+        if raw is None:
+            raise LabelError(Why.XATTR)
+        return decode(raw)
+
+    def _check(self, label: Label, key: bytes, backing_size: int) -> None:
+        if label.binding != self.binding():
+            raise LabelError(Why.BINDING)
+        if label.key != key:
+            raise LabelError(Why.KEY)
+        if label.content is Content.DIRTY:
+            raise LabelError(Why.DIRTY)
+        if backing_size % self._block_size or label.stored_end % self._block_size:
+            raise LabelError(Why.LENGTH)
+        if backing_size < label.stored_end or label.committed > label.stored_end:
+            raise LabelError(Why.LENGTH)
+        if label.stored_end > round_up(label.version.size, self._block_size):
+            raise LabelError(Why.SIZE)
+        if label.content is Content.NO_DATA and label.stored_end:
+            raise LabelError(Why.CONTENT)
+
+    def _take_over(self, key: bytes) -> Label:
+        """Bring a label of another epoch into the present one, as far as its data is durable."""
+        self.lock()
+        try:
+            label = self.read()
+            self._check(label, key, self._ops.stat(self.fd).st_size)
+            if label.epoch == self._epoch:
+                return label
+            if label.content is not Content.ALL and label.committed != label.stored_end:
+                raise LabelError(Why.EPOCH)
+            # First the file, then the label: what lies above could be anything.
+            self._ops.truncate(self.fd, label.committed)
+            label = label._replace(
+                epoch=self._epoch,
+                stored_end=label.committed,
+                content=label.content if label.committed else Content.NO_DATA,
+            )
+            return self.write(label)
+        finally:
+            self.unlock()
+
+    def write(self, label: Label) -> Label:
+        """Put a label on the file; returns it as written, with the next generation."""
+        label = label._replace(generation=(label.generation + 1) & 0xFFFFFFFF)
+        try:
+            raw = encode(label)
+        except ValueError as error:
+            raise CacheError(f"an object cannot be cached: {error}") from error
+        self._ops.setxattr(self.fd, ATTRIBUTE, raw)
+        return label
+
+    def condemn(self) -> None:
+        """Take the label away: nobody believes the object any more."""
+        self._ops.removexattr(self.fd, ATTRIBUTE)
+
+    def lock(self) -> None:
+        """Lock the label against other processes, waiting about a second at most."""
+        for _ in range(_LOCK_TRIES):
+            if self._ops.lock_range(self.fd, LABEL_BYTE, 1):
+                return
+            time.sleep(_LOCK_PAUSE_S)
+
+    def unlock(self) -> None:
+        """Undo ``lock``."""
+        self._ops.unlock_range(self.fd, LABEL_BYTE, 1)
+
+    def use(self) -> None:
+        """Mark the object as in use, as long as the descriptor is open."""
+        self._ops.lock_range(self.fd, USE_BYTE, 1, shared=True)
+
+    def alone(self) -> bool:
+        """Whether nobody else has the object in use (for the moment)."""
+        alone = self._ops.lock_range(self.fd, USE_BYTE, 1)
+        self.use()
+        return alone

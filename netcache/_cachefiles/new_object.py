@@ -1,0 +1,78 @@
+"""New objects: written front to back in private, then named; content ALL without a seek call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netcache._cachefiles.binding import Bound
+from netcache._cachefiles.failures import told_as_cache_errors
+from netcache._cachefiles.label_file import LabelFile
+from netcache._cachefiles.modify import ModifiableObject
+from netcache._core.coherency import Version
+from netcache._core.content import Content
+from netcache._core.extent import round_up
+from netcache._fscache.ports import ObjectKey
+from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class CachefilesNewObject:
+    """A private object; not thread-safe."""
+
+    def __init__(self, bound: Bound, key: ObjectKey) -> None:
+        self._bound = bound
+        self._key = key
+        self._size = 0
+        with told_as_cache_errors(bound):
+            self._fd, self._private = bound.new_file(key)
+
+    @property
+    def size(self) -> int:
+        """How many bytes were appended."""
+        return self._size
+
+    def fileno(self) -> int:
+        """The descriptor of the backing file."""
+        if self._fd < 0:
+            raise CacheError("a private cache object was used after its end")
+        return self._fd
+
+    def write(self, data: Buffer) -> None:
+        """Append ``data``."""
+        view = memoryview(data).cast("B")
+        with told_as_cache_errors(self._bound):
+            self._bound.ops.write_all(self.fileno(), view, self._size)
+        self._size += len(view)
+
+    def publish(self, version: Version, *, checked_s: float) -> ModifiableObject:
+        """Give it its name and label; the object goes on with the same descriptor."""
+        if version.size != self._size:
+            raise CacheError(
+                f"an object of {self._size} bytes cannot be a version of {version.size}"
+            )
+        bound, fd = self._bound, self.fileno()
+        with told_as_cache_errors(bound, self.discard):
+            end = round_up(self._size, bound.block_size)
+            bound.ops.truncate(fd, end)
+            if bound.sync_each:
+                bound.ops.fdatasync(fd)
+            label = bound.empty_label(self._key, version, checked_s)._replace(
+                content=Content.ALL if end else Content.NO_DATA,
+                stored_end=end,
+                committed=end if bound.sync_each else 0,
+            )
+            label = bound.publish(self._key, fd, self._private, label)
+            self._fd, self._private = -1, None
+            file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
+            made = ModifiableObject(bound, self._key, file, label)
+            if not bound.sync_each:
+                bound.filled(made)
+            return made
+
+    def discard(self) -> None:
+        """Throw it away.  Idempotent, also after ``publish``."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._bound.discard_private(fd, self._private)

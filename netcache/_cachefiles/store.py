@@ -1,0 +1,233 @@
+"""The store: a cache directory, bound, probed and ready.
+
+``bind`` makes the directory if need be, tries out what its filesystem can do, and refuses what
+cannot be used with one clear ``CacheError``.  See ``docs/on-disk-format.md`` for what is where.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from netcache._cachefiles.binding import Bound
+from netcache._cachefiles.check import problems, records
+from netcache._cachefiles.committer import Committer
+from netcache._cachefiles.failures import told_as_cache_errors
+from netcache._cachefiles.fileops import FileOps, PosixFileOps
+from netcache._cachefiles.label_file import LabelFile
+from netcache._cachefiles.layout import prepare
+from netcache._cachefiles.modify import ModifiableObject
+from netcache._cachefiles.new_object import CachefilesNewObject
+from netcache._cachefiles.probe import probe
+from netcache._cachefiles.space import Space
+from netcache._core.coherency import Version
+from netcache._core.keys import object_file
+from netcache._core.label import FORMAT, Epoch, LabelError, Why
+from netcache._core.watermarks import Watermarks
+from netcache._fscache.ports import CacheObject, NewObject, ObjectKey, ObjectRecord, StoreStatus
+from netcache.errors import CacheError, UsageError
+
+SYNC_POLICIES = ("lazy", "commit")
+_STAT_BLOCK = 512
+_NOT_AN_OBJECT = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
+
+
+def bind(
+    directory: str | os.PathLike[str],
+    *,
+    fileops: FileOps | None = None,
+    block_size: int | None = None,
+    sync: str = "lazy",
+    limit_bytes: int | None = None,
+    clock: Callable[[], float] = time.time,
+    watermarks: Watermarks = Watermarks(),  # noqa: B008 - an immutable value
+) -> CachefilesStore:
+    """Bind ``directory`` as a cache.
+
+    ``block_size`` in bytes, a power of two from 512 to 65536 and no less than the filesystem's
+    own (None: that); ``sync`` as in the module ``committer``; ``limit_bytes`` the most that it may
+    hold.  Raises ``CacheError`` when it cannot be a cache, ``UsageError`` for a bad option.
+    """
+    if sync not in SYNC_POLICIES:
+        raise UsageError(f"sync={sync!r}: one of {', '.join(SYNC_POLICIES)} is needed")
+    watermarks.check()
+    ops = fileops or PosixFileOps()
+    path = os.path.abspath(os.fspath(directory))
+    try:
+        root = prepare(ops, path)
+        try:
+            epoch = Epoch(ops.boot_id().ljust(16, b"\0")[:16], ops.mount_id(root))
+            probed = probe(ops, root, epoch, block_size)
+            bound = Bound(
+                ops,
+                root,
+                epoch=epoch,
+                block_size=probed.block_size,
+                # Without a name for the epoch nothing that is not synced may be promised.
+                sync_each=sync == "commit" or not epoch.mount or not any(epoch.boot),
+                clock=clock,
+            )
+        except BaseException:
+            ops.close(root)
+            raise
+    except OSError as error:
+        if isinstance(error, CacheError | UsageError):
+            raise
+        raise CacheError(f"{path} cannot be used as a cache: {error.strerror or error}") from error
+    return CachefilesStore(bound, path, probed.missing, limit_bytes, watermarks)
+
+
+class CachefilesStore:
+    """A bound cache directory; see ``netcache._fscache.ports.CacheStore`` for the contract."""
+
+    def __init__(
+        self,
+        bound: Bound,
+        directory: str,
+        missing: tuple[str, ...],
+        limit_bytes: int | None,
+        watermarks: Watermarks,
+    ) -> None:
+        self.block_size = bound.block_size
+        self._bound = bound
+        self._directory = directory
+        self._missing = missing
+        self._space = Space(bound, limit_bytes, watermarks)
+        self._committer = Committer()
+        self._closed = False
+        bound.committer = self._committer
+
+    # Objects.
+
+    def lookup(self, key: ObjectKey) -> CacheObject | None:
+        """Open the object of ``key`` if there is a usable one, whatever its version."""
+        with told_as_cache_errors(self._bound):
+            try:
+                file, label = self._bound.open_object(key)
+            except LabelError as error:
+                if error.why is Why.NEWER:
+                    raise CacheError(
+                        "an object has a newer format than this version knows"
+                    ) from error
+                return None
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+            except OSError as error:
+                if error.errno in _NOT_AN_OBJECT:
+                    return None
+                raise
+            return ModifiableObject(self._bound, key, file, label)
+
+    def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
+        """A new empty object for ``version``, unless somebody has just made one of it."""
+        with told_as_cache_errors(self._bound):
+            folder = self._bound.folder(key, make=True)
+            with self._bound.naming(folder):
+                found = self.lookup(key)
+                if found is not None:
+                    if found.version.same_as(version):
+                        return found
+                    found.close()
+                return self._create(key, version, checked_s)
+
+    def _create(self, key: ObjectKey, version: Version, checked_s: float) -> CacheObject:
+        bound = self._bound
+        fd, private = bound.new_file(key)
+        try:
+            label = bound.empty_label(key, version, checked_s)
+            label = bound.publish(key, fd, private, label)
+        except BaseException:
+            bound.ops.close(fd)
+            raise
+        return ModifiableObject(
+            bound, key, LabelFile(bound.ops, fd, bound.epoch, bound.block_size), label
+        )
+
+    def begin(self, key: ObjectKey) -> NewObject:
+        """A new private object to be written front to back."""
+        return CachefilesNewObject(self._bound, key)
+
+    # Room.
+
+    def reserve(self, length: int) -> None:
+        """Make sure that ``length`` more bytes may be stored."""
+        with told_as_cache_errors(self._bound):
+            self._space.reserve(length)
+
+    def cull(self, target_bytes: int | None = None) -> tuple[int, int]:
+        """Discard least recently used objects that are not in use."""
+        with told_as_cache_errors(self._bound):
+            return self._space.cull(target_bytes)
+
+    def drop(self, key: ObjectKey) -> int:
+        """Forget the object; returns the allocated bytes given free."""
+        with told_as_cache_errors(self._bound):
+            name = object_file(key.name)
+            try:
+                folder = self._bound.folder(key, make=False)
+                freed = self._bound.ops.stat_name(name, folder).st_blocks * _STAT_BLOCK
+                with self._bound.naming(folder):
+                    self._bound.ops.unlink(name, folder)
+            except FileNotFoundError:
+                return 0
+            return max(freed, 1)
+
+    def clear(self) -> int:
+        """Forget all objects; returns the allocated bytes given free."""
+        freed = 0
+        with told_as_cache_errors(self._bound):
+            for found in list(self._space.files()):
+                folder = self._bound.ops.open_folder(found.path, at=self._bound.root)
+                try:
+                    self._bound.ops.unlink(found.name, folder)
+                    freed += found.allocated
+                except FileNotFoundError:
+                    continue
+                finally:
+                    self._bound.ops.close(folder)
+            self._space.reap()
+        return freed
+
+    # The whole.
+
+    def objects(self) -> Iterator[ObjectRecord]:
+        """All objects with a readable label, in no order."""
+        with told_as_cache_errors(self._bound):
+            yield from records(self._bound, self._space)
+
+    def verify(self, keys: Sequence[ObjectKey] | None = None) -> Iterator[tuple[str, str]]:
+        """Check structure: yields ``(what, why)`` for everything that is not right."""
+        with told_as_cache_errors(self._bound):
+            yield from problems(self._bound, self._space, keys)
+
+    def status(self) -> StoreStatus:
+        """Figures for ``cache status``; walks the cache."""
+        with told_as_cache_errors(self._bound):
+            space = self._bound.ops.statvfs(self._bound.root)
+            files = list(self._space.files(graveyard=True))
+            return StoreStatus(
+                directory=self._directory,
+                filesystem=self._bound.ops.filesystem(self._bound.root),
+                block_size=self.block_size,
+                format=FORMAT,
+                allocated_bytes=sum(found.allocated for found in files),
+                objects=sum(not found.name.startswith(".") for found in files),
+                limit_bytes=self._space.limit_bytes,
+                culling=self._space.culling,
+                missing=self._missing,
+                free_bytes=space.f_bavail * space.f_frsize,
+                free_files=space.f_favail,
+            )
+
+    def commit_pending(self) -> None:
+        """Make durable now what the policy "lazy" would make durable later.  Blocks."""
+        self._committer.commit_pending()
+
+    def close(self) -> None:
+        """Withdraw.  What was filled a moment ago is not waited for.  Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._committer.close()
+            self._bound.close()

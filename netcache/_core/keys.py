@@ -1,0 +1,84 @@
+"""Names on disk: how keys become folder and file names, as Linux cachefiles spells them.
+
+Facts: the hash of ``fscache_main.c``, the file names of ``fs/cachefiles/key.c`` since 5.17.
+A key that does not fit into a name (NAME_MAX) is named ``+`` and its SHA-256; the label has it in
+full.  Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+NAME_BYTES_MAX = 255
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
+_MASK = 0xFFFFFFFF
+_GOLDEN_RATIO_32 = 0x61C88647
+
+
+def volume_folder(volume: str) -> str:
+    """The folder name of a volume key."""
+    name = "I" + volume
+    if len(name.encode()) <= NAME_BYTES_MAX and "/" not in name:
+        return name
+    return "I+" + hashlib.sha256(volume.encode()).hexdigest()
+
+
+def fan_out(volume: str, key: bytes) -> str:
+    """The name of the fan-out folder of an object: ``@00`` to ``@ff``."""
+    name = volume.encode()
+    # The kernel keeps the length in one byte, and its volume keys are never longer than that.
+    header = bytes([len(name) & 0xFF]) + name + b"\0"
+    return f"@{hash_words(hash_words(0, header), key) & 0xFF:02x}"
+
+
+def object_file(key: bytes) -> str:
+    """The file name of an object key."""
+    name = _spelled(key)
+    return name if len(name) <= NAME_BYTES_MAX else "+" + hashlib.sha256(key).hexdigest()
+
+
+def hash_words(salt: int, data: bytes) -> int:
+    """The kernel's hash of ``data``, zero-padded to 32-bit little-endian words."""
+    data += bytes(-len(data) % 4)
+    x, y = 0, salt
+    for start in range(0, len(data), 4):
+        x ^= int.from_bytes(data[start : start + 4], "little")
+        y ^= x
+        x = ((x << 7 | x >> 25) + y) & _MASK
+        y = ((y << 20 | y >> 12) & _MASK) * 9 & _MASK
+    return _folded(y ^ _folded(x))
+
+
+def _folded(value: int) -> int:
+    return value * _GOLDEN_RATIO_32 & _MASK
+
+
+def _spelled(key: bytes) -> str:
+    if all(33 <= byte <= 127 and byte != 47 for byte in key):
+        return "D" + key.decode("ascii")
+    groups = -(-len(key) // 3)
+    big, little = _hex_words(key, "big"), _hex_words(key, "little")
+    if min(len(big), len(little)) + 1 < 2 + 4 * groups:
+        return "S" + big if len(big) <= len(little) else "T" + little
+    return _base64(key, groups)
+
+
+def _hex_words(key: bytes, order: str) -> str:
+    """32-bit words in hexadecimal without leading zeros; a zero word prints nothing."""
+    padded = key + bytes(-len(key) % 4)
+    words = [
+        int.from_bytes(padded[start : start + 4], "big" if order == "big" else "little")
+        for start in range(0, len(padded), 4)
+    ]
+    return ",".join(f"{word:x}" if word else "" for word in words)
+
+
+def _base64(key: bytes, groups: int) -> str:
+    """Groups of three bytes as little-endian numbers, lowest six bits first."""
+    padding = groups * 3 - len(key)
+    filled = key + bytes(padding)
+    text = []
+    for start in range(0, len(filled), 3):
+        group = int.from_bytes(filled[start : start + 3], "little")
+        text += [_DIGITS[group >> shift & 63] for shift in (0, 6, 12, 18)]
+    return f"E{padding}{''.join(text)}"

@@ -1,0 +1,151 @@
+"""The label of a cache object: the extended attribute ``user.CacheFiles.cache``, byte by byte.
+
+The first 18 bytes are those of Linux cachefiles, big-endian; the rest is our coherency data, also
+big-endian (``docs/on-disk-format.md`` has the table).  A label is valid if and only if its length
+is what its fields say, its checksum is right, its format is ours, and its values are in range.
+Pure.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from enum import Enum
+from typing import NamedTuple
+
+from netcache._core.coherency import Validator, ValidatorKind, Version
+from netcache._core.content import Content
+
+ATTRIBUTE = "user.CacheFiles.cache"
+FORMAT = 1
+TYPE_DATA = 1
+
+LABEL_BYTES_MAX = 3800
+"""An attribute must fit, with its name, into one 4 KiB block of ext4."""
+
+_HEAD = struct.Struct(">QQBB")
+_BODY = struct.Struct(">BBIQQ16sQQqQqBHH")
+_SUM = struct.Struct(">I")
+
+
+class Why(Enum):
+    """Why a label is, or is not, believed (the words of the kernel's trace)."""
+
+    OK = "OK"
+    XATTR = "BAD xatt"
+    TYPE = "BAD type"
+    FORMAT = "BAD form"
+    NEWER = "BAD newer"
+    CONTENT = "BAD cont"
+    DIRTY = "BAD dirt"
+    SIZE = "BAD osiz"
+    BINDING = "BAD bind"
+    KEY = "BAD key"
+    LENGTH = "BAD len"
+    EPOCH = "BAD epoch"
+
+
+class LabelError(Exception):
+    """A label that cannot be used; ``why`` says which rule it broke."""
+
+    def __init__(self, why: Why) -> None:
+        super().__init__(why.value)
+        self.why = why
+
+
+class Epoch(NamedTuple):
+    """Within one epoch what was written stays written: one boot of one kernel, one mount."""
+
+    boot: bytes
+    mount: int
+
+
+class Binding(NamedTuple):
+    """The backing file that a label belongs to: a copied or restored file is not believed."""
+
+    inode: int
+    born_ns: int
+
+
+class Label(NamedTuple):
+    """All fields.  Sizes and positions in bytes, times in milliseconds since 1970.
+
+    ``committed`` is how much of ``stored_end`` was synced to the disk: a prefix for ALL and
+    SINGLE, all or nothing for BACKFS_MAP.
+    """
+
+    version: Version
+    content: Content
+    generation: int
+    stored_end: int
+    committed: int
+    epoch: Epoch
+    binding: Binding
+    checked_ms: int
+    key: bytes
+
+
+def encode(label: Label) -> bytes:
+    """The attribute's value; ``ValueError`` when it would be too long."""
+    value = label.version.validator.value.encode("latin-1", "strict")
+    head = _HEAD.pack(label.version.size, 0, TYPE_DATA, label.content)
+    mtime_s = label.version.mtime_s
+    body = _BODY.pack(
+        FORMAT,
+        mtime_s is not None,
+        label.generation & 0xFFFFFFFF,
+        label.stored_end,
+        label.committed,
+        label.epoch.boot,
+        label.epoch.mount,
+        label.binding.inode,
+        label.binding.born_ns,
+        label.checked_ms,
+        mtime_s or 0,
+        label.version.validator.kind,
+        len(value),
+        len(label.key),
+    )
+    raw = head + body + value + label.key
+    if len(raw) + _SUM.size > LABEL_BYTES_MAX:
+        raise ValueError(f"a label of {len(raw)} bytes does not fit (key or validator too long)")
+    return raw + _SUM.pack(zlib.crc32(raw))
+
+
+def decode(raw: bytes) -> Label:
+    """The label in an attribute's value; ``LabelError`` says what is wrong with it."""
+    if len(raw) < _HEAD.size + 1:
+        raise LabelError(Why.XATTR)
+    size, _, kind, content = _HEAD.unpack_from(raw)
+    if kind != TYPE_DATA:
+        raise LabelError(Why.TYPE)
+    if raw[_HEAD.size] > FORMAT:
+        raise LabelError(Why.NEWER)
+    if raw[_HEAD.size] < FORMAT:
+        raise LabelError(Why.FORMAT)
+    start = _HEAD.size + _BODY.size
+    if len(raw) < start + _SUM.size:
+        raise LabelError(Why.XATTR)
+    fields = _BODY.unpack_from(raw, _HEAD.size)
+    *_, validator_kind, value_length, key_length = fields
+    end = start + value_length + key_length
+    if len(raw) != end + _SUM.size or _SUM.unpack_from(raw, end)[0] != zlib.crc32(raw[:end]):
+        raise LabelError(Why.XATTR)
+    if content > Content.DIRTY or validator_kind > max(ValidatorKind):
+        raise LabelError(Why.CONTENT)
+    (_, has_mtime, generation, stored_end, committed, boot, mount, inode, born_ns, checked_ms,
+     mtime_s) = fields[:11]  # fmt: skip
+    value = raw[start : start + value_length].decode("latin-1")
+    return Label(
+        Version(
+            Validator(ValidatorKind(validator_kind), value), size, mtime_s if has_mtime else None
+        ),
+        Content(content),
+        generation,
+        stored_end,
+        committed,
+        Epoch(boot, mount),
+        Binding(inode, born_ns),
+        checked_ms,
+        raw[start + value_length : end],
+    )

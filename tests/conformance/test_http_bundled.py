@@ -1,0 +1,65 @@
+"""The HTTP backend passes the conformance suite against the bundled server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from netcache.backends.http import HttpBackend, HttpOptions
+from netcache_server import ObjectServer, ServerOptions
+from tests.conformance.peers import Peer, plant_in
+from tests.conformance.suite import BackendSuite
+
+
+async def peer_of(server: ServerOptions, options: HttpOptions) -> AsyncIterator[Peer]:
+    """A peer in front of a server of its own."""
+    async with ObjectServer(server) as running:
+        peer = Peer(
+            backend=HttpBackend(options),
+            base=running.url,
+            plant=plant_in(Path(server.root)),
+            another=lambda: HttpBackend(options),
+        )
+        yield peer
+        await peer.close()
+
+
+class TestBundledServer(BackendSuite):
+    """Plain HTTP."""
+
+    @pytest.fixture
+    async def peer(self, tmp_path: Path) -> AsyncIterator[Peer]:
+        """A server of its own for each test."""
+        async for peer in peer_of(ServerOptions(root=tmp_path, fsync=False), HttpOptions()):
+            yield peer
+
+
+class TestBundledServerOverTls(BackendSuite):
+    """TLS with a private authority, and credentials."""
+
+    @pytest.fixture
+    async def peer(self, tmp_path: Path, certificates: tuple[str, str, str]) -> AsyncIterator[Peer]:
+        """A server of its own for each test."""
+        authority, certificate, key = certificates
+        server = ServerOptions(
+            root=tmp_path, fsync=False, tls_cert=certificate, tls_key=key, user="me:secret"
+        )
+        options = HttpOptions(ca_cert=authority, auth="me:secret")
+        async for peer in peer_of(server, options):
+            yield peer
+
+    @pytest.fixture(scope="session")
+    @classmethod
+    def certificates(cls, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+        """The files of an authority, and of a certificate and key for loopback."""
+        directory = tmp_path_factory.mktemp("certificates")
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1", "localhost")
+        paths = tuple(str(directory / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+        authority.cert_pem.write_to_path(paths[0])
+        issued.cert_chain_pems[0].write_to_path(paths[1])
+        issued.private_key_pem.write_to_path(paths[2])
+        return paths[0], paths[1], paths[2]
