@@ -13,7 +13,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("netcache", "cli", "server")
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
-ALL = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
+ALL = [
+    *MODULES,
+    *sorted((ROOT / "tests").rglob("*.py")),
+    *sorted((ROOT / "benchmarks").rglob("*.py")),
+]
 
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70

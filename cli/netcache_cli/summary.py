@@ -25,7 +25,7 @@ def summary_line(report: Report, *, fetched: bool, dry_run: bool = False) -> str
         )
     )
     if fetched and not dry_run and report.fetched_bytes < report.bytes:
-        figures += f" ({_bytes(report.fetched_bytes)} from the server)"
+        figures += f", {report.fetched_bytes} of them from the server"
     if not (report.copied or report.deleted or report.failed):
         return f"Nothing to transfer: {figures}"
     return f"Would be: {figures}" if dry_run else f"Done: {figures}"

@@ -40,6 +40,17 @@ class _WithSharedOptions(click.Command):
         own = {param.name for param in self.params}
         self.params += [option for option in shared_options() if option.name not in own]
 
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        """Click's own asks gettext for a translation of its help: a millisecond at every start."""
+        return click.Option(
+            ["-h", "--help"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_help,
+            help="Show this message and exit.",
+        )
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands of a group, the command's own options, those that every command has."""
         if isinstance(self, click.Group):
@@ -54,6 +65,12 @@ class _WithSharedOptions(click.Command):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+def _show_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(ctx.get_help())
+        ctx.exit()
 
 
 class Verb(_WithSharedOptions):

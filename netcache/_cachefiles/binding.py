@@ -7,6 +7,7 @@ import secrets
 import stat
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ class Bound:
         self.clock = clock
         self.dead = False
         self.committer: Committer | None = None
+        self.objects: weakref.WeakSet[CachefilesObject] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._folders: dict[str, int] = {}
         self.graveyard = ops.open_folder(GRAVEYARD, at=root)
@@ -213,7 +215,10 @@ class Bound:
         self.forget(cache_object)
 
     def close(self) -> None:
-        """Close all descriptors."""
+        """Close all objects and descriptors; every later call is a ``CacheError``."""
+        for cache_object in list(self.objects):
+            cache_object.close()
+        self.dead = True
         with self._lock:
             for fd in [*self._folders.values(), self.graveyard, self.root]:
                 self.ops.close(fd)

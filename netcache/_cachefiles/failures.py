@@ -35,7 +35,7 @@ class told_as_cache_errors:
 
     def __enter__(self) -> None:
         if self._bound.dead:
-            raise CacheError("the cache is out of use after an I/O error")
+            raise CacheError("the cache is out of use: it was withdrawn, or its disk failed")
 
     def __exit__(
         self,

@@ -101,26 +101,19 @@ class ModifiableObject(CachefilesObject):
     def _cut(self, size: int) -> None:
         """Shrink the file; a block that is cut keeps its head only if it was cached."""
         end = round_up(size, self.block_size)
-        tail_cached = size == end or self._cached(size, min(end, self.size))
+        if size < end and not self._cached(size, min(end, self.size)):
+            # The block that is cut was a hole: zeroing its tail would make it look cached.
+            end -= self.block_size
         if not self._file.alone():
             self._copy_out(end)
         self._ops.truncate(self._file.fd, end)
-        if size < end:
-            if tail_cached:
-                self._zero(size, end)
-            else:
-                self._unwrite_in_place(end - self.block_size, end)
+        self._zero(size, end)
         stored_end = min(self.stored_end, end)
         self._label = self._label._replace(
             stored_end=stored_end,
             content=self._label.content if stored_end else Content.NO_DATA,
             committed=0,
         )
-
-    def _unwrite_in_place(self, start: int, end: int) -> None:
-        """A block that was a hole before the cut must be one after it (it was never touched)."""
-        if self._ops.seek_data(self._file.fd, start) not in (-1,):
-            self._unwrite(start, end)
 
     def _copy_out(self, end: int) -> None:
         """Others have the file open, perhaps mapped: it is not shrunk, we go on with a copy."""
@@ -144,6 +137,7 @@ class ModifiableObject(CachefilesObject):
             self.fileno()
             self._bound.forget(self)
             self._modifying = False
+            self._pending.clear()
             self._bound.replace(self, version)
 
     def commit(self, version: Version) -> None:

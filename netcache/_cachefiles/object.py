@@ -18,7 +18,7 @@ from netcache._cachefiles.label_file import FILLS_BASE, LabelFile
 from netcache._core.coherency import Version
 from netcache._core.collect import collect_write
 from netcache._core.content import Content, Occupancy, WriteKind
-from netcache._core.extent import Extent, round_down, round_up
+from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 from netcache._core.invariant import invariant
 from netcache._core.label import Label
 from netcache._fscache.ports import CachedExtent, ObjectKey
@@ -45,8 +45,11 @@ class CachefilesObject:
         self._label = label
         self._modifying = False
         self._used_s = 0.0
+        # Written and not collected yet: nothing of it may be read.
+        self._pending = ExtentSet()
         self._lock = threading.RLock()
         file.use()
+        bound.objects.add(self)
 
     # What is known without asking.
 
@@ -111,8 +114,7 @@ class CachefilesObject:
             position = max(hole, data + 1)
             low = round_up(data, self.block_size)
             high = min(round_down(hole, self.block_size), limit)
-            if low < high:
-                yield Extent(low, high)
+            yield from self._pending.missing(low, high)
 
     def extents(self) -> Iterator[Extent]:
         """All cached extents, in order, clipped to ``S``."""
@@ -127,12 +129,13 @@ class CachefilesObject:
 
     def read_into(self, start: int, buffer: Buffer) -> int:
         """Read cached bytes at ``start``, clamped at ``S`` and ``L``."""
+        fd = self.fileno()
         view = memoryview(buffer).cast("B")
         length = min(len(view), self.size - start, self._label.stored_end - start)
         if length <= 0 or start < 0:
             return 0
         with told_as_cache_errors(self._bound):
-            return self._ops.read_into(self.fileno(), view[:length], start)
+            return self._ops.read_into(fd, view[:length], start)
 
     # Filling.
 
@@ -148,6 +151,7 @@ class CachefilesObject:
         with self._lock, told_as_cache_errors(self._bound, self._doubt):
             self.fileno()
             self._unclean()
+            self._pending.add(start, round_up(end, self.block_size))
             if whole:
                 self._ops.write_all(self._file.fd, view[:whole], start)
             if whole < len(view):
@@ -178,6 +182,7 @@ class CachefilesObject:
                 self._discard_run(start, min(end, backing))
             synced = self._sync_data() if kind is WriteKind.DATA else False
             self._change(lambda label: self._collected(label, kind, start, end, synced=synced))
+            self._pending.remove(start, end)
             if synced:
                 self._ops.fsync(self._file.fd)
             elif kind is WriteKind.DATA and not self._modifying:
@@ -217,7 +222,10 @@ class CachefilesObject:
         try:
             self._ops.punch_hole(self._file.fd, start, end - start)
         except OSError:
+            modifying = self._modifying
             self.invalidate(self._label.version)
+            if modifying:
+                self.begin_modify()
 
     def _zero(self, start: int, end: int) -> None:
         """Zero part of a block (a whole one would become a hole)."""
@@ -226,6 +234,10 @@ class CachefilesObject:
 
     def invalidate(self, version: Version) -> None:
         """Throw the content away and go on, empty, as ``version``."""
+        raise NotImplementedError
+
+    def begin_modify(self) -> None:
+        """Make the label DIRTY, durably, before the first block changes in place."""
         raise NotImplementedError
 
     def swap(self, file: LabelFile, label: Label) -> None:
@@ -346,8 +358,8 @@ class CachefilesObject:
             invariant(label.stored_end <= backing, "INV-i: L past the file", **context)
             invariant(label.committed <= label.stored_end, "INV: committed past L", **context)
             invariant(
-                (label.content is Content.NO_DATA) == (label.stored_end == 0),
-                "content and L contradict each other",
+                label.content is not Content.NO_DATA or label.stored_end == 0,
+                "NO_DATA with a stored end",
                 **context,
             )
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
 from netcache._cachefiles.label_file import USE_BYTE
 from netcache._cachefiles.layout import GRAVEYARD, STORE
+from netcache._core.extent import round_up
 from netcache._core.watermarks import Watermarks, culled_size
 from netcache._fscache.ports import NoSpaceError
 
@@ -50,7 +51,7 @@ class Space:
 
     def reserve(self, length: int) -> None:
         """Make room for ``length`` more bytes; ``NoSpaceError`` when there can be none."""
-        need = length + LABEL_OVERHEAD_BYTES
+        need = round_up(length, self._bound.block_size) + LABEL_OVERHEAD_BYTES
         with self._lock:
             self._reserve_on_filesystem(need)
             if self.limit_bytes is not None:

@@ -30,7 +30,7 @@ def collect_write(
     GAP and CANCEL store nothing, so by themselves they record nothing: it is the data that later
     comes to lie above them that makes a hole of them (rows 1', 2' and 7).
     """
-    if kind is not WriteKind.DATA:
+    if kind is not WriteKind.DATA or start == end:
         return Collected("-", content, old)
     reached = max(old, end)
     if old == 0:

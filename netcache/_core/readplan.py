@@ -14,8 +14,9 @@ def wanted_blocks(start: int, end: int, size: int | None, block_size: int) -> Ex
     """``[start, end)`` rounded out to blocks; its end is clipped to ``size`` where known."""
     low, high = round_down(start, block_size), round_up(end, block_size)
     if size is not None:
+        if start >= size:
+            return Extent(size, size)
         high = min(high, size)
-        low = min(low, high)
     return Extent(low, high)
 
 

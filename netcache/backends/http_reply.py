@@ -146,6 +146,7 @@ class HttpReadReply:
         finally:
             receiver.stand_up()
         seat.content.feed_eof()
+        await self._means.throttle.pass_bytes(0)
 
     async def _take_by_stream(self, response: aiohttp.ClientResponse, pieces: Pieces) -> None:
         self.path = "stream"

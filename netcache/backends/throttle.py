@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
-BURST_S = 0.25
+BURST_S = 0.1
 """How much of a second's bytes may pass at once after a pause."""
+STEP_S = 0.05
+"""How much of a second's bytes are moved at a time."""
 
 
 class Throttle:
@@ -29,7 +31,7 @@ class Throttle:
     @property
     def step_bytes(self) -> int:
         """How much to move at a time so that the flow stays even."""
-        return max(4096, int(self._rate * BURST_S)) if self._rate else 1 << 62
+        return max(4096, int(self._rate * STEP_S)) if self._rate else 1 << 62
 
     def spend(self, count: int) -> float:
         """Count bytes that have passed; return how long to wait before the next ones."""

@@ -103,6 +103,8 @@ class Application:
                 if exchange.effects.lose_reply:
                     raise ConnectionAbortedError("the answer was lost by a fault")
                 keep_alive = await Sender(exchange, self._pool, finished).send(reply)
+                if not keep_alive:
+                    exchange.end()
             finally:
                 reply.release()
         except ConnectionError as error:

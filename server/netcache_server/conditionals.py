@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 _ENTITY_TAG = re.compile(r'[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*")[ \t]*(?:,|\Z)')
@@ -59,7 +60,12 @@ class Conditions(NamedTuple):
 
 def http_date(seconds: float) -> str:
     """A time as an IMF-fixdate (RFC 9110 5.6.7), rounded down."""
-    return formatdate(int(seconds), usegmt=True)
+    return _http_date(int(seconds))
+
+
+@lru_cache(maxsize=1024)  # a folder's files often share a few times; "now" is asked all the time
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def parse_http_date(text: str | None) -> int | None:

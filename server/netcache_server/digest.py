@@ -89,6 +89,8 @@ class Hasher:
 def hash_file(file: int, algorithms: set[str]) -> Hasher:
     """Hash a whole file by position, so that its offset stays.  Blocks: call it in a thread."""
     hasher = Hasher(algorithms)
+    if not algorithms:
+        return hasher
     buffer = bytearray(_READ_BYTES)
     view = memoryview(buffer)
     position = 0

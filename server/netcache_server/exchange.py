@@ -14,13 +14,18 @@ import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpRequestParser
 
 from netcache_server.faults import NO_EFFECTS, Effects
 from netcache_server.options import LogRecord
 from netcache_server.paths import RequestPath
 
+READ_BUFFER_BYTES = 1 << 20
+MAX_LINE_BYTES = 16 * 1024
+MAX_PIPELINED = 32
 _ids = itertools.count(1)
 _VALIDATORS = (
     "If-Match",
@@ -35,9 +40,35 @@ class Connection(web.RequestHandler):
     """aiohttp's handler of one connection, which also tells when the connection is gone."""
 
     lost: asyncio.Event
+    _next_parser: Any = None
+
+    def prepare_parser(self) -> bool:
+        """Whether ``renew_parser`` will work; asked before anything depends on it.
+
+        aiohttp has no public way to say that a body was taken off the connection.  What is used
+        here exists in the versions that were tested; elsewhere the answer is no.
+        """
+        try:
+            self._next_parser = HttpRequestParser(
+                self,
+                asyncio.get_running_loop(),
+                READ_BUFFER_BYTES,
+                max_line_size=MAX_LINE_BYTES,
+                max_field_size=MAX_LINE_BYTES,
+                payload_exception=web.RequestPayloadError,
+                auto_decompress=False,
+                max_msg_queue_size=MAX_PIPELINED,
+            )
+        except TypeError:
+            return False
+        return self._parser is not None
+
+    def renew_parser(self) -> None:
+        """Read what comes next as a new request; the body of the last one was taken elsewhere."""
+        self._parser, self._next_parser = self._next_parser, None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the loop; limits how long sent bytes may stay unacknowledged."""
+        """Called by the loop."""
         self.lost = asyncio.Event()
         super().connection_made(transport)
 
@@ -97,6 +128,17 @@ class Exchange:
         low, high = 0, 0
         transport.set_write_buffer_limits(high=high, low=low)
         await self.request.writer.drain()
+
+    def end(self) -> None:
+        """Tell the client that nothing follows, while what it still sends is read and dropped.
+
+        To close at once would reset the connection, and the client could lose the answer that it
+        has not read yet (RFC 9112 9.6).
+        """
+        transport = self.request.transport
+        unread = not self.request.content.is_eof()
+        if unread and transport is not None and transport.can_write_eof():
+            transport.write_eof()
 
     async def cut(self, *, reset: bool = False) -> None:
         """Close the connection here and now; what was written before still arrives.

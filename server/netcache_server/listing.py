@@ -28,6 +28,9 @@ from netcache_server.tree import Tree
 BATCH = 512
 """So many entries are looked up in one go, between two chunks of the answer."""
 
+_HAS_PROC = os.path.isdir("/proc/self/fd")
+"""Whether a file can be looked at by its folder's descriptor and its name without opening it."""
+
 _PAGE = """<!DOCTYPE html>
 <html><head><meta charset="utf-8"><title>Index of {title}</title></head>
 <body>
@@ -146,7 +149,7 @@ def _entry(tree: Tree, path: RequestPath, folder: int, name: str) -> Entry | Non
 
 
 def _etag(folder: int, name: str, status: os.stat_result) -> str:
-    if os.path.isdir("/proc/self/fd"):
+    if _HAS_PROC:
         return read_etag(f"/proc/self/fd/{folder}/{name}", status)
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:

@@ -17,6 +17,7 @@ import errno
 import fcntl
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -67,7 +68,7 @@ class PartFile:
         flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         return os.open(self._name, flags, 0o666, dir_fd=self._folder)
 
-    def write(self, buffers: list[bytes]) -> None:
+    def write(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Write buffers one after the other at the file's position."""
         if len(buffers) > _MANY_BUFFERS:
             buffers = [b"".join(buffers)]

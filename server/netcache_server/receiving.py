@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from netcache_server.digest import (
     wants_sha256,
 )
 from netcache_server.exchange import Exchange
+from netcache_server.intake import Intake, usable
 from netcache_server.options import ServerOptions
 from netcache_server.partfile import PartFile
 from netcache_server.reply import HttpProblem
@@ -103,8 +104,39 @@ class Receiver:
         """
         exchange = self._exchange
         await self._continue()
+        if usable(exchange):
+            await self._in_slabs(part, hasher)
+        else:
+            await self._in_chunks(part, hasher)
+        expected = exchange.request.content_length
+        if expected is not None and exchange.bytes_received != expected:
+            raise HttpProblem(400, "the body has another length than announced", close=True)
+        return exchange.bytes_received
+
+    async def _in_slabs(self, part: PartFile, hasher: Hasher) -> None:
+        with Intake(self._exchange) as intake:
+            start = intake.begin()
+            self._exchange.bytes_received += sum(map(len, start))
+            if start:
+                await self._store(part, hasher, start)
+            while (slab := await self._slab(intake)) is not None:
+                await self._store(part, hasher, [slab])
+                intake.give_back(slab)
+
+    async def _slab(self, intake: Intake) -> memoryview | None:
+        """The next full buffer; a client may be slow, but not silent."""
+        while True:
+            left = intake.left
+            try:
+                async with asyncio.timeout(self._options.idle_timeout_s):
+                    return await intake.take()
+            except TimeoutError:
+                if intake.left == left:
+                    raise HttpProblem(408, close=True) from None
+
+    async def _in_chunks(self, part: PartFile, hasher: Hasher) -> None:
         pending: asyncio.Task[None] | None = None
-        batch: list[bytes] = []
+        batch: list[bytes | memoryview] = []
         size = 0
         try:
             while chunk := await self._chunk():
@@ -122,10 +154,6 @@ class Receiver:
         finally:
             if pending is not None:
                 await asyncio.wait([pending])
-        expected = exchange.request.content_length
-        if expected is not None and exchange.bytes_received != expected:
-            raise HttpProblem(400, "the body has another length than announced", close=True)
-        return exchange.bytes_received
 
     async def _continue(self) -> None:
         request = self._exchange.request
@@ -165,7 +193,9 @@ class Receiver:
             await exchange.cut(reset=effects.reset)
             raise ConnectionAbortedError("cut by a fault")
 
-    async def _store(self, part: PartFile, hasher: Hasher, batch: list[bytes]) -> None:
+    async def _store(
+        self, part: PartFile, hasher: Hasher, batch: Sequence[bytes | memoryview]
+    ) -> None:
         try:
             await in_thread(self._pool, _write, part, hasher, batch)
         except OSError as error:
@@ -176,7 +206,7 @@ class Receiver:
             raise
 
 
-def _write(part: PartFile, hasher: Hasher, batch: list[bytes]) -> None:
+def _write(part: PartFile, hasher: Hasher, batch: Sequence[bytes | memoryview]) -> None:
     part.write(batch)
     for chunk in batch:
         hasher.update(chunk)

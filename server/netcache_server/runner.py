@@ -13,12 +13,11 @@ from typing import Self
 from aiohttp import web
 
 from netcache_server.app import Application
-from netcache_server.exchange import Connection
+from netcache_server.exchange import MAX_LINE_BYTES, READ_BUFFER_BYTES, Connection
 from netcache_server.faults import Faults
 from netcache_server.log import RequestLog
 from netcache_server.options import LogRecord, ServerOptions
 
-_READ_BUFFER_BYTES = 1 << 20
 _KEEP_ALIVE_S = 75.0
 _LINGER_S = 5.0
 _STOP_S = 2.0
@@ -55,9 +54,9 @@ class _Server(web.Server):
             logger=_http_logger,
             keepalive_timeout=_KEEP_ALIVE_S,
             lingering_time=_LINGER_S,
-            max_line_size=16 * 1024,
-            max_field_size=16 * 1024,
-            read_bufsize=_READ_BUFFER_BYTES,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            read_bufsize=READ_BUFFER_BYTES,
             auto_decompress=False,
         )
 

@@ -78,7 +78,11 @@ class Sender:
         length = self._length(reply)
         silent = forbids_body(exchange.method, reply.status)
         unframed = length is None and not silent and exchange.request.version < (1, 1)
-        keep_alive = exchange.request.keep_alive and not reply.close and not unframed
+        # A client that was not told to go on may leave its body out, and what comes next is then
+        # the next request or the body after all: nobody can tell, so there is no next one.
+        waiting = "Expect" in exchange.headers and not exchange.request.content.is_eof()
+        closes = reply.close or unframed or waiting
+        keep_alive = exchange.request.keep_alive and not closes
         self._chunked = length is None and not silent and not unframed
         head = self._head(reply, length, keep_alive)
         exchange.status = reply.status

@@ -214,9 +214,12 @@ class BackendSuite:
         peer.plant("a.bin", data)
         reply = await peer.backend.open_read(peer.url("a.bin"))
         taken: list[int] = []
-        task = asyncio.ensure_future(
-            reply.receive(lambda start, view: (taken.append(start), task.cancel(), None)[-1])
-        )
+
+        def sink(start: int, view: memoryview) -> None:
+            taken.append(start)
+            task.cancel()
+
+        task = asyncio.ensure_future(reply.receive(sink))
         with pytest.raises(asyncio.CancelledError):
             await task
         assert 0 < len(taken) < 24

@@ -187,11 +187,13 @@ def test_committed_fills_count_in_any_epoch(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_clean_shutdown_costs_nothing(tmp_path: Path) -> None:
-    """Objects that were complete when the store was closed survive a reboot."""
+def test_what_was_committed_in_the_background_survives(tmp_path: Path) -> None:
+    """By the policy "lazy" a reboot costs only what was not committed yet."""
     store = bind(tmp_path, sync="lazy")
     model = text(3 * store.block_size + 1)
-    put(store, model.part(0, model.size)).close()
+    cache_object = put(store, model.part(0, model.size))
+    store.commit_pending()
+    cache_object.close()
     store.close()
     again = found(bind(tmp_path, fileops=in_epoch(1)))
     assert blocks(again) == [0, 1, 2, 3]

@@ -88,8 +88,8 @@ class TestBodies:
     async def test_bytes_after_the_end_never_reach_the_sink(
         self, rig: Rig, backend: HttpBackend, extent: Extent | None, delta: int
     ) -> None:
-        """What follows the announced length is either noticed or ignored, and never taken; the
-        connection is not used again."""
+        """What follows the announced length is noticed or not, depending on when it comes, but it
+        is never taken, and the next reply is not mixed up with it."""
         rig.faults(body="long", body_delta=delta, count=1)
         reply = await backend.open_read(rig.url, extent)
         collector = Collector()
@@ -100,7 +100,6 @@ class TestBodies:
         again = Collector()
         await (await backend.open_read(rig.url, SOME)).receive(again)
         assert bytes(again.data) == DATA[SOME.start : SOME.end]
-        assert len({record["connection"] for record in rig.log("GET")}) == 2
 
     async def test_stalled_body_times_out(self, rig: Rig, backend: HttpBackend) -> None:
         """No byte for the timeout ends the exchange."""
@@ -161,7 +160,6 @@ class TestBodies:
         collector = Collector()
         await (await backend.open_read(rig.url)).receive(collector)
         assert bytes(collector.data) == DATA
-        assert len({record["connection"] for record in rig.log("GET")}) == 2
 
     async def test_backend_closed_during_a_body(self, rig: Rig, backend: HttpBackend) -> None:
         """Closing ends what is under way."""

@@ -10,7 +10,7 @@ import pytest
 
 import netcache as library
 from tests.support.commands import Commands
-from tests.support.served import Served, random_bytes
+from tests.support.served import Served
 
 NETWORK = {"aiohttp", "asyncio", "ssl", "yarl", "multidict"}
 HEAVY = {"rich", "tomllib", "json", "logging", "lxml", "platformdirs", "concurrent.futures"}
@@ -39,7 +39,7 @@ def imported_by(netcache: Commands, *args: str) -> set[str]:
 
 def test_a_cached_cat_imports_no_network_code(served: Served, netcache: Commands) -> None:
     """Nor anything else that is not needed for it."""
-    url = served.put("a", random_bytes(10_000))
+    url = served.put("a", b"x" * 10_000)
     netcache("warm", url)
     imported = imported_by(netcache, "--offline", "cat", url, "--count", "1")
     assert "netcache.sync" in imported
@@ -49,7 +49,7 @@ def test_a_cached_cat_imports_no_network_code(served: Served, netcache: Commands
 
 def test_cache_commands_import_no_network_code(served: Served, netcache: Commands) -> None:
     """They ask nobody."""
-    url = served.put("a", random_bytes(10_000))
+    url = served.put("a", b"x" * 10_000)
     netcache("warm", url)
     for args in (["ls"], ["map", url], ["status"], ["drop", url]):
         assert not imported_by(netcache, "cache", *args) & NETWORK

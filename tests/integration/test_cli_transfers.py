@@ -66,7 +66,7 @@ def test_get_goes_through_the_cache(served: Served, netcache: Commands) -> None:
     netcache("get", url, "one")
     served.forget()
     ran = netcache("get", url, "two")
-    assert "(0 bytes from the server)" in ran.text
+    assert ", 0 of them from the server" in ran.text
     assert served.body_bytes() == 0
     assert (netcache.home / "two").read_bytes() == DATA
 

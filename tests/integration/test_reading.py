@@ -48,9 +48,7 @@ def test_warm_reads_make_no_request(served: Served, client: netcache.Client) -> 
     assert served.count() == 0
 
 
-def test_opening_a_cached_file_again_is_one_check(
-    served: Served, client: netcache.Client
-) -> None:
+def test_opening_a_cached_file_again_is_one_check(served: Served, client: netcache.Client) -> None:
     """``validate="open"``: one conditional request, no body."""
     url = served.put("data", DATA)
     with client.open(url) as file:
@@ -133,9 +131,7 @@ def test_one_file_many_threads(served: Served, client: netcache.Client) -> None:
     assert served.body_bytes() <= len(DATA)
 
 
-def test_a_new_version_is_shown_by_the_next_open(
-    served: Served, client: netcache.Client
-) -> None:
+def test_a_new_version_is_shown_by_the_next_open(served: Served, client: netcache.Client) -> None:
     """Close-to-open: the change is there, and no byte of the old version with it."""
     url = served.put("data", DATA)
     with client.open(url) as file:

@@ -77,7 +77,7 @@ def test_options_are_checked(root: Path, options: dict[str, Any], message: str) 
 
 def test_record_of_a_request(server: ServerThread, root: Path) -> None:
     """A record has what tests and people count by."""
-    etag = ask(server, "PUT", "/a b", b"0123456789").header("ETag")
+    etag = ask(server, "PUT", "/a%20b", b"0123456789").header("ETag")
     headers = {"Range": "bytes=2-4", "If-Range": etag, "User-Agent": "tester"}
     ask(server, "GET", "/a%20b?x=1", headers=headers)
     put, get = server.requests

@@ -57,7 +57,9 @@ class Commands:
         self.environ = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("NETCACHE_", "XDG_", "_NETCACHE", "http", "HTTP", "NO_COLOR"))
+            if not name.startswith(
+                ("NETCACHE_", "XDG_", "_NETCACHE", "http", "HTTP", "NO_", "COLUMNS", "LINES")
+            )
         }
         self.environ |= {
             "HOME": str(home),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,9 @@ MIB = 1 << 20
 DATA = pattern(3 * MIB)
 AT_ONCE = RetryPolicy(attempts=3, first_pause_s=0.0)
 """Three attempts without pauses."""
+
+MakeClient = Callable[..., HttpBackend]
+"""Makes a backend from the keywords of ``client``."""
 
 
 @dataclass
@@ -60,6 +63,22 @@ def client(*, retry: RetryPolicy = AT_ONCE, **options: Any) -> HttpBackend:
 
 
 @asynccontextmanager
+async def closing_clients() -> AsyncIterator[MakeClient]:
+    """Makes backends and closes them in the end."""
+    made: list[HttpBackend] = []
+
+    def make(**options: Any) -> HttpBackend:
+        made.append(client(**options))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for backend in made:
+            await backend.close()
+
+
+@asynccontextmanager
 async def running_rig(root: Path, **options: Any) -> AsyncIterator[Rig]:
     """A rig whose server has ``options``; ``root`` exists."""
     async with ObjectServer(
@@ -67,6 +86,8 @@ async def running_rig(root: Path, **options: Any) -> AsyncIterator[Rig]:
     ) as server:
         rig = Rig(server, root)
         rig.plant("a.bin", DATA)
-        yield rig
-        for backend in rig.backends:
-            await backend.close()
+        try:
+            yield rig
+        finally:
+            for backend in rig.backends:
+                await backend.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -109,8 +109,8 @@ def always(response: bytes) -> Script:
     return script
 
 
-def running_proxy(authorization: str | None = None):  # type: ignore[no-untyped-def]
-    """A proxy as an asynchronous context manager; with ``authorization`` it asks for that."""
+def running_proxy(authorization: str | None = None) -> AbstractAsyncContextManager[Scripted]:
+    """A proxy; with ``authorization`` it asks for that."""
 
     async def script(
         seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -131,6 +131,41 @@ def running_proxy(authorization: str | None = None):  # type: ignore[no-untyped-
             await _join(reader, writer, parts.hostname or "", parts.port or 80, head)
 
     return scripted_server(script)
+
+
+@dataclass
+class Relay:
+    """A running relay: its port, and how many connections came."""
+
+    port: int
+    connections: int = 0
+
+
+@asynccontextmanager
+async def running_relay(port: int) -> AsyncIterator[Relay]:
+    """Pass every connection on to ``port`` on loopback, and count them."""
+    relay = Relay(0)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relay.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        with suppress(asyncio.CancelledError, ConnectionError):
+            await _join(reader, writer, "127.0.0.1", port, b"")
+        tasks.discard(task)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    relay.port = server.sockets[0].getsockname()[1]
+    try:
+        yield relay
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
 
 
 async def _join(

@@ -110,7 +110,7 @@ def test_the_summary_tells_what_came_from_the_cache() -> None:
     made = report(1, size=5000)
     made.fetched_bytes = 10
     assert summary_line(made, fetched=True).endswith(
-        "5000 bytes (4.9 KiB) (10 bytes from the server)"
+        "5000 bytes (4.9 KiB), 10 of them from the server"
     )
     assert "server" not in summary_line(made, fetched=False)
 

@@ -33,11 +33,11 @@ def sparse(stage: Stage, name: str, size: int) -> None:
         asked = stage.log.new_records()
         warm, warm_s = _read_all(file, places)
         asked_again = stage.log.new_records()
+        block = client.cache.map(url).block_size
     served = stage.www / name
     with served.open("rb") as plain:
         wanted = [_read_at(plain, place) for place in places]
     fetched = sent_bytes(asked)
-    block = 4096
     touched = len({at for place in places for at in _blocks(place, size, block)}) * block
     tale.say(f"wanted {READ_COUNT * READ_BYTES} bytes, in {touched} bytes of blocks")
     tale.say(f"server's log: {len(asked)} requests, {fetched} bytes sent")

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+_LINES_MAX = 40
+
 
 class Tale:
     """Tells the story and keeps count of the checks."""
@@ -32,7 +34,10 @@ class Tale:
 
     def shows(self, lines: Iterable[str]) -> None:
         """What a command printed."""
-        for line in lines:
+        for at, line in enumerate(lines):
+            if at == _LINES_MAX:
+                self._write("     ...")
+                break
             self._write(f"     {line}")
 
     def check(self, claim: str, holds: bool) -> None:

@@ -1,0 +1,372 @@
+"""Uploads over servers and networks that fail: no double, no lost, no half and no wrong bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netcache._core.retry import RetryPolicy
+from netcache.backends.http import HttpBackend
+from netcache.backends.http_fields import sha256_field
+from netcache.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    RemoteError,
+    RemoteTimeoutError,
+    TransientError,
+)
+from netcache.spi import UploadCondition
+from tests.conformance.peers import Bytes, Collector, HeldBytes, pattern
+from tests.support.http_rig import DATA, MIB, MakeClient, Rig, closing_clients, running_rig
+from tests.support.proxy import Seen, answer, scripted_server
+
+ABSENT = UploadCondition(if_absent=True)
+ONCE = RetryPolicy(attempts=1)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A bundled server."""
+    async with running_rig(tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def make_client() -> AsyncIterator[MakeClient]:
+    """Makes backends that are closed with the test."""
+    async with closing_clients() as make:
+        yield make
+
+
+async def stored(backend: HttpBackend, url: str) -> bytes:
+    """What is at the server."""
+    collector = Collector()
+    await (await backend.open_read(url)).receive(collector)
+    return bytes(collector.data)
+
+
+def up(rig: Rig) -> str:
+    """Where these tests upload to."""
+    return rig.server.url + "up"
+
+
+class TestLostReplies:
+    """The upload was done, and nobody said so."""
+
+    @pytest.mark.parametrize("size", [0, 1000, 3 * MIB])
+    async def test_conditional_upload_is_no_conflict_with_itself(self, rig: Rig, size: int) -> None:
+        """The retry finds its own bytes: done, with the version that is there."""
+        backend = rig.client()
+        rig.faults(method=("PUT",), lose_reply=True, count=1)
+        body = Bytes(DATA[:size])
+        reply = await backend.put(up(rig), body, condition=ABSENT)
+        assert reply.created
+        info = await backend.stat(up(rig))
+        assert info is not None
+        assert reply.version == info.version
+        assert [r["status"] for r in rig.log("PUT")][-1] == 412
+        assert await stored(backend, up(rig)) == body.whole
+
+    async def test_without_digests_the_bytes_are_compared(self, rig: Rig) -> None:
+        """A server that tells no digest is read."""
+        backend = rig.client()
+        rig.server.faults.set(
+            [
+                *_rules(method=("PUT",), lose_reply=True, count=1),
+                *_rules(remove_headers=("Repr-Digest", "Want-Content-Digest")),
+            ]
+        )
+        assert (await backend.put(up(rig), Bytes(DATA), condition=ABSENT)).created
+        assert len(rig.log("GET")) == 1
+
+    @pytest.mark.parametrize("size", [len(DATA), 17])
+    async def test_other_bytes_are_a_conflict(self, rig: Rig, size: int) -> None:
+        """Another writer came first: what is there is not ours."""
+        backend = rig.client()
+        rig.plant("up", pattern(size, seed=1))
+        rig.faults(method=("PUT",), refuse=True, count=1)
+        other = await backend.stat(rig.url)
+        assert other is not None
+        with pytest.raises(ConflictError):
+            await backend.put(up(rig), Bytes(DATA), condition=ABSENT)
+        assert await stored(backend, up(rig)) == pattern(size, seed=1)
+
+    async def test_replacement_whose_reply_was_lost(self, rig: Rig) -> None:
+        """The same for an upload over a known version."""
+        backend = rig.client()
+        info = await backend.stat(rig.url)
+        assert info is not None
+        rig.faults(method=("PUT",), lose_reply=True, count=1)
+        over = UploadCondition(if_match=info.etag)
+        reply = await backend.put(rig.url, Bytes(b"new bytes"), condition=over)
+        assert not reply.created
+        assert await stored(backend, rig.url) == b"new bytes"
+
+    async def test_deletion_whose_reply_was_lost(self, rig: Rig) -> None:
+        """It is gone: done, with and without a condition."""
+        backend = rig.client()
+        for condition in (UploadCondition(), UploadCondition(if_match="*")):
+            rig.plant("gone", b"x")
+            rig.faults(method=("DELETE",), lose_reply=True, count=1)
+            await backend.delete(rig.server.url + "gone", condition=condition)
+        rig.faults()
+        with pytest.raises(NotFoundError):
+            await backend.delete(rig.server.url + "gone")
+
+
+class TestRetries:
+    """Bodies that are sent again, or cannot be."""
+
+    @pytest.mark.parametrize(
+        "effects",
+        [
+            {"upload_cut_after": MIB},
+            {"upload_cut_after": MIB, "reset": True},
+            {"refuse": True},
+            {"status": 503},
+            {"status": 500},
+        ],
+    )
+    async def test_replayable_body_is_sent_again(self, rig: Rig, effects: dict[str, Any]) -> None:
+        """Two failures, then all of it arrives."""
+        rig.faults(method=("PUT",), **effects, count=2)
+        await rig.client().put(up(rig), Bytes(DATA))
+        assert await stored(rig.client(), up(rig)) == DATA
+
+    async def test_body_that_cannot_be_replayed_is_not_sent_twice(self, rig: Rig) -> None:
+        """A failure in its middle comes out, and nothing is published."""
+        rig.faults(method=("PUT",), upload_cut_after=MIB)
+        body = Bytes(DATA, replayable=False)
+        with pytest.raises(TransientError):
+            await rig.client().put(up(rig), body)
+        assert body.passes == 1
+        with pytest.raises(NotFoundError):
+            await rig.client().stat(up(rig))
+
+    async def test_body_that_cannot_be_replayed_is_not_begun_in_vain(self, rig: Rig) -> None:
+        """As long as none of it was read, another attempt is possible."""
+        rig.faults(method=("PUT",), refuse=True, count=2)
+        body = Bytes(DATA, size=None, replayable=False)
+        await rig.client().put(up(rig), body)
+        assert body.passes == 1
+        assert await stored(rig.client(), up(rig)) == DATA
+
+    async def test_lasting_refusal_is_not_retried(self, rig: Rig) -> None:
+        """One request, one error."""
+        rig.faults(method=("PUT",), status=507)
+        with pytest.raises(RemoteError, match="no space"):
+            await rig.client().put(up(rig), Bytes(DATA))
+        assert len(rig.log("PUT")) == 1
+
+
+class TestEarlyAnswers:
+    """The server knows before it has all of the body."""
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_failed_condition_is_heard_before_the_body(self, rig: Rig, known: bool) -> None:
+        """A large conditional upload asks first: no byte of it is read when it is not welcome."""
+        backend = rig.client()
+        assert await backend.stat(rig.url) is not None
+        body = Bytes(DATA, size=len(DATA) if known else None)
+        with pytest.raises(ConflictError):
+            await backend.put(rig.url, body, condition=ABSENT)
+        assert body.passes == 0
+        assert [r["status"] for r in rig.log("PUT")] == [412]
+
+    async def test_too_large(self, tmp_path: Path) -> None:
+        """413 comes out though the body is still being sent."""
+        async with running_rig(tmp_path, max_body_bytes=MIB) as rig:
+            with pytest.raises(RemoteError, match="too large"):
+                await rig.client(retry=ONCE).put(
+                    up(rig), Bytes(pattern(24 * MIB)), condition=ABSENT
+                )
+            with pytest.raises(RemoteError):
+                await rig.client(retry=ONCE).put(up(rig), Bytes(pattern(24 * MIB)))
+
+    async def test_server_that_never_says_continue(self, make_client: MakeClient) -> None:
+        """After a moment the body is sent all the same."""
+
+        async def script(
+            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            if seen.method == "HEAD":
+                writer.write(answer(404))
+                return
+            assert seen.headers["expect"] == "100-continue"
+            body = await reader.readexactly(int(seen.headers["content-length"]))
+            writer.write(answer(201, ETag=f'"{len(body)}"'))
+
+        async with scripted_server(script) as server:
+            reply = await make_client().put(server.url + "up", Bytes(DATA), condition=ABSENT)
+            assert reply.version is not None
+            assert reply.version.size == len(DATA)
+
+    async def test_server_that_does_not_know_expect(self, make_client: MakeClient) -> None:
+        """417: the same again without asking."""
+
+        async def script(
+            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            if seen.method == "HEAD":
+                writer.write(answer(404))
+            elif "expect" in seen.headers:
+                writer.write(answer(417, Connection="close"))
+                writer.close()
+            else:
+                await reader.readexactly(int(seen.headers["content-length"]))
+                writer.write(answer(201))
+
+        async with scripted_server(script) as server:
+            reply = await make_client().put(server.url + "up", Bytes(DATA), condition=ABSENT)
+            assert (reply.created, reply.version) == (True, None)
+
+    async def test_success_before_the_body_is_no_success(self, make_client: MakeClient) -> None:
+        """A server that has it before it was sent does not have it."""
+
+        async def script(
+            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            writer.write(answer(201))
+            await writer.drain()
+            await asyncio.Event().wait()
+
+        async with scripted_server(script) as server:
+            with pytest.raises(RemoteError):
+                await make_client().put(server.url + "up", Bytes(pattern(24 * MIB)))
+
+    async def test_server_that_stops_reading(self, make_client: MakeClient) -> None:
+        """An upload that stands still times out, though aiohttp itself would wait for ever."""
+
+        async def script(
+            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await asyncio.Event().wait()
+
+        async with scripted_server(script) as server:
+            backend = make_client(timeout_s=0.3, retry=ONCE)
+            with pytest.raises(RemoteTimeoutError, match="took no byte"):
+                await backend.put(server.url + "up", Bytes(pattern(24 * MIB)))
+
+
+class TestDigests:
+    """What is sent, asked and compared."""
+
+    async def test_memory_bodies_bear_their_digest(self, make_client: MakeClient) -> None:
+        """The server can check what it gets; streamed ones ask for what it has."""
+
+        async def script(
+            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await reader.readexactly(int(seen.headers["content-length"]))
+            writer.write(answer(201))
+
+        async with scripted_server(script) as server:
+            backend = make_client()
+            await backend.put(server.url + "a", HeldBytes(b"hello"))
+            digest = sha256_field(hashlib.sha256(b"hello").digest())
+            assert server.seen[0].headers["content-digest"] == digest
+            assert "want-repr-digest" in server.seen[0].headers
+            await backend.put(server.url + "b", Bytes(b"hello"))
+            assert "content-digest" not in server.seen[1].headers
+            assert "want-repr-digest" not in server.seen[1].headers
+            assert backend.capabilities(server.url).digests is False
+
+    async def test_digest_of_a_streamed_body_is_compared(self, rig: Rig) -> None:
+        """The server stored what was sent, and said so."""
+        backend = rig.client()
+        await backend.put(up(rig), Bytes(DATA))
+        assert backend.capabilities(up(rig)).digests is True
+        wrong = sha256_field(hashlib.sha256(b"other").digest())
+        rig.faults(method=("PUT",), headers={"Repr-Digest": wrong})
+        with pytest.raises(IntegrityError, match="other bytes"):
+            await backend.put(up(rig), Bytes(DATA))
+
+    async def test_body_spoilt_on_the_way(self, make_client: MakeClient, rig: Rig) -> None:
+        """Bytes that change between us and the server are not taken for stored."""
+
+        async def script(
+            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            body = await reader.readexactly(int(seen.headers["content-length"]))
+            spoilt = hashlib.sha256(body[:-1] + b"?").digest()
+            writer.write(answer(201, ETag='"x"', Repr_Digest=sha256_field(spoilt)))
+
+        async with scripted_server(script) as server:
+            with pytest.raises(IntegrityError):
+                await make_client().put(server.url + "up", Bytes(DATA[:100_000]))
+
+
+class TestServersWithoutConditions:
+    """Servers that do not mind preconditions of uploads (nginx)."""
+
+    async def test_the_condition_is_checked_here(self, make_client: MakeClient) -> None:
+        """The current version is asked for first; what does not fit is never sent."""
+
+        async def script(
+            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await reader.readexactly(int(seen.headers.get("content-length", "0")))
+            writer.write(answer(200, ETag='"v2"') if seen.method == "HEAD" else answer(204))
+
+        async with scripted_server(script) as server:
+            backend = make_client()
+            for condition in (ABSENT, UploadCondition(if_match='"v1"')):
+                with pytest.raises(ConflictError):
+                    await backend.put(server.url, Bytes(b"x"), condition=condition)
+                if not condition.if_absent:
+                    with pytest.raises(ConflictError):
+                        await backend.delete(server.url, condition=condition)
+            assert {seen.method for seen in server.seen} == {"HEAD"}
+            await backend.put(server.url, Bytes(b"x"), condition=UploadCondition(if_match='"v2"'))
+
+    async def test_servers_that_mind_them_are_not_asked_twice(self, rig: Rig) -> None:
+        """Once it is known, an upload is one request."""
+        backend = rig.client()
+        info = await backend.stat(rig.url)
+        assert info is not None
+        rig.server.clear_log()
+        await backend.put(rig.url, Bytes(b"x"), condition=UploadCondition(if_match=info.etag))
+        assert [r["method"] for r in rig.log()] == ["PUT"]
+
+
+class TestFolders:
+    """MKCOL, and servers without it."""
+
+    async def test_server_without_mkcol(self, rig: Rig) -> None:
+        """A PUT of the folder serves; the server is not asked for MKCOL again."""
+        backend = rig.client()
+        rig.faults(method=("MKCOL",), status=405)
+        await backend.make_folder(rig.server.url + "p/q/")
+        await backend.make_folder(rig.server.url + "r/")
+        assert [e.name for e in await backend.list(rig.server.url)] == ["a.bin", "p", "r"]
+        assert len(rig.log("MKCOL")) == 1
+
+    async def test_file_in_the_way(self, rig: Rig) -> None:
+        """A file where a folder is wanted is an error, not silence."""
+        with pytest.raises(RemoteError):
+            await rig.client().make_folder(rig.url + "/")
+        with pytest.raises(RemoteError):
+            await rig.client().make_folder(rig.url + "/below/")
+
+    async def test_forbidden(self, tmp_path: Path) -> None:
+        """A server that takes nothing says so."""
+        async with running_rig(tmp_path, read_only=True) as rig:
+            for asked in (
+                rig.client().make_folder(rig.server.url + "p/"),
+                rig.client().put(up(rig), Bytes(b"x")),
+                rig.client().delete(rig.url),
+            ):
+                with pytest.raises(RemoteError):
+                    await asked
+
+
+def _rules(**effects: Any) -> list[Any]:
+    from netcache_server import FaultRule
+
+    return [FaultRule(**effects)]
