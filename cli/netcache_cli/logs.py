@@ -1,8 +1,9 @@
-"""Logging for `-v`, `-vv` and `--log-file`."""
+"""Where the library's log goes: nowhere but its warnings, unless somebody asks for it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import click
 
@@ -10,7 +11,7 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def start_logging(verbose: int, log_file: str | None) -> None:
-    """Send the library's log to stderr, or to `log_file` instead."""
+    """Send the library's log to stderr, or to `log_file` instead (`-v`, `-vv`, `--log-file`)."""
     logger = logging.getLogger("netcache")
     logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
     handler: logging.Handler
@@ -25,3 +26,19 @@ def start_logging(verbose: int, log_file: str | None) -> None:
     logger.addHandler(handler)
     for name in ("netcache_server", "aiohttp"):
         logging.getLogger(name).addHandler(handler)
+
+
+def show_warnings(warn: Callable[[str], None]) -> None:
+    """Hand the library's warnings to `warn`, unless there is a log for them."""
+    logger = logging.getLogger("netcache")
+    if not logger.handlers:
+        logger.addHandler(_Warnings(warn))
+
+
+class _Warnings(logging.Handler):
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._warn = warn
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._warn(record.getMessage())

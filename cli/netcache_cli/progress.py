@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from netcache._core.units import format_size
 from netcache_cli.session import Session
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Figures:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.active: dict[str, tuple[int, int | None]] = {}
-        self.last: tuple[str, int, int | None] | None = None
+        self.last: tuple[str, int] | None = None
         self.planned_bytes: int | None = None
         self.ended_bytes = 0
         self.ended = 0
@@ -63,7 +64,8 @@ class Figures:
                 if self.active.pop(event.name, None) is not None:
                     self.ended += 1
                     self.ended_bytes += event.done_bytes
-                    self.last = (event.name, event.done_bytes, event.total_bytes)
+                    is_good = event.kind != "failed"
+                    self.last = (event.name, event.done_bytes) if is_good else None
             else:
                 self.started += event.kind == "start"
                 self.active[event.name] = (event.done_bytes, event.total_bytes)
@@ -99,6 +101,8 @@ class Painter:
             while not self._ended.wait(_FRAME_S):
                 self._draw(progress)
             self._draw(progress, is_last=True)
+            # Nothing to show at the end, as after an error, must not leave an empty line.
+            progress.live.transient = not progress.tasks
 
     def _draw(self, progress: Progress, *, is_last: bool = False) -> None:
         figures = self._figures
@@ -110,9 +114,8 @@ class Painter:
         for name in [name for name in self._bars if name not in active]:
             progress.remove_task(self._bars.pop(name))
         if is_last and not is_tree and last is not None:
-            name, have, size = last
-            size = have if size is None else size
-            progress.add_task(_shortened(name), total=size, completed=have)
+            name, have = last
+            progress.add_task(_shortened(name), total=have, completed=have)
         for name, (have, size) in list(active.items())[:_BARS_MAX]:
             if name not in self._bars:
                 self._bars[name] = progress.add_task(_shortened(name), total=size)
@@ -131,16 +134,23 @@ def _make_progress() -> Progress:
         BarColumn,
         DownloadColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
-        TransferSpeedColumn,
     )
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{format_size(int(speed))}/s")
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        Speed(),
         TimeRemainingColumn(),
         console=Console(file=sys.stderr),
         auto_refresh=False,

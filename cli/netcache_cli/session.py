@@ -58,15 +58,19 @@ class Session:
 
     # Working.
 
-    def client(self, *, about_cache: bool = False) -> Client:
+    def client(self, *, about_cache: bool = False, quick: bool = False) -> Client:
         """A client with the options of this command.
 
         `about_cache`: the command fails if the cache cannot be used, so there is nothing to warn
-        about.
+        about.  `quick`: it may well be done without the network, so nothing is made ready for it.
         """
         from netcache.sync import Client
 
         settings = self.settings
+        if not (about_cache or quick or settings.offline):
+            from netcache_cli.logs import show_warnings
+
+            show_warnings(self.warn)
         return Client(
             cache_dir=settings.cache_dir,
             cache_size=settings.cache_size,

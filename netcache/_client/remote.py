@@ -143,7 +143,7 @@ class Remote:
         try:
             before = os.fstat(fd)
             reply = await self.put_descriptor(
-                fd, before.st_size, url, condition, before.st_mtime, on_bytes
+                fd, before.st_size, url, condition, before.st_mtime_ns // 10**9, on_bytes
             )
             after = os.fstat(fd)
         finally:

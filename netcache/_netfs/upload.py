@@ -36,7 +36,7 @@ OnBytes = Callable[[int], None]
 class Tee:
     """Keeps a copy of what is sent, for the cache, and its digest.
 
-    ``feed`` runs on a worker thread, one call at a time.
+    ``keep`` puts a chunk under way on a worker thread, one at a time; ``drain`` waits for the last.
     """
 
     def __init__(self, store: CacheStore | None, resource: Resource, *, hashing: bool) -> None:
@@ -45,7 +45,19 @@ class Tee:
         self._hashing = hashing
         self._new: NewObject | None = None
         self._digest = hashlib.sha256()
+        self._keeping: asyncio.Future[None] | None = None
         self.size = 0
+
+    async def keep(self, chunk: bytes | memoryview) -> None:
+        """Let ``chunk`` be kept while it is sent; waits for the chunk before it."""
+        await self.drain()
+        self._keeping = asyncio.get_running_loop().run_in_executor(None, self.feed, chunk)
+
+    async def drain(self) -> None:
+        """Wait until everything given to ``keep`` is kept."""
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            await keeping
 
     def restart(self) -> None:
         """Begin a pass from the first byte."""
@@ -106,32 +118,31 @@ class FileBody:
         self._on_bytes = on_bytes
 
     async def chunks(self) -> AsyncIterator[bytes | memoryview]:
-        """The file from its start, one chunk read ahead while one is sent and one is kept."""
-        loop = asyncio.get_running_loop()
+        """The file from its start, one chunk read ahead while one is sent and one is kept.
+
+        Ends with the announced size: a server may answer as soon as it has that.
+        """
         self._tee.restart()
+        left = self.size or 0
         owned = isinstance(self._path, str)
         if not owned:
             os.lseek(self._path, 0, os.SEEK_SET)  # type: ignore[arg-type]
         async with aiofiles.open(self._path, "rb", buffering=0, closefd=owned) as file:
-            reading = asyncio.ensure_future(file.read(CHUNK_BYTES))
-            keeping: asyncio.Future[None] | None = None
+            reading = asyncio.ensure_future(file.read(min(CHUNK_BYTES, left)))
             try:
-                while chunk := await reading:
-                    reading = asyncio.ensure_future(file.read(CHUNK_BYTES))
-                    if keeping is not None:
-                        await keeping
-                    keeping = loop.run_in_executor(None, self._tee.feed, chunk)
+                while left and (chunk := await reading):
+                    left -= len(chunk)
+                    if left:
+                        reading = asyncio.ensure_future(file.read(min(CHUNK_BYTES, left)))
+                    await self._tee.keep(chunk)
                     yield chunk
                     self._on_bytes(len(chunk))
-                if keeping is not None:
-                    await keeping
             finally:
-                await asyncio.gather(
-                    reading, *([keeping] if keeping else []), return_exceptions=True
-                )
+                await asyncio.gather(reading, return_exceptions=True)
 
     async def sha256(self) -> bytes | None:
         """The digest of what was sent; read again from the file when it was not asked for."""
+        await self._tee.drain()
         known = self._tee.sha256()
         if known is not None:
             return known
@@ -183,19 +194,14 @@ class PipeBody:
 
     async def chunks(self) -> AsyncIterator[bytes | memoryview]:
         """What was fed, as it comes."""
-        loop = asyncio.get_running_loop()
         self._tee.restart()
-        keeping: asyncio.Future[None] | None = None
         while (chunk := await self._queue.get()) is not None:
-            if keeping is not None:
-                await keeping
-            keeping = loop.run_in_executor(None, self._tee.feed, chunk)
+            await self._tee.keep(chunk)
             yield chunk
-        if keeping is not None:
-            await keeping
 
     async def sha256(self) -> bytes | None:
         """The digest of what was sent, when the origin was known to tell digests."""
+        await self._tee.drain()
         return self._tee.sha256()
 
 
@@ -242,8 +248,10 @@ class Uploader:
             reply = await self._backend().put(
                 resource.url, body, condition=condition, mtime_s=mtime_s
             )
+            await tee.drain()
         except BaseException:
             self._stats.add("UpldOps", "uf")
+            await asyncio.shield(tee.drain())
             tee.discard()
             raise
         finally:

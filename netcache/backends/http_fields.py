@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from email.utils import formatdate, mktime_tz, parsedate_tz
+from functools import lru_cache
 from typing import NamedTuple
 
 from netcache._core.coherency import NO_VALIDATOR, Validator, ValidatorKind
@@ -93,6 +94,7 @@ def entity_tag(text: str | None) -> Validator | None:
     return Validator(ValidatorKind.WEAK_ETAG if found[1] else ValidatorKind.STRONG_ETAG, tag)
 
 
+@lru_cache(maxsize=256)
 def http_date_s(text: str | None) -> int | None:
     """Seconds since 1970 of an HTTP date in any of its three spellings (RFC 9110 5.6.7)."""
     parsed = parsedate_tz(text) if text else None

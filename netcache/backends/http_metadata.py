@@ -60,7 +60,7 @@ class Metadata:
         headers = dict(WANT_DIGEST) if want_digest else {}
         if unless is not None and unless.is_etag:
             headers |= unless_headers(unless)
-        exchange = await self._session.ask("HEAD", asked.url, headers, what="stat")
+        exchange = await self._session.ask("HEAD", asked, headers, what="stat")
         head = exchange.head
         lacks_size = (
             head.status == 200
@@ -70,7 +70,7 @@ class Metadata:
         if head.status in HEAD_REFUSED or lacks_size:
             await exchange.drop()
             headers["Range"] = "bytes=0-0"
-            exchange = await self._session.ask("GET", asked.url, headers, what="stat")
+            exchange = await self._session.ask("GET", asked, headers, what="stat")
         try:
             return self._info(asked, exchange, unless, want_digest)
         finally:
@@ -121,7 +121,7 @@ class Metadata:
     async def list_folder(self, folder: Resource) -> list[ResourceInfo]:
         """The entries of ``folder``."""
         exchange = await self._session.ask(
-            "GET", folder.url, {"Accept": LISTING_ACCEPT}, what="listing"
+            "GET", folder, {"Accept": LISTING_ACCEPT}, what="listing"
         )
         head = exchange.head
         self._notes.saw_reply(folder.origin, head.fields)

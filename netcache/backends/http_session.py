@@ -90,8 +90,10 @@ class Exchange(NamedTuple):
         length = self.response.content_length
         try:
             if length is not None and length <= DROPPED_BODY_BYTES_MAX:
-                await self.response.read()
-        except (aiohttp.ClientError, OSError):
+                # Not response.read(): that would wait until all of the request has been sent.
+                while await self.response.content.readany():
+                    pass
+        except (aiohttp.ClientError, OSError, RuntimeError):
             pass
         finally:
             give_up(self.response)
@@ -134,7 +136,7 @@ class HttpSession:
     async def ask(
         self,
         method: str,
-        url: str,
+        asked: Resource,
         headers: Mapping[str, str],
         *,
         what: str,
@@ -146,7 +148,7 @@ class HttpSession:
         ``what`` names the operation in messages.  Raises ``TransientError`` (no head came),
         ``RemoteError``, ``RemoteProtocolError``, ``ClosedError``.
         """
-        asked = resource = parse(url)
+        resource = asked
         for _ in range(REDIRECTS_MAX + 1):
             exchange = await self._ask_once(
                 method, resource, asked, headers, what, payload, expect100

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. Exactly the announced number of bytes is sent, or the upload fails.
+1. Exactly the announced number of bytes is sent, or the upload fails before it is complete.
 2. A server that takes no byte for the timeout is given up; one that answers early is heard.
 3. A digest that the server reports is always compared.
 """
@@ -13,10 +13,11 @@ import asyncio
 import hashlib
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 from netcache._core.coherency import Version
+from netcache._core.urls import Resource
 from netcache.backends.http_fields import (
     Fields,
     mtime_of,
@@ -37,6 +38,8 @@ PIECE_BYTES = 256 * 1024
 EXPECT_BYTES_MIN = 1 << 20
 """From this size on a conditional upload asks first whether it is welcome."""
 WANT_DIGEST = {"Want-Repr-Digest": "sha-256=10"}
+_ENDING_STEP_S = 0.001
+_ENDING_STEPS_MAX = 10_000
 
 # From 3.12 on asyncio keeps what it could not send at once without copying it.
 _TRANSPORT_KEEPS_VIEWS = sys.version_info >= (3, 12)
@@ -47,6 +50,10 @@ class BodySender:
 
     ``begun`` is set once any of it was asked for, ``sent_all`` while the last pass was a full one;
     ``failure`` is what went wrong in the body itself, which aiohttp would wrap beyond recognition.
+
+    The last piece is handed over only when the body is known to be at its end: a server that has
+    all bytes may answer at once, and aiohttp then cancels whatever the body is still doing; and a
+    body that is longer than announced must not get as far as being complete.
     """
 
     def __init__(self, body: UploadBody, throttle: Throttle) -> None:
@@ -58,57 +65,96 @@ class BodySender:
         self.moved_at = 0.0
         self.waiting_for_server = False
         self._throttle = throttle
+        self._pass: AsyncGenerator[bytes | memoryview, None] | None = None
 
     @property
     def may_send(self) -> bool:
         """Whether the body can be sent (again)."""
         return self.body.replayable or not self.begun
 
-    async def payload(self) -> AsyncIterator[bytes | memoryview]:
-        """The body for one request, in pieces."""
+    def payload(self) -> AsyncGenerator[bytes | memoryview, None]:
+        """The body for one request, in pieces; the pass before it is ended first."""
+        self._pass = self._pieces(self._pass)
+        return self._pass
+
+    async def close(self) -> None:
+        """End the pass that is under way, if any."""
+        current, self._pass = self._pass, None
+        await _end(current)
+
+    async def _pieces(
+        self, former: AsyncGenerator[bytes | memoryview, None] | None
+    ) -> AsyncGenerator[bytes | memoryview, None]:
+        await _end(former)
         self.begun = True
         self.sent_bytes = 0
         self.sent_all = False
+        chunks = self.body.chunks()
         try:
-            async for chunk in self.body.chunks():
-                self._check_size(self.sent_bytes + len(chunk))
-                view = memoryview(chunk)
-                if _TRANSPORT_KEEPS_VIEWS and not isinstance(chunk, bytes):
-                    view = memoryview(bytes(chunk))
-                step = min(PIECE_BYTES, self._throttle.step_bytes)
-                for start in range(0, len(view), step):
-                    piece = view[start : start + step]
+            async for chunk in chunks:
+                for piece in self._cut(chunk):
+                    if self.sent_bytes + len(piece) == self.body.size:
+                        piece = bytes(piece)
+                        await self._exhaust(chunks)
+                        self.sent_all = True
                     self._hand_over(len(piece))
                     yield piece
                     self.waiting_for_server = False
                     await self._throttle.pass_bytes(len(piece))
-            if self.body.size is not None and self.sent_bytes != self.body.size:
-                self._check_size(-1)
+            self._check_size(self.sent_bytes, final=True)
             self.sent_all = True
-        except GeneratorExit:
+        except Exception as error:
+            self.failure = error
             raise
-        except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError):
-                self.failure = error
-            raise
+        finally:
+            self.waiting_for_server = False
+            await _end(chunks)
+
+    def _cut(self, chunk: bytes | memoryview) -> Iterator[bytes | memoryview]:
+        """A chunk in pieces of a size that shows whether the upload goes on."""
+        self._check_size(self.sent_bytes + len(chunk))
+        view = memoryview(chunk)
+        if _TRANSPORT_KEEPS_VIEWS and not isinstance(chunk, bytes):
+            view = memoryview(bytes(chunk))
+        step = min(PIECE_BYTES, self._throttle.step_bytes)
+        return (view[start : start + step] for start in range(0, len(view), step))
+
+    async def _exhaust(self, chunks: AsyncIterator[bytes | memoryview]) -> None:
+        """The body has given all that it announced: let it end, or fail if it goes on."""
+        async for more in chunks:
+            self._check_size((self.body.size or 0) + len(more))
 
     def _hand_over(self, count: int) -> None:
         self.sent_bytes += count
+        # A server may answer as soon as it has the last byte, before the body has ended here.
+        self.sent_all = self.sent_bytes == self.body.size
         self.moved_at = time.monotonic()
         self.waiting_for_server = True
 
-    def _check_size(self, total: int) -> None:
+    def _check_size(self, total: int, *, final: bool = False) -> None:
         size = self.body.size
-        if size is not None and not 0 <= total <= size:
-            raise UsageError(
-                f"a body of {size} bytes was announced, "
-                f"but it gave {'more' if total > size else self.sent_bytes}"
-            )
+        if size is not None and (total > size or (final and total < size)):
+            gave = "more" if total > size else f"only {total}"
+            raise UsageError(f"a body of {size} bytes was announced, but it gave {gave}")
+
+
+async def _end(chunks: AsyncIterator[bytes | memoryview] | None) -> None:
+    """Close an asynchronous generator, also one that a cancelled task is just leaving."""
+    close = getattr(chunks, "aclose", None)
+    if close is None:
+        return
+    for _ in range(_ENDING_STEPS_MAX):
+        try:
+            return await close()  # type: ignore[no-any-return]
+        except RuntimeError as error:
+            if "running" not in str(error):
+                raise
+        await asyncio.sleep(_ENDING_STEP_S)
 
 
 async def send_once(
     session: HttpSession,
-    url: str,
+    resource: Resource,
     sender: BodySender,
     condition: UploadCondition,
     mtime_s: float | None,
@@ -135,7 +181,7 @@ async def send_once(
         return await _watched(
             session.ask(
                 "PUT",
-                url,
+                resource,
                 headers,
                 what="upload",
                 payload=sender.payload,
@@ -143,7 +189,7 @@ async def send_once(
             ),
             sender,
             session.options.timeout_s,
-            url,
+            resource.url,
         )
     except Exception as error:
         if sender.failure is not None:

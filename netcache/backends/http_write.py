@@ -66,6 +66,18 @@ class Writer:
         """Store ``body`` as the whole of ``resource``."""
         await self._check_first("upload", resource, condition)
         sender = BodySender(body, self._throttle)
+        try:
+            return await self._put(resource, sender, condition, mtime_s)
+        finally:
+            await sender.close()
+
+    async def _put(
+        self,
+        resource: Resource,
+        sender: BodySender,
+        condition: UploadCondition,
+        mtime_s: float | None,
+    ) -> UploadReply:
         retries = Retries(self._backend.retry)
         doubtful = made_parents = False
         expect = True
@@ -109,7 +121,7 @@ class Writer:
         while True:
             try:
                 exchange = await self._session.ask(
-                    "DELETE", resource.url, condition_headers(condition), what="deletion"
+                    "DELETE", resource, condition_headers(condition), what="deletion"
                 )
                 self._notes.saw_reply(resource.origin, exchange.head.fields)
                 await exchange.drop()
@@ -148,7 +160,7 @@ class Writer:
     ) -> Exchange:
         exchange = await send_once(
             self._session,
-            resource.url,
+            resource,
             sender,
             condition,
             mtime_s,
@@ -255,7 +267,7 @@ class Writer:
     async def _make_once(self, folder: Resource) -> int:
         """One attempt to make a folder; the status, where 200 also says that it is there."""
         if self._notes.has_mkcol(folder.origin):
-            exchange = await self._session.ask("MKCOL", folder.url, {}, what="making")
+            exchange = await self._session.ask("MKCOL", folder, {}, what="making")
             status = await self._judge_folder(folder, exchange)
             if status not in (405, 501):
                 self._notes.saw_mkcol(folder.origin, True)
@@ -264,7 +276,7 @@ class Writer:
                 return 200
             self._notes.saw_mkcol(folder.origin, False)
         exchange = await self._session.ask(
-            "PUT", folder.url, {"Content-Length": "0"}, what="making", payload=lambda: b""
+            "PUT", folder, {"Content-Length": "0"}, what="making", payload=lambda: b""
         )
         status = await self._judge_folder(folder, exchange)
         return 200 if status in (405, 409) and await self._is_there(folder) else status

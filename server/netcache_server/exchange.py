@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http import HttpRequestParser
 
 from netcache_server.faults import NO_EFFECTS, Effects
@@ -40,6 +40,8 @@ class Connection(web.RequestHandler):
     """aiohttp's handler of one connection, which also tells when the connection is gone."""
 
     lost: asyncio.Event
+    unread_timeout_s: float | None = None
+    lingering: StreamReader | None = None
     _next_parser: Any = None
 
     def prepare_parser(self) -> bool:
@@ -68,14 +70,21 @@ class Connection(web.RequestHandler):
         self._parser, self._next_parser = self._next_parser, None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the loop."""
+        """Called by the loop; limits how long a client may leave sent bytes unread."""
         self.lost = asyncio.Event()
+        handle = transport.get_extra_info("socket")
+        if handle is not None and self.unread_timeout_s and hasattr(socket, "TCP_USER_TIMEOUT"):
+            milliseconds = min(int(self.unread_timeout_s * 1000), 2**31 - 1)
+            with suppress(OSError):
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         super().connection_made(transport)
 
     def connection_lost(self, error: BaseException | None) -> None:
         """Called by the loop when the connection is gone, from either side."""
         self.lost.set()
         super().connection_lost(error)
+        if self.lingering is not None:
+            self.lingering.feed_eof()  # or aiohttp would wait for the rest until its time is over
 
 
 class Exchange:
@@ -137,8 +146,10 @@ class Exchange:
         """
         transport = self.request.transport
         unread = not self.request.content.is_eof()
-        if unread and transport is not None and transport.can_write_eof():
-            transport.write_eof()
+        if unread and transport is not None:
+            self.connection.lingering = self.request.content
+            if transport.can_write_eof():
+                transport.write_eof()
 
     async def cut(self, *, reset: bool = False) -> None:
         """Close the connection here and now; what was written before still arrives.

@@ -66,7 +66,7 @@ class Intake(asyncio.BufferedProtocol):
         self._left = (self._exchange.request.content_length or 0) - content.total_bytes
         if self._left > 0:
             self._transport.set_protocol(self)
-            self._transport.resume_reading()
+        self._transport.resume_reading()
         return start
 
     @property

@@ -44,6 +44,11 @@ class RequestLog:
             self._owned = True
 
     @property
+    def wanted(self) -> bool:
+        """Whether anybody takes the records."""
+        return self._keeps or self._call is not None or self._fd >= 0
+
+    @property
     def records(self) -> list[LogRecord]:
         """The kept records, oldest first (``"memory"`` only)."""
         with self._lock:

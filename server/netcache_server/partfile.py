@@ -29,6 +29,7 @@ _FICLONE = 0x40049409
 _TMPFILE = getattr(os, "O_TMPFILE", 0)
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 _MANY_BUFFERS = 64
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 class PartFile:
@@ -153,8 +154,8 @@ def copy_range(source: int, source_start: int, target: int, start: int, length: 
         left = length - done
         try:
             copied = os.copy_file_range(source, target, left, source_start + done, start + done)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+        except (OSError, AttributeError) as error:  # neither every system nor every filesystem can
+            if getattr(error, "errno", 0) in _FATAL:
                 raise
             data = os.pread(source, min(_COPY_BYTES, left), source_start + done)
             copied = os.pwrite(target, data, start + done)

@@ -1,6 +1,7 @@
 """GET and HEAD: files, ranges of files, indexes of folders.
 
-Everything here blocks on the disk and runs in a thread; what comes out is a ``Reply``.
+Everything here blocks on the disk, most of it for microseconds; whether it runs in a thread is for
+the caller to decide.  What comes out is a ``Reply``.
 
 Rules:
 
@@ -88,7 +89,7 @@ class Reader:
         if not as_json:
             headers["Content-Security-Policy"] = "default-src 'none'"
         if exchange.method == "HEAD":
-            return Reply(200, headers)
+            return Reply(200, headers, Stream(iter(())))  # of a length that nobody has counted
         index = json_index if as_json else html_index
         chunks = index(self.tree, path, place.open_folder())
         return Reply(200, headers, _short_or_stream(chunks))
@@ -159,7 +160,8 @@ def _body(file: OpenFile, spans: tuple[Span, ...] | None, headers: dict[str, str
 
 def _span_body(file: OpenFile, span: Span) -> bytes | FileBody:
     if span.length > SMALL_BYTES:
-        os.posix_fadvise(file.fd, span.start, span.length, os.POSIX_FADV_SEQUENTIAL)
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fd, span.start, span.length, os.POSIX_FADV_SEQUENTIAL)
         return FileBody(file, (span,))
     data = os.pread(file.fd, span.length, span.start) if span.length else b""
     if len(data) != span.length or not file.unchanged():

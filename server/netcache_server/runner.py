@@ -20,7 +20,7 @@ from netcache_server.options import LogRecord, ServerOptions
 
 _KEEP_ALIVE_S = 75.0
 _LINGER_S = 5.0
-_STOP_S = 2.0
+_STOP_S = 1.0
 # aiohttp tells of every client that leaves early as an error; our own log says what became of
 # each request, so only what would stop the server is let through.
 _http_logger = logging.getLogger("netcache_server.http")
@@ -47,7 +47,7 @@ class _Server(web.Server):
     def new_protocol(self) -> asyncio.Protocol:
         if self._faults.refuses_connections:
             return _Refused()
-        return Connection(
+        connection = Connection(
             self,
             loop=asyncio.get_running_loop(),
             access_log=_http_logger,
@@ -59,6 +59,8 @@ class _Server(web.Server):
             read_bufsize=READ_BUFFER_BYTES,
             auto_decompress=False,
         )
+        connection.unread_timeout_s = self._idle_timeout_s
+        return connection
 
 
 class ObjectServer:
@@ -143,6 +145,7 @@ class ObjectServer:
         """Stop listening, give requests in progress a moment, close everything."""
         await self.close_listener()
         if self._server is not None:
+            self._server.pre_shutdown()  # lets connections go that wait for a next request
             await self._server.shutdown(_STOP_S)
             self._server = None
         if self._app is not None:

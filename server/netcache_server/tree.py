@@ -9,7 +9,7 @@ Rules:
 3. Only regular files and folders exist.  A FIFO, socket or device is 403 and never opened, since
    opening one may block or act.
 
-Everything here blocks on the disk: it is called in threads.
+Everything here blocks on the disk.
 """
 
 from __future__ import annotations

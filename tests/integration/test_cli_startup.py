@@ -99,3 +99,28 @@ def test_no_verb_prints_the_help_and_exits_2(netcache: Commands) -> None:
     ran = netcache()
     assert (ran.code, ran.out) == (2, b"")
     assert ran.err.startswith("Usage: netcache ")
+
+
+def test_logging_goes_where_it_is_asked_to(served: Served, netcache: Commands) -> None:
+    """`-vv` to stderr, `--log-file` to the file and not to stderr."""
+    url = served.put("a", b"x")
+    ran = netcache("-vv", "cat", url)
+    assert ran.out == b"x"
+    assert f"GET {url}" in ran.err
+    ran = netcache("-vv", "cat", url, "--log-file", "log", "--validate", "always")
+    assert (ran.out, ran.err) == (b"x", "")
+    assert f" {url}" in (netcache.home / "log").read_text()
+    ran = netcache("cat", url, "--log-file", "no/such/folder")
+    assert ran.code == 2
+    assert "--log-file no/such/folder: " in ran.error
+
+
+def test_the_config_file_is_read(served: Served, netcache: Commands) -> None:
+    """Through a real start: below the environment and the flags."""
+    config = netcache.home / ".config/netcache/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("offline = true\njson = true\ncount = 2\n")
+    url = served.put("a", b"content")
+    assert netcache("cat", url).code == 8
+    assert netcache("cat", url, NETCACHE_OFFLINE="0").out == b"co"
+    assert netcache("cat", url, "--count", "3", NETCACHE_OFFLINE="0").out == b"con"

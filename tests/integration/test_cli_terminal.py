@@ -25,7 +25,7 @@ def test_a_transfer_draws_a_bar_on_a_terminal(served: Served, netcache: Commands
     ran = netcache.on_terminal("get", served.put("data.bin", DATA))
     assert ran.code == 0
     assert b"data.bin" in ran.out
-    assert b"3.1 MB" in ran.out or b"3.0/3.0 MiB" in ran.out
+    assert b"3.0/3.0 MiB" in ran.out
     assert b"Done: 1 copied" in ran.out
     assert "━".encode() in ran.out
 
@@ -46,6 +46,15 @@ def test_no_bar_when_it_is_not_wanted(served: Served, netcache: Commands, flags:
     assert ran.code == 0
     assert "━".encode() not in ran.out
     assert b"\x1b[" not in ran.out
+
+
+def test_a_failed_transfer_leaves_its_error_and_no_bar(served: Served, netcache: Commands) -> None:
+    """The last thing on the terminal is the line that says why."""
+    ran = netcache.on_terminal("get", served.url + "nothing")
+    assert ran.code == 3
+    after_erasing = ran.out.rpartition(b"\x1b[2K")[2]
+    assert after_erasing.removeprefix(b"\x1b[?25h\r").startswith(b"netcache: ")
+    assert after_erasing.count(b"\n") == 1
 
 
 def test_no_color_is_honoured(served: Served, netcache: Commands) -> None:

@@ -124,6 +124,14 @@ def test_what_is_not_shown(server: ServerThread, root: Path) -> None:
     assert entries[1]["type"] == "file"
 
 
+def test_head_of_a_folder(server: ServerThread) -> None:
+    """HEAD names the form and claims no length."""
+    answer = ask(server, "HEAD", "/", headers=JSON)
+    assert (answer.status, answer.header("Content-Type")) == (200, "application/json")
+    assert answer.headers["Content-Length"] is None
+    assert answer.body == b""
+
+
 def test_without_autoindex(serve: Serve, root: Path) -> None:
     """Folders are not listed, files are served."""
     (root / "a").write_bytes(b"x")

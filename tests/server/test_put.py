@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,15 @@ import pytest
 
 from netcache_server import FaultRule, ServerThread
 from tests.server.conftest import Serve
-from tests.server.wire import ask, connect, read_all, request_line, send_raw, status_of
+from tests.server.wire import (
+    ask,
+    connect,
+    read_all,
+    request_line,
+    send_raw,
+    split_answer,
+    status_of,
+)
 
 
 def digest(data: bytes) -> str:
@@ -85,6 +94,22 @@ def test_large_body_on_a_kept_connection(server: ServerThread, root: Path) -> No
     assert len({record["connection"] for record in server.requests}) == 1
 
 
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1, 5 << 20])
+@pytest.mark.parametrize("wait", [True, False])
+def test_next_request_after_a_large_body(server: ServerThread, size: int, wait: bool) -> None:
+    """However much of a body came with its head, the connection reads on afterwards."""
+    expect = "Expect: 100-continue\r\n" if wait else ""
+    head = f"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n{expect}\r\n"
+    with connect(server) as connection:
+        connection.sendall(head.encode() + (b"" if wait else bytes(size)))
+        if wait:
+            assert b"100 Continue" in connection.recv(1000)
+            connection.sendall(bytes(size))
+        assert status_of(connection.recv(10_000)) == 201
+        connection.sendall(request_line("HEAD", "/a"))
+        assert f"Content-Length: {size}" in split_answer(read_all(connection))[0]
+
+
 def test_conditions(server: ServerThread, root: Path) -> None:
     """If-Match and If-None-Match guard the version."""
     etag = ask(server, "PUT", "/a", b"one", {"If-None-Match": "*"}).header("ETag")
@@ -99,9 +124,11 @@ def test_conditions(server: ServerThread, root: Path) -> None:
 
 @pytest.mark.parametrize("condition", ["create", "replace"])
 def test_of_concurrent_conditional_puts_exactly_one_wins(
-    server: ServerThread, root: Path, condition: str
+    serve: Serve, root: Path, condition: str
 ) -> None:
-    """All bodies have passed the first check before any is published; one is."""
+    """All have passed the first check before any is published, at two servers of one folder."""
+    servers = serve(), serve()
+    server = servers[0]
     headers = {"If-None-Match": "*"}
     if condition == "replace":
         headers = {"If-Match": ask(server, "PUT", "/a", b"old").header("ETag")}
@@ -112,7 +139,7 @@ def test_of_concurrent_conditional_puts_exactly_one_wins(
     def upload(number: int) -> None:
         given = [f"{name}: {value}" for name, value in headers.items()]
         head = request_line("PUT", "/a", f"Content-Length: {size}", "Expect: 100-continue", *given)
-        with connect(server) as connection:
+        with connect(servers[number % 2]) as connection:
             connection.sendall(head)
             assert b"100 Continue" in connection.recv(1000)
             barrier.wait(20)
@@ -232,6 +259,36 @@ def test_no_room_is_told_before_the_body(server: ServerThread) -> None:
         assert status_of(connection.recv(1000)) == 507
 
 
+@pytest.mark.root
+def test_full_disk(serve: Serve, tmp_path: Path) -> None:
+    """A disk that fills up in the middle of a body is 507, and nothing of it is left."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small filesystem cannot be mounted here")
+    try:
+        server = serve(root=folder)
+        assert ask(server, "PUT", "/a", bytes(1 << 20)).status == 201
+        assert ask(server, "PUT", "/b", iter([bytes(1 << 20)] * 3)).status == 507
+        assert ask(server, "PUT", "/b", bytes(3 << 20)).status == 507
+        assert names(folder) == ["a"]
+        assert ask(server, "PUT", "/c", bytes(1 << 19)).status == 201
+        server.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("size", [10, 3 << 20])
+def test_connection_goes_on_after_a_refused_body(server: ServerThread, size: int) -> None:
+    """A body that was received and refused leaves the connection as it was."""
+    head = f"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
+    head += f"Content-Digest: {digest(b'other')}\r\n\r\n"
+    answer = send_raw(server, head.encode() + bytes(size) + request_line("GET", "/a"))
+    assert answer.count(b"HTTP/1.1 400 ") == 1
+    assert answer.count(b"HTTP/1.1 404 ") == 1
+
+
 def test_encodings_are_refused(server: ServerThread) -> None:
     """What is stored is what is served, so nothing encoded is taken."""
     assert ask(server, "PUT", "/a", b"x", {"Content-Encoding": "gzip"}).status == 415
@@ -241,8 +298,9 @@ def test_encodings_are_refused(server: ServerThread) -> None:
 def test_silent_client_is_let_go(serve: Serve, root: Path) -> None:
     """A body that stops coming is answered with 408, and nothing is left."""
     server = serve(idle_timeout_s=0.1)
-    answer = send_raw(server, request_line("PUT", "/a", "Content-Length: 10") + b"12345")
-    assert status_of(answer) == 408
+    for length in (10, 10 << 20):
+        head = request_line("PUT", "/a", f"Content-Length: {length}")
+        assert status_of(send_raw(server, head + b"12345")) == 408
     assert names(root) == []
 
 

@@ -15,7 +15,7 @@ def test_one_transfer_has_no_total() -> None:
     assert not figures.is_tree
     figures.note(ProgressEvent("done", "a", 10, 10))
     assert figures.active == {}
-    assert (figures.last, figures.ended, figures.ended_bytes) == (("a", 10, 10), 1, 10)
+    assert (figures.last, figures.ended, figures.ended_bytes) == (("a", 10), 1, 10)
 
 
 def test_a_tree_has_a_total_from_its_plan() -> None:
@@ -42,6 +42,7 @@ def test_a_failed_transfer_is_no_longer_drawn() -> None:
     figures.note(ProgressEvent("start", "a", 0, None))
     figures.note(ProgressEvent("failed", "a", 3, None))
     assert figures.active == {}
+    assert figures.last is None
 
 
 def test_long_names_keep_their_ends() -> None:
