@@ -70,7 +70,9 @@ def rig(size: int) -> Iterator[Rig]:
     """A running nginx with a big file of random bytes; everything is removed afterwards."""
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     if not os.access(nginx, os.X_OK):
-        raise SystemExit("the benchmarks need nginx (Debian and Ubuntu: apt-get install nginx-light)")
+        raise SystemExit(
+            "the benchmarks need nginx (Debian and Ubuntu: apt-get install nginx-light)"
+        )
     with tempfile.TemporaryDirectory(prefix="netcache-bench-") as folder:
         scratch = Path(folder)
         scratch.chmod(0o755)

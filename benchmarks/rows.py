@@ -107,9 +107,7 @@ def cold_get(rig: Rig, rounds: int) -> list[Result]:
         return run_timed("curl", "-s", "-f", "-o", str(out / "big.bin"), rig.url + "big.bin")
 
     return [
-        compare(
-            "cold get", ("netcache get", ours), ("curl -o", curl), rounds=rounds, reach=1.0
-        )
+        compare("cold get", ("netcache get", ours), ("curl -o", curl), rounds=rounds, reach=1.0)
     ]
 
 
@@ -140,7 +138,9 @@ def start_up(rig: Rig, rounds: int) -> list[Result]:
 
     def cat() -> float:
         return _median(
-            lambda: run_timed(*common, "--validate", "never", "cat", rig.url + "byte", "--count", "1")
+            lambda: run_timed(
+                *common, "--validate", "never", "cat", rig.url + "byte", "--count", "1"
+            )
         )
 
     def click() -> float:
@@ -171,8 +171,15 @@ def memory(rig: Rig, rounds: int) -> list[Result]:
         )
         rows.append(
             Result(
-                f"peak memory of {verb}, MiB", "netcache", "150 MiB",
-                peak, 150.0, peak / 150, peak / 150, peak / 150, 1.0,
+                f"peak memory of {verb}, MiB",
+                "netcache",
+                "150 MiB",
+                peak,
+                150.0,
+                peak / 150,
+                peak / 150,
+                peak / 150,
+                1.0,
             )  # fmt: skip
         )
     return rows
@@ -189,11 +196,11 @@ def _peak_mib(command: list[str]) -> float:
         os._exit(0)
     os.close(write_end)
     with os.fdopen(read_end) as pipe:
-        status, kib = pipe.read().split()
+        exit_status, kib = map(int, pipe.read().split())
     os.waitpid(child, 0)
-    if status != "0":
-        raise SystemExit(f"{' '.join(command)} failed with {status}")
-    return int(kib) / 1024
+    if exit_status:
+        raise SystemExit(f"{' '.join(command)} failed with {exit_status}")
+    return kib / 1024
 
 
 def _median(measure: Callable[[], float]) -> float:
@@ -219,8 +226,15 @@ def scattered(rig: Rig, rounds: int) -> list[Result]:
     print(f"200 scattered reads took {seconds:.3f} s", file=sys.stderr)
     return [
         Result(
-            "bytes of 200 scattered reads", "fetched", "touched blocks",
-            float(fetched), float(len(touched) * 4096), ratio, ratio, ratio, 1.0,
+            "bytes of 200 scattered reads",
+            "fetched",
+            "touched blocks",
+            float(fetched),
+            float(len(touched) * 4096),
+            ratio,
+            ratio,
+            ratio,
+            1.0,
         )  # fmt: skip
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import click
@@ -81,10 +82,11 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         flags[name] = value
 
 
-def shared_options() -> list[SharedOption]:
-    """The options, made anew for one command."""
+@cache
+def shared_options() -> tuple[SharedOption, ...]:
+    """The options: the same for every command, for they hold no state."""
     new = SharedOption
-    return [
+    return (
         new("--cache-dir", type=LocalPath(is_folder=True), help="The cache directory."),
         new("--cache-size", type=Size(), help="The most that the cache may hold."),
         new("--no-cache", is_flag=True, help="Work without a cache."),
@@ -119,7 +121,7 @@ def shared_options() -> list[SharedOption]:
         new("-v", "--verbose", count=True, help="Log what is done; -vv also the details."),
         new("-q", "--quiet", is_flag=True, help="No progress, summaries or warnings."),
         new("--log-file", type=LocalPath(), help="Log to this file."),
-    ]
+    )
 
 
 def resolve_settings(ctx: click.Context) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import secrets
+import os
 import stat
 import threading
 import time
@@ -162,7 +162,7 @@ class Bound:
 
     @staticmethod
     def _private_name() -> str:
-        return PRIVATE_PREFIX + secrets.token_hex(8)
+        return PRIVATE_PREFIX + os.urandom(8).hex()
 
     def discard_private(self, fd: int, private: str | None) -> None:
         """Throw a private file away."""

@@ -7,7 +7,7 @@ without refuses the binding.
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import NamedTuple
 
 from netcache._cachefiles.fileops import FileOps
@@ -63,7 +63,7 @@ def _block_size(ops: FileOps, root: int, wanted: int | None) -> int:
 def _try(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
     missing: list[str] = []
     grave = ops.open_folder(GRAVEYARD, at=root)
-    name = f"probe-{secrets.token_hex(8)}"
+    name = f"probe-{os.urandom(8).hex()}"
     try:
         try:
             ops.close(ops.open_tmpfile(grave))

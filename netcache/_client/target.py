@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 _COPY_STEP = 64 << 20
@@ -37,7 +36,7 @@ class TargetFile:
         return os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def _hidden_name(self) -> str:
-        name = f".netcache-{secrets.token_hex(8)}.part"
+        name = f".netcache-{os.urandom(8).hex()}.part"
         return os.path.join(self._folder, name)
 
     def fileno(self) -> int:

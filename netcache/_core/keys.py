@@ -7,8 +7,6 @@ full.  Pure.
 
 from __future__ import annotations
 
-import hashlib
-
 NAME_BYTES_MAX = 255
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MASK = 0xFFFFFFFF
@@ -20,7 +18,7 @@ def volume_folder(volume: str) -> str:
     name = "I" + volume
     if len(name.encode()) <= NAME_BYTES_MAX and "/" not in name:
         return name
-    return "I+" + hashlib.sha256(volume.encode()).hexdigest()
+    return "I+" + _sha256(volume.encode())
 
 
 def fan_out(volume: str, key: bytes) -> str:
@@ -34,7 +32,7 @@ def fan_out(volume: str, key: bytes) -> str:
 def object_file(key: bytes) -> str:
     """The file name of an object key."""
     name = _spelled(key)
-    return name if len(name) <= NAME_BYTES_MAX else "+" + hashlib.sha256(key).hexdigest()
+    return name if len(name) <= NAME_BYTES_MAX else "+" + _sha256(key)
 
 
 def hash_words(salt: int, data: bytes) -> int:
@@ -47,6 +45,13 @@ def hash_words(salt: int, data: bytes) -> int:
         x = ((x << 7 | x >> 25) + y) & _MASK
         y = ((y << 20 | y >> 12) & _MASK) * 9 & _MASK
     return _folded(y ^ _folded(x))
+
+
+def _sha256(data: bytes) -> str:
+    # Imported here: few keys are too long, and reading what is cached must not pay for it.
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def _folded(value: int) -> int:

@@ -4,8 +4,7 @@ import re
 
 __all__ = ["format_duration", "format_size", "parse_duration", "parse_size"]
 
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", re.ASCII)
+_NUMBER_AND_UNIT = r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*"
 
 # `10M` means mebibytes, as with dd and rsync; `10MB` is the decimal unit.
 _SIZE_UNITS: dict[str, int] = {"": 1, "b": 1}
@@ -29,7 +28,7 @@ _BINARY_NAMES = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 def parse_size(text: str) -> int:
     """The number of bytes that `4096`, `64KiB`, `1.5GiB`, `10M` or `10MB` stands for."""
-    match = _SIZE.fullmatch(text.strip().lower())
+    match = re.fullmatch(_NUMBER_AND_UNIT, text.strip().lower(), re.ASCII)
     factor = _SIZE_UNITS.get(match[2]) if match else None
     if match is None or factor is None:
         raise ValueError(f"{text!r} is not a size; write 4096, 64KiB, 10M or 1.5GiB")
@@ -42,12 +41,12 @@ def parse_duration(text: str) -> float:
     """The seconds that `30`, `30s`, `5m`, `1h`, `500ms` or `1h30m` stands for."""
     lowered = text.strip().lower()
     total, position = 0.0, 0
-    while match := _DURATION_PART.match(lowered, position):
+    while match := re.match(_NUMBER_AND_UNIT, lowered[position:], re.ASCII):
         factor = _DURATION_UNITS.get(match[2])
-        if factor is None or (not match[2] and (position or match.end() != len(lowered))):
+        if factor is None or (not match[2] and match.end() != len(lowered)):
             break
         total += float(match[1]) * factor
-        position = match.end()
+        position += match.end()
     if not lowered or position != len(lowered):
         raise ValueError(f"{text!r} is not a duration; write 30, 30s, 5m or 1h")
     return total

@@ -28,7 +28,7 @@ from netcache.backends.http_fields import (
 from netcache.backends.http_session import Exchange, HttpSession
 from netcache.backends.http_wire import condition_headers
 from netcache.backends.throttle import Throttle
-from netcache.errors import IntegrityError, RemoteTimeoutError, UsageError
+from netcache.errors import IntegrityError, RemoteError, RemoteTimeoutError, UsageError
 from netcache.spi import UNCONDITIONAL, MemoryBody, UploadBody, UploadCondition
 
 __all__ = ["WANT_DIGEST", "BodySender", "send_once", "stored_version"]
@@ -74,6 +74,11 @@ class BodySender:
 
     def payload(self) -> AsyncGenerator[bytes | memoryview, None]:
         """The body for one request, in pieces; the pass before it is ended first."""
+        if not self.may_send:
+            raise RemoteError(
+                "upload failed: the server redirects it after its body was read, "
+                "and it cannot be read again; use the URL that it points to"
+            )
         self._pass = self._pieces(self._pass)
         return self._pass
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from netcache._core.coherency import Version
+from netcache._core.extent import Extent
 from netcache.spi import Backend
 
 _PLANTED_AT_S = 1_700_000_000
@@ -127,3 +129,19 @@ def pattern(length: int, seed: int = 0) -> bytes:
     """Bytes that differ from place to place, so that a shift shows."""
     block = b"".join(hashlib.sha256(b"%d %d" % (seed, n)).digest() for n in range(2048))
     return (block * (length // len(block) + 1))[:length]
+
+
+async def read(backend: Backend, url: str, extent: Extent | None = None, **asked: object) -> bytes:
+    """Open, receive, and check the count."""
+    collector = Collector()
+    reply = await backend.open_read(url, extent, **asked)  # type: ignore[arg-type]
+    assert await reply.receive(collector) == len(collector.data)
+    return bytes(collector.data)
+
+
+async def version_of(backend: Backend, url: str) -> Version:
+    """The version that ``stat`` tells."""
+    info = await backend.stat(url)
+    assert info is not None
+    assert info.version is not None
+    return info.version

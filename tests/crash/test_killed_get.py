@@ -46,7 +46,7 @@ def test_a_killed_get_leaves_only_right_blocks_and_goes_on(tmp_path: Path, seed:
     """P4: no partial target, no wrong byte, and what was cached is not fetched again."""
     with serve(tmp_path / "www") as served:
         url = served.put("data", DATA)
-        served.server.set_faults(FaultPlan([FaultRule(path="/data", bandwidth=40 * MIB)]))
+        served.server.set_faults(FaultPlan.of([FaultRule(path="/data", bandwidth=40 * MIB)]))
         cache, target = tmp_path / "cache", tmp_path / "target"
         process = start_get(url, cache, target)
         kill_when(process, cache, random.Random(seed).randrange(MIB, 20 * MIB))
@@ -57,7 +57,7 @@ def test_a_killed_get_leaves_only_right_blocks_and_goes_on(tmp_path: Path, seed:
 
 def check_the_rest(served: Served, url: str, cache: Path, target: Path) -> None:
     """Every cached byte is right; finishing fetches exactly what is missing."""
-    served.server.set_faults(FaultPlan([]))
+    served.server.set_faults(FaultPlan.of(None))
     with netcache.Client(cache_dir=cache, offline=True) as client:
         extents = client.cache.extents(url)
         with client.open(url) as file:
@@ -76,7 +76,7 @@ def test_kill_after_kill_never_make_a_wrong_byte(tmp_path: Path) -> None:
     """Killed again and again, it gets there in the end, and every byte is right."""
     with serve(tmp_path / "www") as served:
         url = served.put("data", DATA)
-        served.server.set_faults(FaultPlan([FaultRule(path="/data", bandwidth=60 * MIB)]))
+        served.server.set_faults(FaultPlan.of([FaultRule(path="/data", bandwidth=60 * MIB)]))
         cache, target = tmp_path / "cache", tmp_path / "target"
         for step in range(1, 6):
             kill_when(start_get(url, cache, target), cache, step * 4 * MIB)

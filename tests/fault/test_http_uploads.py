@@ -18,7 +18,6 @@ from netcache.errors import (
     IntegrityError,
     NotFoundError,
     RemoteError,
-    RemoteTimeoutError,
     TransientError,
 )
 from netcache.spi import UploadCondition
@@ -164,95 +163,6 @@ class TestRetries:
         with pytest.raises(RemoteError, match="no space"):
             await rig.client().put(up(rig), Bytes(DATA))
         assert len(rig.log("PUT")) == 1
-
-
-class TestEarlyAnswers:
-    """The server knows before it has all of the body."""
-
-    @pytest.mark.parametrize("known", [True, False])
-    async def test_failed_condition_is_heard_before_the_body(self, rig: Rig, known: bool) -> None:
-        """A large conditional upload asks first: no byte of it is read when it is not welcome."""
-        backend = rig.client()
-        assert await backend.stat(rig.url) is not None
-        body = Bytes(DATA, size=len(DATA) if known else None)
-        with pytest.raises(ConflictError):
-            await backend.put(rig.url, body, condition=ABSENT)
-        assert body.passes == 0
-        assert [r["status"] for r in rig.log("PUT")] == [412]
-
-    async def test_too_large(self, tmp_path: Path) -> None:
-        """413 comes out though the body is still being sent."""
-        async with running_rig(tmp_path, max_body_bytes=MIB) as rig:
-            with pytest.raises(RemoteError, match="too large"):
-                await rig.client(retry=ONCE).put(
-                    up(rig), Bytes(pattern(24 * MIB)), condition=ABSENT
-                )
-            with pytest.raises(RemoteError):
-                await rig.client(retry=ONCE).put(up(rig), Bytes(pattern(24 * MIB)))
-
-    async def test_server_that_never_says_continue(self, make_client: MakeClient) -> None:
-        """After a moment the body is sent all the same."""
-
-        async def script(
-            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
-            if seen.method == "HEAD":
-                writer.write(answer(404))
-                return
-            assert seen.headers["expect"] == "100-continue"
-            body = await reader.readexactly(int(seen.headers["content-length"]))
-            writer.write(answer(201, ETag=f'"{len(body)}"'))
-
-        async with scripted_server(script) as server:
-            reply = await make_client().put(server.url + "up", Bytes(DATA), condition=ABSENT)
-            assert reply.version is not None
-            assert reply.version.size == len(DATA)
-
-    async def test_server_that_does_not_know_expect(self, make_client: MakeClient) -> None:
-        """417: the same again without asking."""
-
-        async def script(
-            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
-            if seen.method == "HEAD":
-                writer.write(answer(404))
-            elif "expect" in seen.headers:
-                writer.write(answer(417, Connection="close"))
-                writer.close()
-            else:
-                await reader.readexactly(int(seen.headers["content-length"]))
-                writer.write(answer(201))
-
-        async with scripted_server(script) as server:
-            reply = await make_client().put(server.url + "up", Bytes(DATA), condition=ABSENT)
-            assert (reply.created, reply.version) == (True, None)
-
-    async def test_success_before_the_body_is_no_success(self, make_client: MakeClient) -> None:
-        """A server that has it before it was sent does not have it."""
-
-        async def script(
-            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
-            writer.write(answer(201))
-            await writer.drain()
-            await asyncio.Event().wait()
-
-        async with scripted_server(script) as server:
-            with pytest.raises(RemoteError):
-                await make_client().put(server.url + "up", Bytes(pattern(24 * MIB)))
-
-    async def test_server_that_stops_reading(self, make_client: MakeClient) -> None:
-        """An upload that stands still times out, though aiohttp itself would wait for ever."""
-
-        async def script(
-            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
-            await asyncio.Event().wait()
-
-        async with scripted_server(script) as server:
-            backend = make_client(timeout_s=0.3, retry=ONCE)
-            with pytest.raises(RemoteTimeoutError, match="took no byte"):
-                await backend.put(server.url + "up", Bytes(pattern(24 * MIB)))
 
 
 class TestDigests:

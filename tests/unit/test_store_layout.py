@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
-from netcache._core.content import Content
 from netcache._core.coherency import Validator, ValidatorKind, Version
+from netcache._core.content import Content
 from netcache._fscache.ports import CacheStore, ObjectKey
 from tests.support.bytemodel import ByteModel
 from tests.support.counting import CountingFileOps

@@ -43,5 +43,5 @@ def test_a_check_in_the_future_does_not_count() -> None:
 @pytest.mark.parametrize("text", ["sometimes", "", "-5", -1, float("nan"), "5 parsecs"])
 def test_nonsense_is_a_usage_error(text: str | float) -> None:
     """A policy that means nothing is refused, naming what there is."""
-    with pytest.raises(UsageError, match="open, always, never|negative"):
+    with pytest.raises(UsageError, match=r"open, always, never|negative"):
         parse_validity(text)
