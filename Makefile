@@ -12,7 +12,7 @@ demo: install
 	$(BIN)/netcache demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # What the continuous integration runs: the tests, and lint, types, layers, the built wheel besides.
 check:

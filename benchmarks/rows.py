@@ -98,9 +98,14 @@ def cold_get(rig: Rig, rounds: int) -> list[Result]:
     def ours() -> float:
         cache, out = rig.fresh("cold"), rig.fresh("out")
         return run_timed(
-            str(BIN / "netcache"), "--cache-dir", str(cache), "-q", "get",
-            rig.url + "big.bin", str(out / "big.bin"),
-        )  # fmt: skip
+            str(BIN / "netcache"),
+            "--cache-dir",
+            str(cache),
+            "-q",
+            "get",
+            rig.url + "big.bin",
+            str(out / "big.bin"),
+        )
 
     def curl() -> float:
         out = rig.fresh("out")
@@ -118,9 +123,14 @@ def put(rig: Rig, rounds: int) -> list[Result]:
         cache = rig.fresh("putcache")
         (rig.www / "up.bin").unlink(missing_ok=True)
         return run_timed(
-            str(BIN / "netcache"), "--cache-dir", str(cache), "-q", "put",
-            str(rig.big), rig.url + "up.bin",
-        )  # fmt: skip
+            str(BIN / "netcache"),
+            "--cache-dir",
+            str(cache),
+            "-q",
+            "put",
+            str(rig.big),
+            rig.url + "up.bin",
+        )
 
     def curl() -> float:
         (rig.www / "up.bin").unlink(missing_ok=True)
@@ -180,7 +190,7 @@ def memory(rig: Rig, rounds: int) -> list[Result]:
                 peak / 150,
                 peak / 150,
                 1.0,
-            )  # fmt: skip
+            )
         )
     return rows
 
@@ -235,7 +245,7 @@ def scattered(rig: Rig, rounds: int) -> list[Result]:
             ratio,
             ratio,
             1.0,
-        )  # fmt: skip
+        )
     ]
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 PRIVATE_PREFIX = "."
 """Names of files that are being published begin with it; no object's name does."""
 
-_LOCK_TRIES = 200
-_LOCK_PAUSE_S = 0.005
+_LOCK_TRIES = 100
+_LOCK_PAUSE_S = 0.002
 _FOLDERS_MAX = 1024
 _NO_BINDING = Binding(0, 0)
 
@@ -99,7 +99,16 @@ class Bound:
                 yield
             finally:
                 if locked:
-                    self.ops.unlock_folder(folder)
+                    self._unlock(folder)
+
+    def _unlock(self, folder: int) -> None:
+        """Undo the lock; a descriptor that does not let go of it is closed, which does."""
+        try:
+            self.ops.unlock_folder(folder)
+        except OSError:
+            for path, fd in list(self._folders.items()):
+                if fd == folder:
+                    self.ops.close(self._folders.pop(path))
 
     # Files.
 

@@ -85,7 +85,7 @@ def problems(
         if wanted is not None and place not in wanted:
             continue
         if found.name.startswith(PRIVATE_PREFIX):
-            yield place, "left behind by a process that was killed while it published an object"
+            # Left by a process that was killed while it published: reaped with the next culling.
             continue
         try:
             cache_object, _, _ = _open(bound, found.path, found.name)

@@ -35,7 +35,7 @@ USE_BYTE = LABEL_BYTE + 1
 FILLS_BASE = 1 << 61
 """Reserved bytes, far above any data: locks only, nothing is ever written there."""
 
-_LOCK_TRIES = 500
+_LOCK_TRIES = 100
 _LOCK_PAUSE_S = 0.002
 
 
@@ -127,7 +127,7 @@ class LabelFile:
         self._ops.removexattr(self.fd, ATTRIBUTE)
 
     def lock(self) -> None:
-        """Lock the label against other processes, waiting about a second at most."""
+        """Lock the label against other processes, waiting about 0.2 s at most."""
         for _ in range(_LOCK_TRIES):
             if self._ops.lock_range(self.fd, LABEL_BYTE, 1):
                 return

@@ -24,7 +24,7 @@ from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode
 from netcache._netfs.opener import Opener
 from netcache.errors import CacheError, StaleError, TransientError
-from netcache.spi import ReadReply, ResourceInfo
+from netcache.spi import ResourceInfo
 
 HASH_BYTES = 1 << 20
 STEP_BYTES = 8 << 20
@@ -188,16 +188,14 @@ class Downloader:
 
         while position < inode.size:
             before = position
-            reply: ReadReply | None = None
+            reply = await self._engine.backend().open_read(
+                inode.resource.url, Extent(position, inode.size), expected=inode.version
+            )
             try:
-                reply = await self._engine.backend().open_read(
-                    inode.resource.url, Extent(position, inode.size), expected=inode.version
-                )
                 await reply.receive(take)
             except TransientError as error:
                 if position > before:
                     retries = Retries(self._retry)
                 await asyncio.sleep(retries.pause_s(error))
             finally:
-                if reply is not None:
-                    await reply.close()
+                await reply.close()

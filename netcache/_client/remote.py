@@ -13,7 +13,6 @@ from netcache._client.download import Downloader, OnBytes
 from netcache._client.listings import keep_listing, kept_listing
 from netcache._client.options import EXCHANGES_PER_TRANSFER
 from netcache._client.trees.ports import FetchResult
-from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_folder, parse
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.inodes import key_of
@@ -50,7 +49,7 @@ class Remote:
         )
         for origin, pair in credentials.items():
             self.backend.add_credentials(origin, *pair)
-        retry = RetryPolicy(attempts=options.retries + 1)
+        retry = self.backend.retry
         self.engine = ReadEngine(
             lambda: self.backend,
             core.store,

@@ -200,12 +200,11 @@ class ReadEngine:
         retries = Retries(self._retry)
         while position < end:
             before = position
-            reply = None
             self.stats.add("DownOps", "DL")
+            reply = await self.backend().open_read(
+                inode.resource.url, Extent(position, end), expected=inode.version
+            )
             try:
-                reply = await self.backend().open_read(
-                    inode.resource.url, Extent(position, end), expected=inode.version
-                )
                 await reply.receive(take)
             except TransientError as error:
                 if position > before:
@@ -215,8 +214,7 @@ class ReadEngine:
             finally:
                 self.stats.add("DownOps", "ds")
                 self.stats.add("DownOps", "bytes", position - before)
-                if reply is not None:
-                    await reply.close()
+                await reply.close()
         return bytes(buffer)
 
     async def close(self) -> None:

@@ -132,23 +132,25 @@ class Flight:
         return True
 
     async def _exchange_all(self) -> None:
+        """Exchange until nothing is missing; a body that breaks off is asked for from there on."""
         retries = Retries(self._policy)
         while (gap := self._next_gap()) is not None:
             before = self.position
-            try:
-                await self._exchange(gap)
-                if self.position <= before and not self._spooling:
-                    raise RemoteProtocolError(
-                        f"read of {self.inode.resource.url} {gap} brought nothing to keep",
-                        url=self.inode.resource.url,
-                    )
-            except TransientError as error:
-                if self._spooling:
-                    raise
-                if self.position > before:
-                    retries = Retries(self._policy)
-                self._stats.add("Retries", "rs")
-                await asyncio.sleep(retries.pause_s(error))
+            broken_off = await self._exchange(gap)
+            if broken_off is None:
+                self._need_progress(gap, before)
+                continue
+            if self._spooling:
+                raise broken_off
+            if self.position > before:
+                retries = Retries(self._policy)
+            self._stats.add("Retries", "rs")
+            await asyncio.sleep(retries.pause_s(broken_off))
+
+    def _need_progress(self, gap: Extent, before: int) -> None:
+        if self.position <= before and not self._spooling:
+            url = self.inode.resource.url
+            raise RemoteProtocolError(f"read of {url} {gap} brought nothing to keep", url=url)
 
     @property
     def _spooling(self) -> bool:
@@ -167,8 +169,12 @@ class Flight:
         self.position = gaps[0].start
         return gaps[0]
 
-    async def _exchange(self, gap: Extent) -> None:
-        """One request and its body; ``position`` moves as pieces are stored."""
+    async def _exchange(self, gap: Extent) -> TransientError | None:
+        """One request and its body; ``position`` moves as pieces are stored.
+
+        Returns what broke the body off, None when it came whole.  What prevents the head has been
+        tried again by the backend already, and is raised.
+        """
         self._stats.add("DownOps", "DL")
         self._stats.add("Objs", "sr")
         try:
@@ -176,19 +182,26 @@ class Flight:
                 self._reply = await self._backend.open_read(
                     self.inode.resource.url, gap, expected=self.inode.version
                 )
-            reply = self._reply
-            if reply.whole and reply.version is not None:
-                self.position, self.end = 0, max(self.end, reply.version.size)
-            elif reply.extent.start != self.position:
-                raise RemoteProtocolError(
-                    f"read of {self.inode.resource.url} {gap}: the server sent {reply.extent}",
-                    url=self.inode.resource.url,
-                )
-            await reply.receive(self._sink, notice_bytes=NOTICE_BYTES)
+            self._place(self._reply, gap)
+            try:
+                await self._reply.receive(self._sink, notice_bytes=NOTICE_BYTES)
+            except TransientError as error:
+                return error
+            return None
         finally:
             self._stats.add("DownOps", "ds")
             self._stats.add("Objs", "sr", -1)
             await self._drop_reply()
+
+    def _place(self, reply: ReadReply, gap: Extent) -> None:
+        """Where the body of ``reply`` goes: where it was asked for, or over the whole."""
+        if reply.whole and reply.version is not None:
+            self.position, self.end = 0, max(self.end, reply.version.size)
+        elif reply.extent.start != self.position:
+            url = self.inode.resource.url
+            raise RemoteProtocolError(
+                f"read of {url} {gap}: the server sent {reply.extent}", url=url
+            )
 
     async def _drop_reply(self) -> None:
         reply, self._reply = self._reply, None

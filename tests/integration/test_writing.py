@@ -38,7 +38,7 @@ def test_what_is_written_is_at_the_server_and_in_the_cache(
 def test_an_exception_publishes_nothing(served: Served, client: netcache.Client) -> None:
     """An exception inside ``with`` aborts: the old object stays as it was."""
     url = served.put("data", SMALL)
-    with pytest.raises(RuntimeError), client.open(url, "wb") as file:
+    with pytest.raises(RuntimeError), client.open(url, "wb") as file:  # noqa: PT012
         file.write(LARGE)
         raise RuntimeError
     assert (served.root / "data").read_bytes() == SMALL
@@ -216,7 +216,7 @@ async def test_the_asynchronous_face_writes_the_same(
             await file.write(LARGE)
         async with await other.open(url, "r+b") as file:
             await file.pwrite(b"edit", 10)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError):  # noqa: PT012
             async with await other.open(url, "wb") as file:
                 await file.write(b"never")
                 raise RuntimeError

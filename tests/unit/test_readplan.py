@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +40,7 @@ def test_gaps_present_and_coming_cover_the_read_exactly(
     asked = {byte for gap in gaps for byte in range(*gap)}
     known = {byte for extent in [*have, *way] for byte in range(*extent)}
     assert asked == set(range(3, 50)) - known
-    assert all(left.end < right.start for left, right in zip(gaps, gaps[1:], strict=False))
+    assert all(left.end < right.start for left, right in itertools.pairwise(gaps))
 
 
 def test_scattered_reads_want_nothing_extra() -> None:
