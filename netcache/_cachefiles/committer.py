@@ -69,8 +69,7 @@ class Committer:
         while True:
             with self._changed:
                 seen = self._fills
-                self._changed.wait(IDLE_S)
-                if self._closed:
+                if self._changed.wait_for(lambda: self._closed, IDLE_S):
                     return
                 quiet = bool(self._waiting) and seen == self._fills
             if quiet:

@@ -20,6 +20,7 @@ from netcache._fscache.ports import CacheStore
 from tests.support import filler
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.epochs import in_epoch
+from tests.support.intercept import Override
 from tests.support.labels import ATTRIBUTE, raw_label, read_label
 from tests.support.powercut import PowerCut
 from tests.support.stores import (
@@ -83,7 +84,6 @@ def test_power_cut_during_fills(tmp_path: Path, sync: Sync, seed: int, newest_la
         fill_blocks(cache_object, model, first, first + 1)
     cache_object.write_blocks(6 * store.block_size, b"\xff" * store.block_size)
     expect_right_or_nothing(lose_power(shim, tmp_path, seed, newest_labels), model)
-    store.close()
 
 
 @SYNCS
@@ -102,7 +102,6 @@ def test_power_cut_during_fills_of_holes(tmp_path: Path, sync: Sync, seed: int, 
     for first in (6, 9, 1, 17):
         fill_blocks(cache_object, model, first, first + 2)
     expect_right_or_nothing(lose_power(shim, tmp_path, seed, True, hole), model)
-    store.close()
 
 
 @SYNCS
@@ -121,7 +120,6 @@ def test_power_cut_during_a_local_modification(
     cache_object.begin_modify()
     write(cache_object, new, 100, pattern(0, 3 * store.block_size, 7))
     expect_right_or_nothing(lose_power(shim, tmp_path, seed, newest_labels), old)
-    store.close()
 
 
 @SYNCS
@@ -143,7 +141,6 @@ def test_power_cut_after_a_commit_keeps_the_new_version(
     assert blocks(again) == list(range(6))
     check(again, model)
     after.close()
-    store.close()
 
 
 @SYNCS
@@ -159,7 +156,41 @@ def test_power_cut_around_a_replacement_leaves_one_version(
     put(store, old.part(0, old.size), tag="0").close()
     put(store, new.part(0, new.size), tag="1").close()
     expect_right_or_nothing(lose_power(shim, tmp_path, seed, newest_labels), old, new)
-    store.close()
+
+
+@pytest.mark.parametrize("hole", [True, False])
+def test_a_fill_during_a_background_commit_is_not_promised(tmp_path: Path, hole: bool) -> None:
+    """Another process fills a hole while this one makes a map durable: its blocks do not count."""
+    shim = PowerCut(PosixFileOps())
+    store = bind(tmp_path, fileops=shim.fileops)
+    block = store.block_size
+    model = text(20 * block)
+    cache_object = create(store, model.size)
+    fill_blocks(cache_object, model, 15, 16)
+    cache_object.close()
+    meanwhile: list[CacheStore] = []
+
+    def synced(descriptor: int) -> None:
+        shim.around("fdatasync", (descriptor,), lambda: shim.inner.fdatasync(descriptor))
+        if not meanwhile:
+            meanwhile.append(bind(tmp_path, fileops=shim.fileops))
+            fill_blocks(found(meanwhile[0]), model, 3, 4)
+
+    slow = bind(tmp_path, fileops=Override(shim.fileops, fdatasync=synced).fileops)
+    cache_object = found(slow)
+    fill_blocks(cache_object, model, 8, 9)
+    commit_pending(slow)
+    assert meanwhile
+    for seed in range(4):
+        again = lose_power(shim, tmp_path, seed, True, hole)
+        expect_right_or_nothing(again, model)
+
+
+def commit_pending(store: CacheStore) -> None:
+    """Do now what the store does in the background."""
+    pending = getattr(store, "commit_pending", None)
+    assert pending is not None
+    pending()
 
 
 def test_lazy_labels_count_in_their_epoch_without_a_sync(tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ def test_a_power_cut_at_any_call_never_leaves_a_wrong_byte(
         with contextlib.suppress(PowerLost, CacheError):
             operation(case)
         finished = not shim.stopped
-        shim.stop_at(1)
         shim.cut(directory, seed=number, newest_labels=newest_labels)
         verify(directory, case, in_epoch(1))
         with contextlib.suppress(PowerLost, CacheError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -17,11 +18,13 @@ import pytest
 
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
+from netcache._core.content import WriteKind
+from netcache._fscache.ports import NoSpaceError
 from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel
 from tests.support.faults import FaultyFileOps
 from tests.support.operations import OPERATIONS, Case, check_live, prepared, verify
-from tests.support.stores import KEY, check, fill_blocks, found, put
+from tests.support.stores import KEY, blocks, check, fill_blocks, found, put
 
 MOST_CALLS = 400
 ERRNOS = pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
@@ -57,6 +60,45 @@ def test_a_failing_call_is_a_cache_error_and_no_wrong_byte(
         verify(directory, case)
         if not failed:
             return
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_no_room_in_the_middle_keeps_what_is_stored(tmp_path: Path, number: int) -> None:
+    """A full disk costs the run that failed: the blocks so far stay, here and for others."""
+    faults = FaultyFileOps(PosixFileOps())
+    case = prepared(tmp_path, faults.fileops)
+    cache_object = found(case.store)
+    block = case.block
+    faults.arm(errno.ENOSPC, number, only={"write_all"})
+    for first in (4, 5, 6):
+        low, high = first * block, (first + 1) * block
+        try:
+            cache_object.write_blocks(low, case.old.part(low, high))
+            cache_object.collect_write(WriteKind.DATA, low, high)
+        except NoSpaceError:
+            cache_object.collect_write(WriteKind.CANCEL, low, high)
+    faults.disarm()
+    expected = [0, 1, 3, *(first for first in (4, 5, 6) if first != 3 + number)]
+    for view in (cache_object, found(bind(tmp_path))):
+        assert blocks(view) == expected
+        check(view, case.old)
+    case.store.close()
+
+
+def test_nothing_stays_open_after_failures(tmp_path: Path) -> None:
+    """Failed operations and closed stores leave no descriptor behind."""
+    before = len(os.listdir("/proc/self/fd"))
+    for operation in OPERATIONS:
+        for number in range(1, 40, 3):
+            directory = tmp_path / operation.__name__ / str(number)
+            faults = FaultyFileOps(PosixFileOps())
+            case = prepared(directory, faults.fileops)
+            faults.arm(errno.ENOSPC, number)
+            with contextlib.suppress(CacheError):
+                operation(case)
+            faults.disarm()
+            case.store.close()
+            assert len(os.listdir("/proc/self/fd")) == before, (operation.__name__, number)
 
 
 @ERRNOS

@@ -197,5 +197,6 @@ def verify(directory: Path, case: Case, fileops: FileOps | None = None) -> None:
         check(other, ByteModel(pattern(0, 3000) if other.size == 3000 else b"again"))
     check(put(store, b"new", key=THIRD_KEY), ByteModel(b"new"))
     for place, why in store.verify():
-        assert place and why
+        assert place
+        assert why
     store.close()

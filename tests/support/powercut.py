@@ -41,6 +41,8 @@ class PowerCut(Intercept):
     def __init__(self, inner: FileOps) -> None:
         super().__init__(inner)
         self.calls_left: int | None = None
+        self.off = False
+        self.descriptors: set[int] = set()
         self.data: dict[int, bytes] = {}
         self.labels: dict[int, bytes] = {}
 
@@ -61,8 +63,14 @@ class PowerCut(Intercept):
                 if threading.current_thread() is not threading.main_thread():
                     raise OSError(errno.EIO, os.strerror(errno.EIO), name)
                 raise PowerLost(name)
+        if name == "close":
+            self.descriptors.discard(args[0])
+            return None if self.off else call()
         if "sync" not in name or not args or not isinstance(args[0], int):
-            return call()
+            result = call()
+            if name.startswith("open_"):
+                self.descriptors.add(result)
+            return result
         status = os.fstat(args[0])
         if not stat.S_ISREG(status.st_mode):
             return call()
@@ -75,7 +83,14 @@ class PowerCut(Intercept):
         return result
 
     def cut(self, directory: Path, *, seed: int, newest_labels: bool, hole: bool = True) -> None:
-        """Lose what was not synced; the same seed loses the same."""
+        """Lose what was not synced; the same seed loses the same.
+
+        The machine is off then: descriptors and locks are gone, and every later call is refused.
+        """
+        self.off = True
+        self.stop_at(1)
+        while self.descriptors:
+            os.close(self.descriptors.pop())
         chance = random.Random(seed)
         for path in sorted((directory / "cache").rglob("*")):
             if path.is_file() and not path.is_symlink():

@@ -15,6 +15,7 @@ from netcache._cachefiles.store import bind
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.content import Content
 from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel
 from tests.support.counting import CountingFileOps
 from tests.support.labels import decoded_name, expected_name, fan_out, read_label
@@ -123,6 +124,44 @@ def test_volumes_are_never_confused(store: CacheStore, length: int) -> None:
     put(store, b"two", key=two).close()
     check(found(store, one), ByteModel(b"one"))
     check(found(store, two), ByteModel(b"two"))
+
+
+def test_records_name_the_whole_key(store: CacheStore) -> None:
+    """Volumes and keys that are too long for a file name come back in full."""
+    keys = {
+        ObjectKey("netcache,http," + "v" * length, b"\xfc/" * length)
+        for length in (1, 80, 230, 250, 300)
+    }
+    for key in keys:
+        put(store, b"x", key=key).close()
+    assert {record.key for record in store.objects()} == keys
+    assert list(store.verify()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "etag", "size", "mtime_s"),
+    [
+        (b"k" * 70_000, '"a"', 5, None),
+        (b"k", '"' + "a" * 70_000 + '"', 5, None),
+        (b"k", '"\u20ac\udcff"', 5, None),
+        (b"k", '"a"', 1 << 64, None),
+        (b"k", '"a"', 1 << 200, None),
+        (b"k", '"a"', 5, 1 << 70),
+    ],
+)
+def test_what_does_not_fit_into_a_label_is_a_cache_error(
+    store: CacheStore, key: bytes, etag: str, size: int, mtime_s: int | None
+) -> None:
+    """Absurd keys, validators, sizes and times from a server cost the caching, nothing else."""
+    wanted = Version(Validator(ValidatorKind.STRONG_ETAG, etag), size, mtime_s)
+    try:
+        made = store.create(ObjectKey(VOLUME, key), wanted, checked_s=1.0)
+    except CacheError:
+        pass
+    else:
+        assert made.version == wanted
+        made.close()
+    check(put(store, b"works"), ByteModel(b"works"))
 
 
 def test_the_label_is_laid_out_as_promised(store: CacheStore, tmp_path: Path) -> None:

@@ -212,8 +212,8 @@ def test_truncate_down_unaligned(store: CacheStore) -> None:
     settled(cache_object, store, model)
 
 
-@pytest.mark.parametrize("at_rest", [True, False])
-def test_truncate_down_into_a_hole(store: CacheStore, at_rest: bool) -> None:
+@pytest.mark.parametrize("then", ["rest", "write", "extend"])
+def test_truncate_down_into_a_hole(store: CacheStore, then: str) -> None:
     """Zeroing the tail of a block that is not cached must not make it look cached."""
     block = store.block_size
     model = text(6 * block)
@@ -222,9 +222,13 @@ def test_truncate_down_into_a_hole(store: CacheStore, at_rest: bool) -> None:
     model.truncate(2 * block + 9)
     assert cache_object.size == 2 * block + 9
     assert blocks(cache_object) == [0]
-    if not at_rest:
+    if then == "write":
         write(cache_object, model, 3 * block, pattern(0, 10, 5))
         assert blocks(cache_object) == [0, 3]
+    if then == "extend":
+        cache_object.truncate(5 * block)
+        model.truncate(5 * block)
+        assert blocks(cache_object) == [0]
     settled(cache_object, store, model)
 
 

@@ -1,0 +1,267 @@
+"""Several processes, one cache directory (promise P6): each store here stands for a process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from netcache._cachefiles.store import bind
+from netcache._core.content import WriteKind
+from netcache._core.extent import Extent
+from netcache._fscache.ports import CacheObject, CacheStore, NoSpaceError, ObjectKey
+from tests.support.bytemodel import ByteModel, pattern
+from tests.support.fixtures import Opener
+from tests.support.stores import (
+    KEY,
+    VOLUME,
+    allocated,
+    blocks,
+    check,
+    create,
+    fill_blocks,
+    found,
+    object_file,
+    put,
+    served,
+    text,
+    version,
+    write,
+)
+
+
+@pytest.mark.parametrize("kind", [WriteKind.CANCEL, WriteKind.GAP])
+@pytest.mark.parametrize("first", [0, 1, 3, 5])
+def test_a_failed_run_takes_nothing_from_what_another_process_recorded(
+    opener: Opener, kind: WriteKind, first: int
+) -> None:
+    """Cancelling by a label that is out of date punches no hole into an ALL object."""
+    one, two = opener(), opener()
+    block = one.block_size
+    model = text(8 * block)
+    slow = create(one, model.size)
+    quick = found(two)
+    slow.write_blocks(first * block, model.part(first * block, (first + 1) * block))
+    fill_blocks(quick, model, 0, 4)
+    slow.collect_write(kind, first * block, (first + 1) * block)
+    for view in (slow, quick, found(opener())):
+        check(view, model)
+
+
+def test_what_one_process_records_the_others_see(opener: Opener) -> None:
+    """Occupancy is that of the object, not of the opener."""
+    one, two = found_pair(opener)
+    block = one.block_size
+    model = text(8 * block)
+    fill_blocks(one, model, 0, 2)
+    assert blocks(two) == [0, 1]
+    fill_blocks(two, model, 5, 6)
+    assert blocks(one) == [0, 1, 5]
+    fill_blocks(one, model, 2, 5)
+    assert blocks(two) == [0, 1, 2, 3, 4, 5]
+    check(one, model)
+    check(two, model)
+
+
+def found_pair(opener: Opener) -> tuple[CacheObject, CacheObject]:
+    """The same empty object of eight blocks, open in two processes."""
+    store = opener()
+    return create(store, 8 * store.block_size), found(opener())
+
+
+def test_a_claim_is_seen_by_the_others_and_ends_with_its_owner(opener: Opener) -> None:
+    """One fetches, the other does not; whoever closes or dies gives its claims back."""
+    one, two = found_pair(opener)
+    block = one.block_size
+    assert one.try_lock_extent(0, 2 * block)
+    assert not two.try_lock_extent(block, 3 * block)
+    assert two.try_lock_extent(2 * block, 3 * block)
+    one.unlock_extent(0, 2 * block)
+    assert two.try_lock_extent(block, 2 * block)
+    two.close()
+    assert one.try_lock_extent(0, 8 * block)
+
+
+def test_claims_do_not_decide_what_is_stored(opener: Opener) -> None:
+    """A fill without a claim, or against one, is a fill like any other."""
+    one, two = found_pair(opener)
+    model = text(8 * one.block_size)
+    one.try_lock_extent(0, 8 * one.block_size)
+    fill_blocks(two, model, 0, 3)
+    fill_blocks(one, model, 0, 2)
+    check(one, model)
+    check(two, model)
+
+
+def test_an_open_handle_never_shows_a_modification_by_another(opener: Opener) -> None:
+    """During it, and after its commit: the old version, or nothing and a moved counter (P1)."""
+    writer_store = opener()
+    old = text(4 * writer_store.block_size)
+    put(writer_store, old.part(0, old.size)).close()
+    reader, writer = found(opener()), found(writer_store)
+    counter = reader.inval_counter
+    new = ByteModel(bytes(old.data))
+
+    def still_old() -> bool:
+        shown = list(served(reader))
+        return reader.inval_counter != counter or (
+            reader.version == version(old.size) and not old.wrong_parts(shown)
+        )
+
+    writer.begin_modify()
+    assert still_old()
+    write(writer, new, 100, b"changed")
+    assert still_old()
+    write(writer, new, new.size, b"longer")
+    assert still_old()
+    writer.commit(version(new.size, "b"))
+    assert still_old()
+    check(found(opener()), new)
+
+
+def test_a_read_under_way_never_gets_another_version_s_bytes(opener: Opener) -> None:
+    """Occupancy was asked before the modification, the bytes are read after it (P1)."""
+    store = opener()
+    old = text(4 * store.block_size)
+    put(store, old.part(0, old.size)).close()
+    reader, writer = found(opener()), found(store)
+    counter = reader.inval_counter
+    assert reader.query_occupancy(0, old.size)
+    descriptor = os.dup(reader.fileno())
+    writer.begin_modify()
+    writer.write(0, b"new bytes", lambda extent: old.part(*extent))
+    buffer = bytearray(64)
+    count = reader.read_into(0, buffer)
+    direct = os.pread(descriptor, 64, 0)
+    os.close(descriptor)
+    if reader.inval_counter == counter:
+        assert bytes(buffer[:count]) == old.part(0, count)
+        assert direct == old.part(0, len(direct))
+
+
+def test_an_open_handle_survives_that_another_truncates(opener: Opener) -> None:
+    """Who has the file mapped never loses pages below its size: it is not shrunk under him."""
+    store = opener()
+    old = text(4 * store.block_size)
+    put(store, old.part(0, old.size)).close()
+    reader, writer = found(opener()), found(store)
+    descriptor = os.dup(reader.fileno())
+    writer.begin_modify()
+    writer.truncate(10)
+    assert os.fstat(descriptor).st_size == 4 * store.block_size
+    os.close(descriptor)
+    check(writer, ByteModel(old.part(0, 10)))
+
+
+def test_a_dropped_object_is_still_filled_without_harm(opener: Opener) -> None:
+    """The name went to another object: fills into the old one do not reach it."""
+    one, two = found_pair(opener)
+    block = one.block_size
+    old, new = text(8 * block), text(3 * block, seed=5)
+    other = opener()
+    other.drop(KEY)
+    fresh = put(other, new.part(0, new.size), tag="new")
+    fill_blocks(one, old, 0, 4)
+    one.begin_modify()
+    write(one, old, 5, b"late")
+    one.commit(version(old.size, "late"))
+    for view in (fresh, found(opener())):
+        check(view, new)
+    two.close()
+
+
+def test_two_processes_together_stay_within_the_limit(tmp_path: Path) -> None:
+    """The limit is the directory's: what the other has stored counts (P5, P6)."""
+    size = 256 << 10
+    limit = 8 * size
+    stores: list[CacheStore] = [bind(tmp_path, limit_bytes=limit) for _ in range(2)]
+    for number in range(24):
+        store = stores[number % 2]
+        try:
+            store.reserve(size)
+        except NoSpaceError:
+            continue
+        put(store, pattern(0, size, number), key=ObjectKey(VOLUME, b"%d" % number)).close()
+        assert allocated(tmp_path) <= limit, number
+    for store in stores:
+        store.close()
+
+
+def test_many_may_bind_the_same_new_directory_at_once(tmp_path: Path) -> None:
+    """No bind fails because of another."""
+    barrier, errors = threading.Barrier(8), list[BaseException]()
+    stores: list[CacheStore] = []
+
+    def worker(number: int) -> None:
+        try:
+            barrier.wait(10)
+            stores.append(bind(tmp_path / "new"))
+            put(stores[-1], b"abc", key=ObjectKey(VOLUME, b"%d" % number)).close()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=worker, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert len(list(stores[0].objects())) == 8
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 65536), (65536, None)])
+def test_objects_of_another_block_size_are_right_or_missed(
+    opener: Opener, before: int | None, after: int | None
+) -> None:
+    """A directory that is bound with another block size shows no wrong byte."""
+    old = opener(block_size=before)
+    models = {ObjectKey(VOLUME, b"%d" % size): text(size) for size in (0, 5000, 70000, 262144)}
+    for key, model in models.items():
+        cache_object = create(old, model.size, key=key)
+        last = -(-model.size // old.block_size)
+        if last:
+            fill_blocks(cache_object, model, last - 1, last)
+    for key, model in models.items():
+        again = opener(block_size=after).lookup(key)
+        if again is not None:
+            check(again, model)
+
+
+def test_rubbish_of_a_killed_process_above_the_record_is_never_served(
+    opener: Opener, tmp_path: Path
+) -> None:
+    """What was written and not recorded stays unknown when a later fill makes a map of it."""
+    store = opener()
+    block = store.block_size
+    model = text(9 * block)
+    cache_object = create(store, model.size)
+    fill_blocks(cache_object, model, 0, 2)
+    cache_object.close()
+    with object_file(tmp_path).open("r+b") as file:
+        os.pwrite(file.fileno(), b"\xff" * 2 * block, 3 * block)
+    again = found(opener())
+    fill_blocks(again, model, 6, 7)
+    assert {0, 1, 6} <= set(blocks(again))
+    check(again, model)
+    check(found(opener()), model)
+
+
+def test_gaps_are_asked_for_once(store: CacheStore) -> None:
+    """A write over blocks of which the cache has some asks for the others only (P3)."""
+    block = store.block_size
+    model = text(4 * block)
+    cache_object = create(store, model.size)
+    fill_blocks(cache_object, model, 1, 2)
+    cache_object.begin_modify()
+    asked: list[Extent] = []
+
+    def gap(extent: Extent) -> bytes:
+        asked.append(extent)
+        return model.part(*extent)
+
+    cache_object.write(block + 10, b"x" * block, gap)
+    assert asked == [Extent(2 * block + 10, 3 * block)]
