@@ -7,7 +7,6 @@ import os
 import stat
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -58,7 +57,8 @@ class Bound:
         self.clock = clock
         self.dead = False
         self.committer: Committer | None = None
-        self.objects: weakref.WeakSet[CachefilesObject] = weakref.WeakSet()
+        # All open objects, also those that nobody refers to any more: they hold descriptors.
+        self.objects: set[CachefilesObject] = set()
         self._lock = threading.RLock()
         self._folders: dict[str, int] = {}
         self.graveyard = ops.open_folder(GRAVEYARD, at=root)
@@ -221,6 +221,7 @@ class Bound:
 
     def released(self, cache_object: CachefilesObject) -> None:
         """The object is about to be closed."""
+        self.objects.discard(cache_object)
         self.forget(cache_object)
 
     def close(self) -> None:

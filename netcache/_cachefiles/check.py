@@ -64,11 +64,11 @@ def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label, 
     try:
         file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
         label = file.load(file.read().key)
-        key = ObjectKey(_volume_of(path), label.key)
-        return ModifiableObject(bound, key, file, label), label, fd
     except BaseException:
         bound.ops.close(fd)
         raise
+    key = ObjectKey(_volume_of(path), label.key)
+    return ModifiableObject(bound, key, file, label), label, fd
 
 
 def _volume_of(path: str) -> str:

@@ -25,11 +25,11 @@ class Mortal(Protocol):
 
 
 class told_as_cache_errors:
-    """Translate errors inside the block; ``undo`` runs first when there is one."""
+    """Translate errors inside the block; ``undo`` is given the error first."""
 
     __slots__ = ("_bound", "_undo")
 
-    def __init__(self, bound: Mortal, undo: Callable[[], None] | None = None) -> None:
+    def __init__(self, bound: Mortal, undo: Callable[[OSError], None] | None = None) -> None:
         self._bound = bound
         self._undo = undo
 
@@ -51,7 +51,7 @@ class told_as_cache_errors:
             return
         if self._undo is not None:
             try:
-                self._undo()
+                self._undo(error)
             except OSError:
                 self._bound.dead = True
         if error.errno in _NO_ROOM:

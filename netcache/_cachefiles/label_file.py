@@ -99,7 +99,9 @@ class LabelFile:
             self._check(label, key, self._ops.stat(self.fd).st_size)
             if label.epoch == self._epoch:
                 return label
-            if label.content is not Content.ALL and label.committed != label.stored_end:
+            if label.content is Content.BACKFS_MAP or (
+                label.content is Content.SINGLE and label.committed != label.stored_end
+            ):
                 raise LabelError(Why.EPOCH)
             # First the file, then the label: what lies above could be anything.
             self._ops.truncate(self.fd, label.committed)

@@ -153,9 +153,10 @@ class ModifiableObject(CachefilesObject):
             try:
                 if not self._modifying:
                     self._refresh()
+                content = self._label.content
                 clean = self._label._replace(
                     version=version,
-                    committed=self._label.stored_end,
+                    committed=0 if content is Content.BACKFS_MAP else self._label.stored_end,
                     epoch=self._bound.epoch,
                     generation=self._file.read().generation,
                 )

@@ -53,7 +53,7 @@ class CachefilesNewObject:
                 f"an object of {self._size} bytes cannot be a version of {version.size}"
             )
         bound, fd = self._bound, self.fileno()
-        with told_as_cache_errors(bound, self.discard):
+        with told_as_cache_errors(bound, lambda _: self.discard()):
             end = round_up(self._size, bound.block_size)
             bound.ops.truncate(fd, end)
             if bound.sync_each:

@@ -9,6 +9,7 @@ Processes: see ``label_file``.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -33,7 +34,10 @@ USED_INTERVAL_S = 60.0
 
 
 class CachefilesObject:
-    """An open object; ``_label`` is what this process knows, possibly behind the disk."""
+    """An open object; ``_label`` is what this process knows, possibly behind the disk.
+
+    It owns the descriptor of ``file`` from the first moment, also when the constructor fails.
+    """
 
     def __init__(self, bound: Bound, key: ObjectKey, file: LabelFile, label: Label) -> None:
         self.key = key
@@ -48,7 +52,11 @@ class CachefilesObject:
         # Written and not collected yet: nothing of it may be read.
         self._pending = ExtentSet()
         self._lock = threading.RLock()
-        file.use()
+        try:
+            file.use()
+        except BaseException:
+            bound.ops.close(file.fd)
+            raise
         bound.objects.add(self)
 
     # What is known without asking.
@@ -148,26 +156,14 @@ class CachefilesObject:
             raise CacheError(f"a write of [{start}, {end}) is not in whole blocks")
         if end > round_up(self.size, self.block_size):
             raise CacheError(f"a write of [{start}, {end}) ends past the resource")
-        with self._lock, told_as_cache_errors(self._bound, self._doubt):
+        with self._lock, told_as_cache_errors(self._bound, self._doubt_fill):
             self.fileno()
-            self._unclean()
             self._pending.add(start, round_up(end, self.block_size))
             if whole:
                 self._ops.write_all(self._file.fd, view[:whole], start)
             if whole < len(view):
                 tail = bytes(view[whole:]).ljust(self.block_size, b"\0")
                 self._ops.write_all(self._file.fd, tail, start + whole)
-
-    def _unclean(self) -> None:
-        """Before a hole of a map is filled, its label must not promise all data in any epoch.
-
-        The one sync in the way of a fill: once for each time that a map had become clean.
-        """
-        label = self._label
-        if label.content is not Content.BACKFS_MAP or not label.committed or self._modifying:
-            return
-        self._change(lambda now: now._replace(committed=0))
-        self._ops.fsync(self._file.fd)
 
     def collect_write(self, kind: WriteKind, start: int, end: int) -> None:
         """Record a finished run by the decision table."""
@@ -276,10 +272,14 @@ class CachefilesObject:
                 label = label._replace(content=Content.NO_DATA, stored_end=0)
             self._label = label
 
-    def _doubt(self) -> None:
+    def _doubt(self, error: OSError) -> None:
         """Something failed in the middle: nobody may believe the object any more."""
-        self._label = self._label._replace(content=Content.NO_DATA, stored_end=0, committed=0)
         self.condemn()
+
+    def _doubt_fill(self, error: OSError) -> None:
+        """A full disk costs a fill only its own run, which is not recorded; the rest stays."""
+        if self._modifying or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            self._doubt(error)
 
     def condemn(self) -> None:
         """Make the object stale: its label goes, and with it its content."""
@@ -311,13 +311,14 @@ class CachefilesObject:
     def commit_fills(self) -> None:
         """Make filled data durable, then say so in the label; a later fill is not covered.
 
-        A map is all or nothing: only while nobody else can be filling it.
+        Only for what is present from 0 on.  A map has no length below which all of it is durable,
+        and another process may be filling a hole of it at this moment.
         """
         with self._lock, told_as_cache_errors(self._bound):
             self.fileno()
             self._refresh()
             covered = self._label.stored_end
-            if self._label.content is Content.BACKFS_MAP and not self._file.alone():
+            if self._label.content not in (Content.ALL, Content.SINGLE):
                 return
             self._ops.fdatasync(self._file.fd)
             self._change(lambda label: _committed(label, covered))
@@ -366,6 +367,6 @@ class CachefilesObject:
 
 def _committed(label: Label, covered: int) -> Label:
     """The label once everything below ``covered`` is durable."""
-    if label.content is Content.BACKFS_MAP:
-        return label._replace(committed=covered if covered == label.stored_end else 0)
+    if label.content not in (Content.ALL, Content.SINGLE):
+        return label._replace(committed=0)
     return label._replace(committed=max(label.committed, min(covered, label.stored_end)))

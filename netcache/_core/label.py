@@ -70,8 +70,8 @@ class Binding(NamedTuple):
 class Label(NamedTuple):
     """All fields.  Sizes and positions in bytes, times in milliseconds since 1970.
 
-    ``committed`` is how much of ``stored_end`` was synced to the disk: a prefix for ALL and
-    SINGLE, all or nothing for BACKFS_MAP.
+    ``committed`` is how much of ``stored_end`` was synced to the disk, for ALL and SINGLE; a
+    BACKFS_MAP has no such length, and does not count in another epoch.
     """
 
     version: Version
