@@ -65,8 +65,6 @@ class InodeTable:
         """Whether the server must be asked before a file opened at ``opened_at`` may show it."""
         if self._offline or inode.checked_at >= opened_at:
             return False
-        if not inode.complete and inode.flights and inode.cached is None:
-            return moment is Moment.OPEN and self._validity.at_open
         cached = inode.cached
         return self._validity.check_due(
             moment,

@@ -226,6 +226,7 @@ class TreeRun:
             self._tally.unchanged(job.name, job.entry.size)
         elif self._options.dry_run:
             self._tally.copied(job.entry.size or 0, 0)
+            self._tally.start(job.name, job.entry.size).end(good=True)
         else:
             await self._copy(job)
 
