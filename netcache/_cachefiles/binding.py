@@ -17,7 +17,7 @@ from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.keys import fan_out, object_file, volume_folder
-from netcache._core.label import Binding, Epoch, Label
+from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label
 from netcache._fscache.ports import ObjectKey
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _LOCK_TRIES = 100
 _LOCK_PAUSE_S = 0.002
 _FOLDERS_MAX = 1024
 _NO_BINDING = Binding(0, 0)
+VOLUME_KEY_BYTES_MAX = 2048
 
 
 class Bound:
@@ -79,11 +80,36 @@ class Bound:
                 self.ops.make_folder(STORE, at=self.root)
                 self.ops.make_folder(volume, at=self.root)
                 self.ops.make_folder(path, at=self.root)
+                self._name_volume(volume, key.volume)
             if len(self._folders) >= _FOLDERS_MAX:
                 self.ops.close(self._folders.pop(next(iter(self._folders))))
             fd = self.ops.open_folder(path, at=self.root)
             self._folders[path] = fd
             return fd
+
+    def _name_volume(self, folder: str, volume: str) -> None:
+        """A folder whose name does not spell its volume's key bears it in its attribute.
+
+        Four reserved bytes, then the coherency data of the volume, as with cachefiles.
+        """
+        if folder.endswith(f"/I{volume}"):
+            return
+        fd = self.ops.open_folder(folder, at=self.root)
+        try:
+            self.ops.setxattr(fd, ATTRIBUTE, bytes(4) + volume.encode()[:VOLUME_KEY_BYTES_MAX])
+        finally:
+            self.ops.close(fd)
+
+    def volume_of(self, folder: str) -> str:
+        """The volume key of a volume's folder."""
+        name = folder.rsplit("/", 1)[-1].removeprefix("I")
+        if not name.startswith("+"):
+            return name
+        fd = self.ops.open_folder(folder, at=self.root)
+        try:
+            return (self.ops.getxattr(fd, ATTRIBUTE) or b"")[4:].decode() or name
+        finally:
+            self.ops.close(fd)
 
     @contextmanager
     def naming(self, folder: int) -> Iterator[None]:
@@ -117,7 +143,9 @@ class Bound:
         fd = self.ops.open_file(object_file(key.name), self.folder(key, make=False))
         try:
             file = LabelFile(self.ops, fd, self.epoch, self.block_size)
-            return file, file.load(key.name)
+            label = file.load(key.name)
+            file.tidy(label)
+            return file, label
         except BaseException:
             self.ops.close(fd)
             raise
@@ -132,18 +160,32 @@ class Bound:
         name = self._private_name()
         return self.ops.open_new(name, self.graveyard), name
 
-    def publish(self, key: ObjectKey, fd: int, private: str | None, label: Label) -> Label:
+    def publish(
+        self,
+        key: ObjectKey,
+        fd: int,
+        private: str | None,
+        label: Label,
+        *,
+        instead_of: int | None = None,
+    ) -> Label:
         """Give a private file its label and its name, in place of whatever has the name.
 
-        There is never a moment without either the old object or the new one.
+        There is never a moment without either the old object or the new one.  With ``instead_of``
+        the name is taken only from the file with that inode number: when it has gone to another
+        object, or to none, the file stays private.
         """
         file = LabelFile(self.ops, fd, self.epoch, self.block_size)
         label = file.write(label._replace(binding=file.binding(), epoch=self.epoch))
         if self.sync_each:
             self.ops.fsync(fd)
         folder = self.folder(key, make=True)
+        name = object_file(key.name)
         with self.naming(folder):
-            self._name(fd, private, folder, object_file(key.name))
+            if instead_of is None or self._inode_of(name, folder) == instead_of:
+                self._name(fd, private, folder, name)
+            elif private is not None:
+                self.ops.unlink(private, self.graveyard)
         if self.sync_each:
             self.ops.fsync(folder)
         return label
@@ -159,6 +201,12 @@ class Bound:
         except BaseException:
             self.ops.unlink(private, at)
             raise
+
+    def _inode_of(self, name: str, folder: int) -> int:
+        try:
+            return self.ops.stat_name(name, folder).st_ino
+        except FileNotFoundError:
+            return 0
 
     def _bury_if_weird(self, folder: int, name: str) -> None:
         """A folder that has an object's name cannot be renamed over: it goes to the graveyard."""
@@ -201,7 +249,9 @@ class Bound:
         key = cache_object.key
         fd, private = self.new_file(key)
         try:
-            label = self.publish(key, fd, private, self.empty_label(key, version, 0.0))
+            label = self.empty_label(key, version, 0.0)
+            inode = self.ops.stat(cache_object.fileno()).st_ino
+            label = self.publish(key, fd, private, label, instead_of=inode)
         except BaseException:
             self.ops.close(fd)
             raise

@@ -14,17 +14,6 @@ from netcache._core.label import Label, LabelError
 from netcache._fscache.ports import ObjectKey, ObjectRecord
 from netcache.errors import CacheError, InvariantError
 
-_STAT_BLOCK = 512
-
-
-def volume_names(bound: Bound) -> dict[str, str]:
-    """Volume folder names to volume keys, for the volumes whose names spell their keys."""
-    top = bound.ops.open_folder(STORE, at=bound.root)
-    try:
-        return {name: name[1:] for name in bound.ops.list_folder(top) if name.startswith("I")}
-    finally:
-        bound.ops.close(top)
-
 
 def records(bound: Bound, space: Space) -> Iterator[ObjectRecord]:
     """All objects with a usable label."""
@@ -67,12 +56,8 @@ def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label, 
     except BaseException:
         bound.ops.close(fd)
         raise
-    key = ObjectKey(_volume_of(path), label.key)
+    key = ObjectKey(bound.volume_of(path.rsplit("/", 1)[0]), label.key)
     return ModifiableObject(bound, key, file, label), label, fd
-
-
-def _volume_of(path: str) -> str:
-    return path.split("/")[1][1:]
 
 
 def problems(

@@ -30,143 +30,108 @@ class FileOps(Protocol):
 
     def boot_id(self) -> bytes:
         """See ``PosixFileOps``."""
-        ...
 
     def mount_id(self, fd: int) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def birth(self, fd: int) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def open_folder(self, path: str, *, at: int | None = None) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def open_file(self, name: str, at: int) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def open_new(self, name: str, at: int) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def open_tmpfile(self, at: int) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def close(self, fd: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def make_folder(self, path: str, *, at: int | None = None) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def list_folder(self, fd: int) -> list[str]:
         """See ``PosixFileOps``."""
-        ...
 
     def link(self, fd: int, name: str, at: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def rename(self, old: str, old_at: int, new: str, new_at: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def unlink(self, name: str, at: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def remove_folder(self, name: str, at: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def stat(self, fd: int) -> os.stat_result:
         """See ``PosixFileOps``."""
-        ...
 
     def stat_name(self, name: str, at: int) -> os.stat_result:
         """See ``PosixFileOps``."""
-        ...
 
     def read_into(self, fd: int, buffer: Buffer, start: int) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def write_all(self, fd: int, data: Buffer, start: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def truncate(self, fd: int, size: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def punch_hole(self, fd: int, start: int, length: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def seek_data(self, fd: int, start: int) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def seek_hole(self, fd: int, start: int) -> int:
         """See ``PosixFileOps``."""
-        ...
 
     def getxattr(self, fd: int, name: str) -> bytes | None:
         """See ``PosixFileOps``."""
-        ...
 
     def setxattr(self, fd: int, name: str, value: bytes) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def removexattr(self, fd: int, name: str) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def fdatasync(self, fd: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def fsync(self, fd: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def statvfs(self, fd: int) -> os.statvfs_result:
         """See ``PosixFileOps``."""
-        ...
 
     def filesystem(self, fd: int) -> str:
         """See ``PosixFileOps``."""
-        ...
 
     def touch(self, fd: int, used_s: float) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def chmod(self, fd: int, mode: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def lock_range(self, fd: int, start: int, length: int, *, shared: bool = False) -> bool:
         """See ``PosixFileOps``."""
-        ...
 
     def unlock_range(self, fd: int, start: int, length: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
     def lock_folder(self, fd: int) -> bool:
         """See ``PosixFileOps``."""
-        ...
 
     def unlock_folder(self, fd: int) -> None:
         """See ``PosixFileOps``."""
-        ...
 
 
 class PosixFileOps:

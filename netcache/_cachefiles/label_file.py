@@ -140,8 +140,26 @@ class LabelFile:
         self._ops.unlock_range(self.fd, LABEL_BYTE, 1)
 
     def use(self) -> None:
-        """Mark the object as in use, as long as the descriptor is open."""
-        self._ops.lock_range(self.fd, USE_BYTE, 1, shared=True)
+        """Mark the object as in use, as long as the descriptor is open.
+
+        Waits, not long, for somebody who has it for himself (``alone``, ``tidy``).
+        """
+        for _ in range(_LOCK_TRIES):
+            if self._ops.lock_range(self.fd, USE_BYTE, 1, shared=True):
+                return
+            time.sleep(_LOCK_PAUSE_S)
+
+    def tidy(self, label: Label) -> None:
+        """Cut off what a killed process wrote and did not record, when nobody has the object open.
+
+        A later fill further up would make a map of it, and the filesystem calls it data.
+        """
+        if self._ops.stat(self.fd).st_size <= label.stored_end:
+            return
+        if self._ops.lock_range(self.fd, USE_BYTE, 1):
+            recorded = self.read().stored_end
+            if self._ops.stat(self.fd).st_size > recorded:
+                self._ops.truncate(self.fd, recorded)
 
     def alone(self) -> bool:
         """Whether nobody else has the object in use (for the moment)."""

@@ -12,7 +12,6 @@ a folder is expected, and one of a newer format are refused and left alone.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 
@@ -110,9 +109,7 @@ def read_small(ops: FileOps, root: int, name: str) -> bytes | None:
 
 def write_small(ops: FileOps, root: int, name: str, data: bytes) -> None:
     """Write a small file whole, by rename."""
-    private = f".{name}.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
-        ops.unlink(private, root)
+    private = f".{name}.{os.urandom(8).hex()}"
     fd = ops.open_new(private, root)
     try:
         ops.write_all(fd, data, 0)

@@ -33,12 +33,16 @@ class ModifiableObject(CachefilesObject):
             self._refresh()
             clean = self._label
             self._bound.forget(self)
-            self._file.lock()
-            try:
-                self._file.write(clean._replace(content=Content.DIRTY))
-            finally:
-                self._file.unlock()
-            self._ops.fsync(self._file.fd)
+            if self._file.alone():
+                self._file.lock()
+                try:
+                    self._file.write(clean._replace(content=Content.DIRTY))
+                finally:
+                    self._file.unlock()
+                self._ops.fsync(self._file.fd)
+            else:
+                # Others show the old version from the file, perhaps through maps: it is theirs.
+                self._copy_out(self.stored_end)
             self._modifying = True
 
     def write(self, start: int, data: Buffer, fill: FillGap) -> None:
@@ -127,7 +131,8 @@ class ModifiableObject(CachefilesObject):
                 self._ops.write_all(fd, memoryview(buffer)[:count], start)
         file = LabelFile(self._ops, fd, self._bound.epoch, self.block_size)
         dirty = label._replace(content=Content.DIRTY, binding=file.binding())
-        written = self._bound.publish(self.key, fd, private, dirty)
+        inode = self._ops.stat(old).st_ino
+        written = self._bound.publish(self.key, fd, private, dirty, instead_of=inode)
         self._ops.fsync(fd)
         self.swap(file, label._replace(binding=written.binding, generation=written.generation))
 

@@ -176,12 +176,14 @@ class CachefilesObject:
                 )
             if kind is not WriteKind.DATA:
                 self._discard_run(start, min(end, backing))
-            synced = self._sync_data() if kind is WriteKind.DATA else False
+                self._pending.remove(start, end)
+                return
+            synced = self._sync_data()
             self._change(lambda label: self._collected(label, kind, start, end, synced=synced))
             self._pending.remove(start, end)
             if synced:
                 self._ops.fsync(self._file.fd)
-            elif kind is WriteKind.DATA and not self._modifying:
+            elif not self._modifying:
                 self._bound.filled(self)
 
     def _sync_data(self) -> bool:
@@ -207,11 +209,19 @@ class CachefilesObject:
         return label._replace(content=done.content, stored_end=done.stored_end, committed=committed)
 
     def _discard_run(self, start: int, end: int) -> None:
-        """Blocks of a failed run that reached the file must not look like data."""
-        if start >= end or self._label.content in (Content.ALL, Content.SINGLE):
-            start = max(start, self._label.stored_end)
-        if start < end:
-            self._unwrite(start, end)
+        """Blocks of a failed run that reached the file must not look like data.
+
+        Under the lock of the label: what others have recorded as present from 0 on stays.
+        """
+        self._file.lock()
+        try:
+            self._refresh()
+            if self._label.content in (Content.ALL, Content.SINGLE):
+                start = max(start, self._label.stored_end)
+            if start < end:
+                self._unwrite(start, end)
+        finally:
+            self._file.unlock()
 
     def _unwrite(self, start: int, end: int) -> None:
         """Make whole blocks a hole; without holes, begin anew with an empty file."""
@@ -238,7 +248,11 @@ class CachefilesObject:
 
     def swap(self, file: LabelFile, label: Label) -> None:
         """Go on with another backing file; the old one is closed."""
-        file.use()
+        try:
+            file.use()
+        except BaseException:
+            self._ops.close(file.fd)
+            raise
         old, self._file = self._file, file
         self._label = label
         self.inval_counter += 1

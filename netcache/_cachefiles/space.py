@@ -26,6 +26,9 @@ from netcache._fscache.ports import NoSpaceError
 LABEL_OVERHEAD_BYTES = 8192
 """What an object may take besides its data: an attribute block, a partly filled block."""
 
+TRUSTED_PART = 8
+"""After using this part of the room that it saw, a process counts anew: others fill it too."""
+
 _STAT_BLOCK = 512
 
 
@@ -47,6 +50,8 @@ class Space:
         self.watermarks = watermarks
         self.culling = False
         self._estimate: int | None = None
+        self._reserved = 0
+        self._trust = 0
         self._lock = threading.Lock()
 
     def reserve(self, length: int) -> None:
@@ -75,16 +80,24 @@ class Space:
     def _reserve_below(self, limit: int, need: int) -> None:
         if need > limit:
             raise NoSpaceError(f"{need} bytes cannot fit into a cache of {limit} bytes")
-        if self._estimate is None or self._estimate + need > limit:
-            self._estimate = self.allocated_bytes()
+        if self._estimate is None or self._estimate + need > limit or self._reserved > self._trust:
+            self._count(limit)
+        assert self._estimate is not None
         if self._estimate + need > limit:
             target = culled_size(limit, need)
             excess = self._estimate - target
             self._cull(lambda freed: freed >= excess)
-            self._estimate = self.allocated_bytes()
+            self._count(limit)
             if self._estimate + need > limit:
                 raise NoSpaceError(f"the cache is at its limit of {limit} bytes, all in use")
         self._estimate += need
+        self._reserved += need
+
+    def _count(self, limit: int) -> None:
+        """Count what all processes hold; trust that for a part of the room that is left."""
+        self._estimate = self.allocated_bytes()
+        self._reserved = 0
+        self._trust = max(0, limit - self._estimate) // TRUSTED_PART
 
     def cull(self, target_bytes: int | None) -> tuple[int, int]:
         """Discard down to ``target_bytes`` (None: to the limits); objects and bytes that went."""

@@ -16,8 +16,8 @@ class ItemError(NamedTuple):
 class Report:
     """The sum of a transfer or tree.
 
-    ``copied`` and ``unchanged`` count files, ``deleted`` every name that went, ``failed`` every item
-    that failed; ``bytes`` counts the content bytes of what was copied, wherever they came from, and
+    ``copied`` and ``unchanged`` count files, ``deleted`` every name that went, ``failed`` all that
+    failed; ``bytes`` counts the content bytes of what was copied, wherever they came from, and
     ``fetched_bytes`` those of them that came from the server just now.  ``skipped`` names symbolic
     links and special files that were passed over.
     """

@@ -86,7 +86,14 @@ class Label(NamedTuple):
 
 
 def encode(label: Label) -> bytes:
-    """The attribute's value; ``ValueError`` when it would be too long."""
+    """The attribute's value; ``ValueError`` when something does not fit into it."""
+    try:
+        return _encode(label)
+    except struct.error as error:
+        raise ValueError(f"a label's field is out of range ({error})") from error
+
+
+def _encode(label: Label) -> bytes:
     value = label.version.validator.value.encode("latin-1", "strict")
     head = _HEAD.pack(label.version.size, 0, TYPE_DATA, label.content)
     mtime_s = label.version.mtime_s
