@@ -219,6 +219,7 @@ class Uploader:
         self._store = store
         self._inodes = inodes
         self._stats = stats
+        self._unproven: set[str] = set()
 
     async def found_condition(self, resource: Resource) -> UploadCondition:
         """The condition that nothing changes at the server between now and the upload."""
@@ -232,7 +233,9 @@ class Uploader:
     def tee(self, resource: Resource) -> Tee:
         """A tee for an upload to ``resource``; it hashes where the origin tells digests."""
         hashing = bool(self._backend().capabilities(resource.url).digests)
-        return Tee(self._store, resource, hashing=hashing)
+        # Where uploads are never answered with a validator nothing could be kept.
+        store = None if resource.origin in self._unproven else self._store
+        return Tee(store, resource, hashing=hashing)
 
     async def send(
         self,
@@ -260,8 +263,10 @@ class Uploader:
         self._inodes.forget(key_of(resource))
         if reply.version is not None and reply.version.validator.joins_ranges:
             tee.publish(reply.version)
+            self._unproven.discard(resource.origin)
         else:
             tee.discard()
+            self._unproven.add(resource.origin)
         return reply
 
 

@@ -34,7 +34,7 @@ KEYS = [ObjectKey(VOLUME, b"one"), ObjectKey(VOLUME, b"folder/two words")]
 SHRINKS = bool(os.environ.get("NETCACHE_TEST_SHRINK"))
 """Shrinking a failure takes minutes: it is done on request only."""
 PROFILE = settings(
-    max_examples=60,
+    max_examples=200,
     phases=[phase for phase in Phase if phase is not Phase.shrink or SHRINKS],
     stateful_step_count=50,
     derandomize=True,
@@ -232,14 +232,11 @@ class StoreMachine(RuleBasedStateMachine):
         handle.object.collect_write(pending.kind, low, high)
 
     def modifiable(self, pick: int) -> Handle:
-        """A handle that may be modified: alone with its object, nothing under way, DIRTY."""
+        """A handle that may be modified: nothing of it under way, DIRTY; others may be open."""
         handle = self.pick(pick)
         if not handle.modified:
             for pending in list(handle.pending):
                 self.finish(handle, pending)
-            for other in list(self.handles):
-                if other is not handle and other.object.key == handle.object.key:
-                    self.release(other)
             handle.object.begin_modify()
             handle.modified = True
             handle.model = ByteModel(bytes(handle.model.data))

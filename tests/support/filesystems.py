@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 _IMAGE_BYTES = 384 << 20
 _SHARED_MEMORY = Path("/dev/shm")
+_PREFIX = "netcache-images-"
 
 
 class Filesystem(NamedTuple):
@@ -59,7 +60,9 @@ class LoopFilesystems:
 
     def __init__(self) -> None:
         parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
-        self._root = Path(tempfile.mkdtemp(prefix="netcache-images-", dir=parent))
+        parent = parent or Path(tempfile.gettempdir())
+        _sweep(parent)
+        self._root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
         self._mounted: dict[str, Path] = {}
         self._refused: dict[str, str] = {}
 
@@ -80,9 +83,7 @@ class LoopFilesystems:
         """Unmount everything and remove the images."""
         try:
             while self._mounted:
-                _, point = self._mounted.popitem()
-                if subprocess.run(["umount", point], check=False, capture_output=True).returncode:
-                    subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+                _unmount(self._mounted.popitem()[1])
         finally:
             shutil.rmtree(self._root, ignore_errors=True)
 
@@ -97,6 +98,22 @@ class LoopFilesystems:
         _run(*filesystem.mkfs, str(image))
         _run("mount", "-o", "loop", str(image), str(point))
         return point
+
+
+def _unmount(point: Path) -> None:
+    if subprocess.run(["umount", point], check=False, capture_output=True).returncode:
+        subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Unmount and remove what sessions left that were killed."""
+    for left in parent.glob(f"{_PREFIX}*-*"):
+        owner = left.name.removeprefix(_PREFIX).split("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            for point in left.iterdir():
+                if point.is_mount():
+                    _unmount(point)
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _run(*command: str) -> None:

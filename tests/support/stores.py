@@ -136,6 +136,7 @@ def served(cache_object: CacheObject) -> Iterator[tuple[int, bytes]]:
 
 def check(cache_object: CacheObject, model: ByteModel) -> None:
     """Everything that must hold for an object at rest, given the true bytes."""
+    known = cached(cache_object)  # first: it learns what other processes have recorded
     verify = getattr(cache_object, "check_invariants", None)
     if verify is not None:
         verify()
@@ -146,7 +147,6 @@ def check(cache_object: CacheObject, model: ByteModel) -> None:
     assert size > backing - block or size == backing == 0, f"INV-d: {state}"
     assert 0 <= stored_end <= backing, f"INV-i: {state}"
     assert content is not Content.DIRTY, state
-    known = cached(cache_object)
     if content in (Content.ALL, Content.SINGLE):
         expected = ExtentSet([(0, min(stored_end, size))])
         assert known == expected, f"INV-e: {state} {known}"

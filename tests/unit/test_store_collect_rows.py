@@ -258,6 +258,41 @@ def test_cancelled_blocks_that_did_reach_the_disk_are_never_served(
     check(again, model)
 
 
+@pytest.mark.parametrize("before", [(0, 3), (1, 3)])
+def test_a_gap_leaves_what_is_cached_in_it(store: CacheStore, before: tuple[int, int]) -> None:
+    """What a request skipped may be there already: it stays (row 3, inside)."""
+    block = store.block_size
+    model = text(4 * block)
+    cache_object = filled(store, model, before)
+    cache_object.collect_write(WriteKind.GAP, block, 3 * block)
+    assert blocks(cache_object) == list(range(*before))
+    fill_blocks(cache_object, model, 3, 4)
+    assert blocks(cache_object) == list(range(before[0], 4))
+    check(cache_object, model)
+
+
+@pytest.mark.parametrize("then", ["extend", "write at", "write beyond"])
+def test_the_padding_of_a_cancelled_tail_is_not_zeroed_into_data(
+    store: CacheStore, then: str
+) -> None:
+    """When the last block is a hole again there is no padding to zero (rows 6 and 7, extend)."""
+    block = store.block_size
+    model = text(3 * block + 100)
+    cache_object = filled(store, model, (1, 2), (3, 4))
+    cache_object.write_blocks(3 * block, b"\xff" * 100)
+    cache_object.collect_write(WriteKind.CANCEL, 3 * block, 4 * block)
+    assert blocks(cache_object) == [1]
+    cache_object.begin_modify()
+    if then == "extend":
+        cache_object.truncate(6 * block)
+        model.truncate(6 * block)
+    else:
+        start = (4 if then == "write at" else 6) * block
+        write(cache_object, model, start, pattern(0, block, 3))
+    assert 3 not in blocks(cache_object)
+    check(cache_object, model)
+
+
 def test_content_comes_back_to_all_only_through_empty(store: CacheStore) -> None:
     """A map that has become complete stays a map; truncating to 0 begins anew."""
     block = store.block_size
