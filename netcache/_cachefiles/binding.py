@@ -17,7 +17,7 @@ from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.keys import fan_out, object_file, volume_folder
-from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label
+from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label, LabelError, Why
 from netcache._fscache.ports import ObjectKey
 
 if TYPE_CHECKING:
@@ -143,6 +143,9 @@ class Bound:
         fd = self.ops.open_file(object_file(key.name), self.folder(key, make=False))
         try:
             file = LabelFile(self.ops, fd, self.epoch, self.block_size)
+            # First in use, then the label: whoever means to change the file sees us, or we him.
+            if not file.use():
+                raise LabelError(Why.DIRTY)
             label = file.load(key.name)
             file.tidy(label)
             return file, label

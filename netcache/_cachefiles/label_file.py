@@ -139,15 +139,20 @@ class LabelFile:
         """Undo ``lock``."""
         self._ops.unlock_range(self.fd, LABEL_BYTE, 1)
 
-    def use(self) -> None:
+    def use(self) -> bool:
         """Mark the object as in use, as long as the descriptor is open.
 
-        Waits, not long, for somebody who has it for himself (``alone``, ``tidy``).
+        Waits, not long, for somebody who has it for himself (``claim``); False when he keeps it.
         """
         for _ in range(_LOCK_TRIES):
             if self._ops.lock_range(self.fd, USE_BYTE, 1, shared=True):
-                return
+                return True
             time.sleep(_LOCK_PAUSE_S)
+        return False
+
+    def claim(self) -> bool:
+        """Have the object for oneself until ``use``; False when others have it in use."""
+        return self._ops.lock_range(self.fd, USE_BYTE, 1)
 
     def tidy(self, label: Label) -> None:
         """Cut off what a killed process wrote and did not record, when nobody has the object open.
@@ -156,13 +161,14 @@ class LabelFile:
         """
         if self._ops.stat(self.fd).st_size <= label.stored_end:
             return
-        if self._ops.lock_range(self.fd, USE_BYTE, 1):
+        if self.claim():
             recorded = self.read().stored_end
             if self._ops.stat(self.fd).st_size > recorded:
                 self._ops.truncate(self.fd, recorded)
+            self.use()
 
     def alone(self) -> bool:
         """Whether nobody else has the object in use (for the moment)."""
-        alone = self._ops.lock_range(self.fd, USE_BYTE, 1)
+        alone = self.claim()
         self.use()
         return alone

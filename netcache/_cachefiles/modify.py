@@ -33,12 +33,14 @@ class ModifiableObject(CachefilesObject):
             self._refresh()
             clean = self._label
             self._bound.forget(self)
-            if self._file.alone():
+            if self._file.claim():
+                # Nobody can open it before the label says DIRTY.
                 self._file.lock()
                 try:
                     self._file.write(clean._replace(content=Content.DIRTY))
                 finally:
                     self._file.unlock()
+                    self._file.use()
                 self._ops.fsync(self._file.fd)
             else:
                 # Others show the old version from the file, perhaps through maps: it is theirs.
@@ -97,21 +99,22 @@ class ModifiableObject(CachefilesObject):
         with self._lock, told_as_cache_errors(self._bound, self._doubt):
             self._need_modifying()
             if size > self.size:
-                self._zero(self.size, self.stored_end)
-            elif size < self.stored_end:
+                if self.size < self.stored_end:
+                    self._zero_padding(self.size, self.stored_end)
+            elif size < self._ops.stat(self._file.fd).st_size:
                 self._cut(size)
             self._resize(size)
 
     def _cut(self, size: int) -> None:
         """Shrink the file; a block that is cut keeps its head only if it was cached."""
-        end = round_up(size, self.block_size)
+        end = min(round_up(size, self.block_size), self.stored_end)
         if size < end and not self._cached(size, min(end, self.size)):
             # The block that is cut was a hole: zeroing its tail would make it look cached.
             end -= self.block_size
         if not self._file.alone():
             self._copy_out(end)
         self._ops.truncate(self._file.fd, end)
-        self._zero(size, end)
+        self._zero(min(size, end), end)
         stored_end = min(self.stored_end, end)
         self._label = self._label._replace(
             stored_end=stored_end,
@@ -129,6 +132,7 @@ class ModifiableObject(CachefilesObject):
                 buffer = bytearray(min(1 << 20, round_up(extent.end, self.block_size) - start))
                 count = self._ops.read_into(old, buffer, start)
                 self._ops.write_all(fd, memoryview(buffer)[:count], start)
+        self._ops.truncate(fd, end)
         file = LabelFile(self._ops, fd, self._bound.epoch, self.block_size)
         dirty = label._replace(content=Content.DIRTY, binding=file.binding())
         inode = self._ops.stat(old).st_ino

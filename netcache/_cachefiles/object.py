@@ -9,6 +9,7 @@ Processes: see ``label_file``.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from netcache._core.coherency import Version
 from netcache._core.collect import collect_write
 from netcache._core.content import Content, Occupancy, WriteKind
 from netcache._core.extent import Extent, ExtentSet, round_down, round_up
-from netcache._core.invariant import invariant
-from netcache._core.label import Label
+from netcache._core.label import Label, LabelError
+from netcache._core.label_rules import check_label
 from netcache._fscache.ports import CachedExtent, ObjectKey
 from netcache.errors import CacheError
 
@@ -175,7 +176,9 @@ class CachefilesObject:
                     f"a run of [{start}, {end}) is not in whole blocks (object dropped)"
                 )
             if kind is not WriteKind.DATA:
-                self._discard_run(start, min(end, backing))
+                # What a gap skipped may be cached since long; what was cancelled may be torn.
+                if kind is WriteKind.CANCEL:
+                    self._discard_run(start, min(end, backing))
                 self._pending.remove(start, end)
                 return
             synced = self._sync_data()
@@ -200,7 +203,7 @@ class CachefilesObject:
             kind, start, end, old=label.stored_end, size=label.version.size, content=label.content
         )
         if done.padding is not None:
-            self._zero(*done.padding)
+            self._zero_padding(*done.padding)
         committed = label.committed
         if synced:
             committed = done.stored_end
@@ -232,6 +235,15 @@ class CachefilesObject:
             self.invalidate(self._label.version)
             if modifying:
                 self.begin_modify()
+
+    def _zero_padding(self, start: int, end: int) -> None:
+        """Zero the rest of the last stored block, unless it is a hole and must stay one."""
+        block = end - self.block_size
+        if self._label.content is Content.BACKFS_MAP:
+            data = self._ops.seek_data(self._file.fd, block)
+            if not 0 <= data < end:
+                return
+        self._zero(start, end)
 
     def _zero(self, start: int, end: int) -> None:
         """Zero part of a block (a whole one would become a hole)."""
@@ -352,31 +364,28 @@ class CachefilesObject:
     def close(self) -> None:
         """Let the object go.  Idempotent."""
         with self._lock:
+            if self._file.fd >= 0 and self._pending and not self._modifying:
+                self._cancel_pending()
             fd, self._file.fd = self._file.fd, -1
             if fd >= 0:
                 self._bound.released(self)
                 self._ops.close(fd)
 
+    def _cancel_pending(self) -> None:
+        """What was written and never recorded must not be taken for data by the next opener."""
+        try:
+            backing = self._ops.stat(self._file.fd).st_size
+            for run in list(self._pending):
+                self._discard_run(run.start, min(run.end, backing))
+        except (OSError, LabelError):
+            with contextlib.suppress(OSError):
+                self._file.condemn()
+        self._pending.clear()
+
     def check_invariants(self) -> None:
         """INV-a to INV-k as far as one object can tell; raises ``InvariantError``."""
         with self._lock:
-            backing, label = self._ops.stat(self.fileno()).st_size, self._label
-            block, size = self.block_size, label.version.size
-            context = {"I": backing, "S": size, "L": label.stored_end, "C": label.content.name}
-            invariant(backing % block == 0, "INV-a: the file ends inside a block", **context)
-            invariant(label.stored_end % block == 0, "INV-a: L inside a block", **context)
-            invariant(
-                size > label.stored_end - block or size == label.stored_end == 0,
-                "INV-d: the resource ends before the last stored block",
-                **context,
-            )
-            invariant(label.stored_end <= backing, "INV-i: L past the file", **context)
-            invariant(label.committed <= label.stored_end, "INV: committed past L", **context)
-            invariant(
-                label.content is not Content.NO_DATA or label.stored_end == 0,
-                "NO_DATA with a stored end",
-                **context,
-            )
+            check_label(self._label, self._ops.stat(self.fileno()).st_size, self.block_size)
 
 
 def _committed(label: Label, covered: int) -> Label:

@@ -293,6 +293,20 @@ def test_the_padding_of_a_cancelled_tail_is_not_zeroed_into_data(
     check(cache_object, model)
 
 
+def test_truncate_down_below_blocks_that_were_never_collected(store: CacheStore) -> None:
+    """The file is cut to up(t) wherever L is: INV-d holds, and what was above is gone."""
+    block = store.block_size
+    model = text(8 * block)
+    cache_object = create(store, model.size)
+    fill_blocks(cache_object, model, 0, 1)
+    cache_object.write_blocks(5 * block, b"\xff" * block)
+    cache_object.collect_write(WriteKind.CANCEL, 5 * block, 6 * block)
+    cache_object.begin_modify()
+    cache_object.truncate(2 * block - 1)
+    model.truncate(2 * block - 1)
+    check(cache_object, model)
+
+
 def test_content_comes_back_to_all_only_through_empty(store: CacheStore) -> None:
     """A map that has become complete stays a map; truncating to 0 begins anew."""
     block = store.block_size

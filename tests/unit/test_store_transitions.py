@@ -232,21 +232,6 @@ def test_truncate_down_into_a_hole(store: CacheStore, then: str) -> None:
     settled(cache_object, store, model)
 
 
-def test_truncate_down_below_blocks_that_were_never_collected(store: CacheStore) -> None:
-    """The file is cut to up(t) wherever L is: INV-d holds, and what was above is gone."""
-    block = store.block_size
-    model = text(8 * block)
-    cache_object = create(store, model.size)
-    fill_blocks(cache_object, model, 0, 1)
-    cache_object.write_blocks(5 * block, b"\xff" * block)
-    cache_object.collect_write(WriteKind.CANCEL, 5 * block, 6 * block)
-    cache_object.begin_modify()
-    cache_object.truncate(2 * block - 1)
-    model.truncate(2 * block - 1)
-    check(cache_object, model)
-    settled(cache_object, store, model)
-
-
 def test_truncate_down_where_nothing_is_cached(store: CacheStore) -> None:
     """I <= t < S: only S changes."""
     block = store.block_size
