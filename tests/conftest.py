@@ -1,5 +1,9 @@
 """Fixtures that all tests share."""
 
+import os
+
+from hypothesis import settings
+
 from tests.support.fixtures import (
     block_size,
     cache_directory,
@@ -10,3 +14,8 @@ from tests.support.fixtures import (
 )
 
 __all__ = ["block_size", "cache_directory", "filesystem", "loop_filesystems", "opener", "store"]
+
+# The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
