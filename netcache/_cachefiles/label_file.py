@@ -6,7 +6,9 @@ Rules:
    file, so that processes that fill one object do not undo each other.  The wait is bounded: a
    stopped process holds nobody up, and what is lost then is knowledge of cached blocks.
 2. A label of another epoch counts only as far as its data was synced.  Whoever meets one first
-   cuts the file to that and takes the label over into the present epoch.
+   cuts the file to that and takes the label over into the present epoch.  While others have the
+   object open in this boot it is only another mount of the same filesystem: the data is there, and
+   the label stays as it is.
 3. What breaks a rule is stale: it counts as a miss, keeps its name, and is replaced later.
 """
 
@@ -99,6 +101,8 @@ class LabelFile:
             self._check(label, key, self._ops.stat(self.fd).st_size)
             if label.epoch == self._epoch:
                 return label
+            if not self.claim() and label.epoch.boot == self._epoch.boot:
+                return label
             if label.content is Content.BACKFS_MAP or (
                 label.content is Content.SINGLE and label.committed != label.stored_end
             ):
@@ -112,6 +116,7 @@ class LabelFile:
             )
             return self.write(label)
         finally:
+            self.use()
             self.unlock()
 
     def write(self, label: Label) -> Label:

@@ -28,6 +28,23 @@ def in_epoch(number: int) -> FileOps:
     return Override(inner, **{name: changed(name) for name in names}).fileops
 
 
+def on_another_mount() -> FileOps:
+    """The real system as a process sees it that reaches the directory by another mount."""
+    from netcache._cachefiles.fileops import PosixFileOps
+
+    inner = PosixFileOps()
+    names = methods("mount")
+    assert names
+
+    def changed(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            return _later(getattr(inner, name)(*args, **options), 1)
+
+        return call
+
+    return Override(inner, **{name: changed(name) for name in names}).fileops
+
+
 def _later(identity: Any, number: int) -> Any:
     """Another value of the same type."""
     if number == 0 or identity is None or isinstance(identity, bool):

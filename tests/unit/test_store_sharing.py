@@ -13,6 +13,7 @@ from netcache._core.content import WriteKind
 from netcache._core.extent import Extent
 from netcache._fscache.ports import CacheObject, CacheStore, NoSpaceError, ObjectKey
 from tests.support.bytemodel import pattern
+from tests.support.epochs import on_another_mount
 from tests.support.fixtures import Opener
 from tests.support.stores import (
     KEY,
@@ -208,6 +209,29 @@ def test_closing_with_runs_under_way_cancels_them(opener: Opener, whole_store: b
     again = found(opener())
     assert blocks(again) == [4, 5]
     check(again, model)
+
+
+@pytest.mark.parametrize("first_filled", [0, 1])
+def test_processes_on_different_mounts_share_an_object(opener: Opener, first_filled: int) -> None:
+    """Two containers, one volume: another mount id is no reboot while somebody has it open."""
+    one, two = opener(), opener(fileops=on_another_mount())
+    block = one.block_size
+    model = text(8 * block)
+    here = create(one, model.size)
+    if first_filled:
+        fill_blocks(here, model, 0, 1)
+    here.write_blocks(first_filled * block, model.part(first_filled * block, 3 * block))
+    there = found(two)
+    check(there, model)
+    here.collect_write(WriteKind.DATA, first_filled * block, 3 * block)
+    for view in (here, there):
+        check(view, model)
+        assert blocks(view) == [0, 1, 2]
+    fill_blocks(there, model, 3, 4)
+    fill_blocks(here, model, 6, 7)
+    for view in (here, there, found(opener()), found(opener(fileops=on_another_mount()))):
+        check(view, model)
+        assert {0, 1, 2, 3, 6} >= set(blocks(view))
 
 
 def test_gaps_are_asked_for_once(store: CacheStore) -> None:
