@@ -14,6 +14,8 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from netcache._fscache.copying import copy_range
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -81,6 +83,9 @@ class FileOps(Protocol):
 
     def write_all(self, fd: int, data: Buffer, start: int) -> None:
         """See ``PosixFileOps``."""
+
+    def copy_range(self, source: int, fd: int, start: int, end: int) -> int:
+        """Copy ``[start, end)`` from a file of any filesystem; returns where it ended."""
 
     def truncate(self, fd: int, size: int) -> None:
         """See ``PosixFileOps``."""
@@ -239,6 +244,10 @@ class PosixFileOps:
         while len(view):
             count = os.pwrite(fd, view, start)
             view, start = view[count:], start + count
+
+    def copy_range(self, source: int, fd: int, start: int, end: int) -> int:
+        """``copy_file_range``, or by hand."""
+        return copy_range(source, fd, start, end)
 
     def truncate(self, fd: int, size: int) -> None:
         """``ftruncate``."""

@@ -46,6 +46,16 @@ class CachefilesNewObject:
             self._bound.ops.write_all(self.fileno(), view, self._size)
         self._size += len(view)
 
+    def copy_from(self, source: int, length: int) -> int:
+        """Append ``length`` bytes of the file ``source`` from the place that ``size`` names.
+
+        Returns how many there were.
+        """
+        with told_as_cache_errors(self._bound):
+            end = self._bound.ops.copy_range(source, self.fileno(), self._size, self._size + length)
+        count, self._size = end - self._size, end
+        return count
+
     def publish(self, version: Version, *, checked_s: float) -> ModifiableObject:
         """Give it its name and label; the object goes on with the same descriptor."""
         if version.size != self._size:

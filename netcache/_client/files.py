@@ -359,7 +359,7 @@ def whole_descriptor(source: int, size: int) -> int:
         return os.open(f"/proc/self/fd/{source}", os.O_RDONLY | os.O_CLOEXEC)
     import tempfile
 
-    from netcache._client.target import copy_range
+    from netcache._fscache.copying import copy_range
 
     with tempfile.TemporaryFile(buffering=0) as copy:
         copy_range(source, copy.fileno(), 0, size)

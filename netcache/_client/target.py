@@ -10,9 +10,9 @@ import contextlib
 import errno
 import os
 
+from netcache._fscache.copying import copy_range
+
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
-_COPY_STEP = 64 << 20
-_HAND_STEP = 1 << 20
 
 
 class TargetFile:
@@ -51,7 +51,8 @@ class TargetFile:
 
     def copy_from(self, source: int, start: int, end: int) -> None:
         """Copy ``[start, end)`` of the file ``source`` to the same place."""
-        copy_range(source, self._fd, start, end)
+        if copy_range(source, self._fd, start, end) < end:
+            raise OSError(errno.EIO, "the cached copy became shorter while it was copied")
 
     def finish(self, size: int, mtime_s: float | None) -> None:
         """Make it ``size`` bytes long, give it its time and its name, and close it.
@@ -96,31 +97,3 @@ class TargetFile:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._hidden)
             self._hidden = None
-
-
-def copy_range(source: int, target: int, start: int, end: int) -> None:
-    """Copy ``[start, end)`` from one file to the same place of another.
-
-    By the kernel (``copy_file_range``, which shares blocks where the filesystem can) or, where the
-    two filesystems do not agree to that, by hand.  May block.
-    """
-    while start < end:
-        count = _copy_in_kernel(source, target, start, min(end - start, _COPY_STEP))
-        if not count:
-            data = os.pread(source, min(end - start, _HAND_STEP), start)
-            if not data:
-                raise OSError(errno.EIO, "the cached copy became shorter while it was copied")
-            count = os.pwrite(target, data, start)
-        start += count
-
-
-def _copy_in_kernel(source: int, target: int, start: int, length: int) -> int:
-    """How much the kernel copied; 0 when it cannot."""
-    if not hasattr(os, "copy_file_range"):
-        return 0
-    try:
-        return os.copy_file_range(source, target, length, start, start)
-    except OSError as error:
-        if error.errno in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-            return 0
-        raise

@@ -194,6 +194,12 @@ class NewObject(Protocol):
     def write(self, data: Buffer) -> None:
         """Append ``data``, of any length."""
 
+    def copy_from(self, source: int, length: int) -> int:
+        """Append ``length`` bytes of the file ``source``, from the position that ``size`` is now.
+
+        Returns how many that file had.  Shares blocks where the filesystem can.
+        """
+
     @property
     def size(self) -> int:
         """How many bytes were appended."""

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. What the cache keeps is what was sent: the same chunk goes to both.
+1. What the cache keeps is what was sent: the same chunk goes to both, or what is sent is read
+   from the private copy that the cache is going to keep, which nobody else can change.
 2. A failed cache write does not fail the upload, and a failed upload publishes nothing.
 3. An upload is conditional on the version found when it began (promise P7).
 4. Without a validator in the reply nothing is kept: it could not be told from another writer's
@@ -25,10 +26,12 @@ from netcache._core.urls import Resource
 from netcache._fscache.ports import CacheStore, NewObject
 from netcache._netfs.inodes import InodeTable, key_of
 from netcache.errors import CacheError, NetCacheError, NotFoundError
-from netcache.spi import Backend, UploadBody, UploadCondition, UploadReply
+from netcache.spi import Backend, FileRun, UploadBody, UploadCondition, UploadReply
 
 CHUNK_BYTES = 1 << 20
 """How much of a body is in the hand at a time."""
+RUN_BYTES = 8 << 20
+"""How much of a file is copied for the cache while as much before it is sent."""
 
 OnBytes = Callable[[int], None]
 
@@ -82,6 +85,42 @@ class Tee:
             except CacheError:
                 self.discard()
 
+    @property
+    def may_copy(self) -> bool:
+        """Whether a private copy is going to be made."""
+        return self._store is not None
+
+    @property
+    def hashing(self) -> bool:
+        """Whether the digest is wanted."""
+        return self._hashing
+
+    def copy_from(self, source: int, start: int, end: int) -> FileRun:
+        """Take ``[start, end)`` of the file ``source``, the next bytes; says what to send of them.
+
+        That is the copy, or the source itself when there is none.  May block.
+        """
+        run = FileRun(source, start, end)
+        if self._new is not None and self._store is not None:
+            try:
+                self._store.reserve(end - start)
+                end = start + self._new.copy_from(source, end - start)
+                run = FileRun(self._new.fileno(), start, end)
+            except CacheError:
+                self.abandon()
+        if self._hashing:
+            self._hash(run)
+        self.size = run.end
+        return run
+
+    def _hash(self, run: FileRun) -> None:
+        for start in range(run.start, run.end, CHUNK_BYTES):
+            self._digest.update(os.pread(run.fd, min(CHUNK_BYTES, run.end - start), start))
+
+    def abandon(self) -> None:
+        """Keep nothing more; what was copied stays readable until ``discard``."""
+        self._store = None
+
     def sha256(self) -> bytes | None:
         """The digest of the pass; None when it was not asked for."""
         return self._digest.digest() if self._hashing else None
@@ -90,6 +129,9 @@ class Tee:
         """Make the copy the cache object of ``version``; trouble means that nothing is cached."""
         new, self._new = self._new, None
         if new is None:
+            return
+        if self._store is None:
+            new.discard()
             return
         try:
             if new.size == version.size:
@@ -139,6 +181,36 @@ class FileBody:
                     self._on_bytes(len(chunk))
             finally:
                 await asyncio.gather(reading, return_exceptions=True)
+
+    def may_run(self) -> bool:
+        """Whether ``runs`` may be used instead of ``chunks``: not when a digest is wanted of bytes
+        that somebody could change between hashing and sending."""
+        return isinstance(self._path, int) and (self._tee.may_copy or not self._tee.hashing)
+
+    async def runs(self) -> AsyncIterator[FileRun]:
+        """The file from its start, in runs to be sent by the kernel.
+
+        While one is sent, the next is copied for the cache.
+        """
+        assert isinstance(self._path, int)
+        loop = asyncio.get_running_loop()
+        self._tee.restart()
+        size, source = self.size or 0, self._path
+
+        def take(start: int) -> asyncio.Future[FileRun]:
+            end = min(start + RUN_BYTES, size)
+            return loop.run_in_executor(None, self._tee.copy_from, source, start, end)
+
+        coming = take(0) if size else None
+        try:
+            while coming is not None:
+                run = await coming
+                coming = take(run.end) if run.start < run.end < size else None
+                yield run
+                self._on_bytes(run.end - run.start)
+        finally:
+            if coming is not None:
+                await asyncio.gather(coming, return_exceptions=True)
 
     async def sha256(self) -> bytes | None:
         """The digest of what was sent; read again from the file when it was not asked for."""

@@ -70,7 +70,7 @@ class HttpOptions(NamedTuple):
     takeover: bool = True
 
 
-Payload = Callable[[], AsyncIterable[Any] | bytes]
+Payload = Callable[[], AsyncIterable[Any] | aiohttp.Payload | bytes]
 """Makes the body of a request; called for every time that it is sent."""
 
 

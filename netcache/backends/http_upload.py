@@ -25,11 +25,12 @@ from netcache.backends.http_fields import (
     sha256_field,
     validator_of,
 )
+from netcache.backends.http_pump import FilePayload
 from netcache.backends.http_session import Exchange, HttpSession
 from netcache.backends.http_wire import condition_headers
 from netcache.backends.throttle import Throttle
 from netcache.errors import IntegrityError, RemoteError, RemoteTimeoutError, UsageError
-from netcache.spi import UNCONDITIONAL, MemoryBody, UploadBody, UploadCondition
+from netcache.spi import UNCONDITIONAL, FileBody, FileRun, MemoryBody, UploadBody, UploadCondition
 
 __all__ = ["WANT_DIGEST", "BodySender", "send_once", "stored_version"]
 
@@ -65,22 +66,43 @@ class BodySender:
         self.moved_at = 0.0
         self.waiting_for_server = False
         self._throttle = throttle
-        self._pass: AsyncGenerator[bytes | memoryview, None] | None = None
+        self._pass: AsyncGenerator[Any, None] | None = None
 
     @property
     def may_send(self) -> bool:
         """Whether the body can be sent (again)."""
         return self.body.replayable or not self.begun
 
-    def payload(self) -> AsyncGenerator[bytes | memoryview, None]:
-        """The body for one request, in pieces; the pass before it is ended first."""
+    def payload(self) -> FilePayload | AsyncGenerator[bytes | memoryview, None]:
+        """The body for one request; the pass before it is ended first."""
+        body = self.body
+        if not self._throttle.limited and isinstance(body, FileBody) and body.may_run():
+            self._need_sendable()
+            return FilePayload(self)
+        return self.pieces()
+
+    def _need_sendable(self) -> None:
         if not self.may_send:
             raise RemoteError(
                 "upload failed: the server redirects it after its body was read, "
                 "and it cannot be read again; use the URL that it points to"
             )
-        self._pass = self._pieces(self._pass)
-        return self._pass
+
+    def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
+        """The body in pieces, for a pass of its own."""
+        self._need_sendable()
+        self._pass = passing = self._pieces(self._pass)
+        return passing
+
+    def runs(self) -> AsyncGenerator[FileRun, None]:
+        """The body in runs of files, for a pass of its own."""
+        self._need_sendable()
+        self._pass = passing = self._runs(self._pass)
+        return passing
+
+    def moved(self) -> None:
+        """The server has taken something; called on any thread."""
+        self.moved_at = time.monotonic()
 
     async def close(self) -> None:
         """End the pass that is under way, if any."""
@@ -88,7 +110,7 @@ class BodySender:
         await _end(current)
 
     async def _pieces(
-        self, former: AsyncGenerator[bytes | memoryview, None] | None
+        self, former: AsyncGenerator[Any, None] | None
     ) -> AsyncGenerator[bytes | memoryview, None]:
         await _end(former)
         self.begun = True
@@ -114,6 +136,34 @@ class BodySender:
         finally:
             self.waiting_for_server = False
             await _end(chunks)
+
+    async def _runs(
+        self, former: AsyncGenerator[Any, None] | None
+    ) -> AsyncGenerator[FileRun, None]:
+        assert isinstance(self.body, FileBody)
+        await _end(former)
+        self.begun, self.sent_bytes, self.sent_all = True, 0, False
+        runs = self.body.runs()
+        try:
+            async for run in runs:
+                self._check_size(run.end)
+                if run.end == self.body.size:
+                    await self._exhaust_runs(runs)
+                self._hand_over(run.end - run.start)
+                yield run
+                self.waiting_for_server = False
+            self._check_size(self.sent_bytes, final=True)
+            self.sent_all = True
+        except Exception as error:
+            self.failure = error
+            raise
+        finally:
+            self.waiting_for_server = False
+            await _end(runs)
+
+    async def _exhaust_runs(self, runs: AsyncIterator[FileRun]) -> None:
+        async for more in runs:
+            self._check_size(more.end)
 
     def _cut(self, chunk: bytes | memoryview) -> Iterator[bytes | memoryview]:
         """A chunk in pieces of a size that shows whether the upload goes on."""
@@ -143,7 +193,7 @@ class BodySender:
             raise UsageError(f"a body of {size} bytes was announced, but it gave {gave}")
 
 
-async def _end(chunks: AsyncIterator[bytes | memoryview] | None) -> None:
+async def _end(chunks: AsyncIterator[Any] | None) -> None:
     """Close an asynchronous generator, also one that a cancelled task is just leaving."""
     close = getattr(chunks, "aclose", None)
     if close is None:

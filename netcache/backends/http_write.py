@@ -220,7 +220,7 @@ class Writer:
         if not sender.body.replayable:
             return None
         digest = hashlib.sha256()
-        async for piece in sender.payload():
+        async for piece in sender.pieces():
             digest.update(piece)
         return digest.digest()
 
