@@ -28,6 +28,7 @@ __all__ = [
     "NetCacheError",
     "NotCachedError",
     "NotFoundError",
+    "NotOfferedError",
     "RemoteError",
     "RemoteProtocolError",
     "RemoteTimeoutError",
@@ -88,6 +89,13 @@ class AccessDeniedError(RemoteError, PermissionError):
 
     errno_default = errno.EACCES
     exit_code = 10
+
+
+class NotOfferedError(RemoteError):
+    """The server does not offer what was asked of it; nothing was changed by asking."""
+
+    errno_default = errno.EOPNOTSUPP
+    exit_code = 5
 
 
 class StaleError(RemoteError):

@@ -17,6 +17,7 @@ from netcache import errors
         (errors.NetCacheError, OSError, errno.EIO, 1),
         (errors.UsageError, ValueError, errno.EINVAL, 2),
         (errors.NotFoundError, FileNotFoundError, errno.ENOENT, 3),
+        (errors.NotOfferedError, OSError, errno.EOPNOTSUPP, 5),
         (errors.ConflictError, OSError, errno.EBUSY, 4),
         (errors.StaleError, OSError, errno.ESTALE, 5),
         (errors.TransientError, OSError, errno.EIO, 5),
