@@ -34,7 +34,6 @@ __all__ = [
     "ReadReply",
     "ResourceInfo",
     "UpdateData",
-    "UpdateData",
     "UploadBody",
     "UploadCondition",
     "UploadReply",
@@ -154,14 +153,6 @@ digest is of exactly what is sent.
 """
 
 
-UpdateData = bytes | memoryview | Sequence[bytes | memoryview]
-"""The bytes of an update: in one piece, or in several that follow each other.
-
-They stay as they are until the call has returned: they may be sent more than once, and their
-digest is of exactly what is sent.
-"""
-
-
 class UploadCondition(NamedTuple):
     """What must hold at the server for an upload or deletion to be done (RFC 9110 13.1).
 
@@ -257,42 +248,6 @@ class Backend(Protocol):
         A failed precondition raises ``ConflictError``, unless the reply to an earlier attempt was
         lost and what is there now is what was sent.  A digest that the server reports and that
         differs raises ``IntegrityError``.
-        """
-
-    async def learn(self, url: str) -> OriginCapabilities:
-        """What the origin of ``url`` offers to writers; asks it once, and keeps the answer.
-
-        Only this and ``update`` ask; a client that only reads costs no request.  Callers at the
-        same time share one question.  ``patch`` and ``partial_put`` are never None in the answer:
-        whatever fails means "no".  A "no" that came of the network, or of a server that is busy,
-        is not kept: the next call asks again.
-        """
-
-    async def update(
-        self,
-        url: str,
-        start: int,
-        data: UpdateData,
-        *,
-        size: int,
-        condition: UploadCondition,
-    ) -> UploadReply:
-        """Replace the bytes from ``start`` on by ``data``, which is not empty; all or nothing.
-
-        ``size`` is the resource's size in the version that ``condition`` names, by a strong entity
-        tag (``if_match``) or a date that joins ranges (``unmodified_since``).  Afterwards the size
-        is ``max(size, start + length of data)``; what lies between the former end and ``start``
-        reads as zeros.
-
-        The reply's ``version`` is the resource's new one, with its new size.  It is told only
-        when all other bytes are certainly those of the version that was named; where the server
-        is not known to check conditions in the same step, and where an attempt's reply was lost,
-        it is None.
-
-        ``ConflictError``: another version is there, or none.  As after ``put``, a failed
-        precondition is no conflict when an earlier attempt's reply was lost and what is there now
-        has the new size and bears ``data`` at its place.  ``IntegrityError``: the server received
-        other bytes.  ``NotOfferedError``: this origin changes no parts; nothing was changed.
         """
 
     async def learn(self, url: str) -> OriginCapabilities:
