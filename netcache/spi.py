@@ -163,6 +163,15 @@ class UploadCondition(NamedTuple):
     if_absent: bool = False
     unmodified_since: str | None = None
 
+    @property
+    def names_one_version(self) -> bool:
+        """Whether it can hold for one version only: not so for "*" and for weak tags."""
+        if self.if_absent:
+            return False
+        if self.if_match is not None:
+            return self.if_match.startswith('"')
+        return self.unmodified_since is not None
+
 
 UNCONDITIONAL = UploadCondition()
 

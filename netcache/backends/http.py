@@ -1,9 +1,9 @@
 """The HTTP backend: the port ``netcache.spi.Backend`` over HTTP/1.1.
 
 The parts: ``http_wire`` and ``http_fields`` decide (pure), ``http_session`` exchanges,
-``http_reply`` and ``http_takeover`` receive bodies, ``http_write`` changes what is at the server,
-``http_metadata`` and
-``http_listing`` tell what is there.  This module ties them together, with the retries.
+``http_reply`` and ``http_takeover`` receive bodies, ``http_write`` and
+``http_update`` change what is at the server, ``http_metadata`` and ``http_listing`` tell what is
+there.  This module ties them together, with the retries.
 
 Import cost: this is the only package of netcache that may import aiohttp.
 """
@@ -27,6 +27,7 @@ from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_refusals import refusal
 from netcache.backends.http_reply import BodyMeans, HttpReadReply
 from netcache.backends.http_session import HttpOptions, HttpSession
+from netcache.backends.http_update import Updater
 from netcache.backends.http_wire import ReadQuestion, contradicts, read_head, read_headers
 from netcache.backends.http_write import Writer
 from netcache.backends.throttle import Throttle
@@ -36,6 +37,7 @@ from netcache.spi import (
     OriginCapabilities,
     ReadReply,
     ResourceInfo,
+    UpdateData,
     UploadBody,
     UploadCondition,
     UploadReply,
@@ -64,6 +66,7 @@ class HttpBackend:
         self._means = BodyMeans(throttle, self.options.timeout_s, takeover=self.options.takeover)
         self._metadata = Metadata(self._session, self._notes)
         self._writer = Writer(self, self._session, self._notes, throttle)
+        self._updater = Updater(self, self._session, self._notes, throttle)
 
     def add_credentials(self, origin: str, user: str, password: str) -> None:
         """Use these for ``origin`` (``scheme://host[:port]``) and no other."""
@@ -110,6 +113,16 @@ class HttpBackend:
     ) -> UploadReply:
         """Store a body; see the port."""
         return await self._writer.put(_parsed(url), body, condition, mtime_s)
+
+    async def learn(self, url: str) -> OriginCapabilities:
+        """What the origin offers to writers, by ``OPTIONS``; see the port."""
+        return await self._updater.learn(_parsed(url))
+
+    async def update(
+        self, url: str, start: int, data: UpdateData, *, size: int, condition: UploadCondition
+    ) -> UploadReply:
+        """Change a part; see the port."""
+        return await self._updater.update(_parsed(url), start, data, size, condition)
 
     async def delete(self, url: str, *, condition: UploadCondition = UNCONDITIONAL) -> None:
         """Delete a file or an empty folder; see the port."""

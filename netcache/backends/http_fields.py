@@ -20,6 +20,7 @@ from netcache._core.coherency import NO_VALIDATOR, Validator, ValidatorKind
 __all__ = [
     "ContentRange",
     "Fields",
+    "all_of",
     "content_length",
     "content_range",
     "encoding_of",
@@ -45,6 +46,12 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 _SHA256 = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)")
 _DIGEST_FIELDS = ("Want-Repr-Digest", "Want-Content-Digest", "Repr-Digest", "Content-Digest")
 _STRONG_DATE_AGE_S = 1
+
+
+def all_of(fields: Fields, name: str) -> str:
+    """A list field, all its lines joined (RFC 9110 5.3); empty when there is none."""
+    lines = getattr(fields, "getall", None)
+    return ", ".join(lines(name, ())) if lines is not None else fields.get(name, "")
 
 
 class ContentRange(NamedTuple):

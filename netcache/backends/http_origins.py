@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netcache.backends.http_fields import Fields, tells_digests
+from netcache.backends.http_fields import Fields, all_of, tells_digests
 from netcache.spi import OriginCapabilities
 
 __all__ = ["OriginNotes"]
@@ -10,6 +10,7 @@ __all__ = ["OriginNotes"]
 _UNKNOWN = OriginCapabilities()
 _PATCH_TYPE = "application/x-sabredav-partialupdate"
 _PATCH_FEATURE = "sabredav-partialupdate"
+_PARTIAL_PUT_FIELD = "X-Accept-Partial-Put"
 
 
 class OriginNotes:
@@ -30,7 +31,7 @@ class OriginNotes:
         if known.digests is None and tells_digests(fields):
             known = known._replace(digests=True)
         if known.patch is None and (
-            _PATCH_TYPE in fields.get("Accept-Patch", "") or _PATCH_FEATURE in fields.get("DAV", "")
+            _PATCH_TYPE in all_of(fields, "Accept-Patch") or _PATCH_FEATURE in all_of(fields, "DAV")
         ):
             known = known._replace(patch=True)
         self._capabilities[origin] = known
@@ -38,6 +39,23 @@ class OriginNotes:
             program = fields.get("Server", "").lower()
             if program.startswith("netcache"):
                 self._minds_conditions[origin] = True
+
+    def saw_options(self, origin: str, fields: Fields) -> None:
+        """An answer to ``OPTIONS``: what it does not announce is not offered."""
+        self.saw_reply(origin, fields)
+        known = self.capabilities(origin)
+        partial_put = fields.get(_PARTIAL_PUT_FIELD, "").strip().lower() == "bytes"
+        self._capabilities[origin] = known._replace(
+            patch=bool(known.patch), partial_put=partial_put
+        )
+
+    def saw_no_patch(self, origin: str) -> None:
+        """A ``PATCH`` was refused as such."""
+        self._capabilities[origin] = self.capabilities(origin)._replace(patch=False)
+
+    def saw_no_partial_put(self, origin: str) -> None:
+        """A ``PUT`` with ``Content-Range`` was refused as such."""
+        self._capabilities[origin] = self.capabilities(origin)._replace(partial_put=False)
 
     def saw_ranges(self, origin: str, supported: bool | None) -> None:
         """A reply showed whether ranges work there."""

@@ -40,6 +40,7 @@ EXPECT_WAIT_S = 1.0
 KEEPALIVE_S = 30.0
 DROPPED_BODY_BYTES_MAX = 64 * 1024
 """Bodies of refusals up to this are read, so that the connection can be used again."""
+SAID_BYTES_MAX = 4096
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -97,6 +98,17 @@ class Exchange(NamedTuple):
             pass
         finally:
             give_up(self.response)
+
+    async def text(self) -> str:
+        """The beginning of what a refusal says, for people; then it is dropped."""
+        said = b""
+        try:
+            while len(said) < SAID_BYTES_MAX and (more := await self.response.content.readany()):
+                said += more
+        except (aiohttp.ClientError, OSError, RuntimeError):
+            pass
+        await self.drop()
+        return said[:SAID_BYTES_MAX].decode("utf-8", "replace")
 
     def give_up(self) -> None:
         """End it at once."""

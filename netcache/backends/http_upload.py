@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
 from typing import Any
 
 from netcache._core.coherency import Version
@@ -32,7 +32,7 @@ from netcache.backends.throttle import Throttle
 from netcache.errors import IntegrityError, RemoteError, RemoteTimeoutError, UsageError
 from netcache.spi import UNCONDITIONAL, FileBody, FileRun, MemoryBody, UploadBody, UploadCondition
 
-__all__ = ["WANT_DIGEST", "BodySender", "send_once", "stored_version"]
+__all__ = ["WANT_DIGEST", "BodySender", "send_body", "send_once", "stored_version"]
 
 PIECE_BYTES = 256 * 1024
 """How much is handed to the transport at a time; each piece proves that the upload goes on."""
@@ -231,20 +231,38 @@ async def send_once(
         headers |= WANT_DIGEST
     careful = condition != UNCONDITIONAL or not body.replayable
     large = body.size is None or body.size > EXPECT_BYTES_MIN
+    return await send_body(
+        session,
+        "PUT",
+        resource,
+        sender,
+        headers,
+        what="upload",
+        expect=expect and careful and large,
+    )
+
+
+async def send_body(
+    session: HttpSession,
+    method: str,
+    resource: Resource,
+    sender: BodySender,
+    headers: Mapping[str, str],
+    *,
+    what: str,
+    expect: bool,
+) -> Exchange:
+    """One request with the body of ``sender``; raises what went wrong in the body as it was.
+
+    With ``expect`` the server is asked first whether the body is welcome.
+    """
     sender.failure = None
+    asking = session.ask(
+        method, resource, headers, what=what, payload=sender.payload, expect100=expect
+    )
     try:
         return await _watched(
-            session.ask(
-                "PUT",
-                resource,
-                headers,
-                what="upload",
-                payload=sender.payload,
-                expect100=expect and careful and large,
-            ),
-            sender,
-            session.options.timeout_s,
-            resource.url,
+            asking, sender, session.options.timeout_s, f"{what} of {resource.url}", resource.url
         )
     except Exception as error:
         if sender.failure is not None:
@@ -253,7 +271,11 @@ async def send_once(
 
 
 async def _watched(
-    asking: Coroutine[Any, Any, Exchange], sender: BodySender, timeout_s: float, url: str
+    asking: Coroutine[Any, Any, Exchange],
+    sender: BodySender,
+    timeout_s: float,
+    what: str,
+    url: str,
 ) -> Exchange:
     """Wait for the reply; give up when the server takes no byte for ``timeout_s``.
 
@@ -267,7 +289,7 @@ async def _watched(
                 return task.result()
             if sender.waiting_for_server and time.monotonic() - sender.moved_at > timeout_s:
                 raise RemoteTimeoutError(
-                    f"upload of {url} failed: the server took no byte for {timeout_s:g} s", url=url
+                    f"{what} failed: the server took no byte for {timeout_s:g} s", url=url
                 )
     finally:
         if not task.done():

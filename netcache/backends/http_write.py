@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from netcache._core.retry import Retries
 from netcache._core.urls import Resource, as_file, as_folder, parse
-from netcache.backends.http_fields import http_date_s
+from netcache.backends.http_conditions import Conditions, conflict
 from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_refusals import refusal
 from netcache.backends.http_session import Exchange, HttpSession
@@ -27,13 +27,11 @@ from netcache.backends.http_upload import WANT_DIGEST, BodySender, send_once, st
 from netcache.backends.http_wire import condition_headers
 from netcache.backends.throttle import Throttle
 from netcache.errors import (
-    ConflictError,
-    NotFoundError,
     RemoteError,
     RemoteProtocolError,
     TransientError,
 )
-from netcache.spi import UNCONDITIONAL, ResourceInfo, UploadBody, UploadCondition, UploadReply
+from netcache.spi import ResourceInfo, UploadBody, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
     from netcache.backends.http import HttpBackend
@@ -55,6 +53,7 @@ class Writer:
         self._session = session
         self._notes = notes
         self._throttle = throttle
+        self._conditions = Conditions(backend, notes)
 
     async def put(
         self,
@@ -64,7 +63,7 @@ class Writer:
         mtime_s: float | None,
     ) -> UploadReply:
         """Store ``body`` as the whole of ``resource``."""
-        await self._check_first("upload", resource, condition)
+        await self._conditions.check_first("upload", resource, condition)
         sender = BodySender(body, self._throttle)
         try:
             return await self._put(resource, sender, condition, mtime_s)
@@ -92,7 +91,7 @@ class Writer:
                     self._notes.saw_condition_minded(resource.origin)
                     if doubtful:
                         return await self._compare(resource, sender, condition)
-                    raise _conflict("upload", resource, condition, "the server says so")
+                    raise conflict("upload", resource, condition, "the server says so")
                 if status == 417 and expect and sender.may_send:
                     expect = False
                     continue
@@ -116,7 +115,7 @@ class Writer:
         """Delete a file or an empty folder."""
         if resource.is_folder:
             await self._check_empty(resource)
-        await self._check_first("deletion", resource, condition)
+        await self._conditions.check_first("deletion", resource, condition)
         retries = Retries(self._backend.retry)
         while True:
             try:
@@ -130,9 +129,9 @@ class Writer:
                     return
                 if status == 412:
                     self._notes.saw_condition_minded(resource.origin)
-                    if retries.failed_count and await self._found(resource) is None:
+                    if retries.failed_count and await self._conditions.found(resource) is None:
                         return
-                    raise _conflict("deletion", resource, condition, "the server says so")
+                    raise conflict("deletion", resource, condition, "the server says so")
                 raise refusal("deletion", resource.url, exchange.head, time.time())
             except TransientError as error:
                 pause_s = retries.pause_s(error)
@@ -172,7 +171,9 @@ class Writer:
 
     async def _lacks_folder(self, resource: Resource, status: int) -> bool:
         """Whether an upload was refused because its folder is missing: 409 says so, nginx 500."""
-        return status == 409 or (status == 500 and await self._found(_parent(resource)) is None)
+        return status == 409 or (
+            status == 500 and await self._conditions.found(_parent(resource)) is None
+        )
 
     async def _stored(
         self, resource: Resource, sender: BodySender, exchange: Exchange, mtime_s: float | None
@@ -199,15 +200,15 @@ class Writer:
         self, resource: Resource, sender: BodySender, condition: UploadCondition
     ) -> UploadReply:
         """An earlier attempt may have stored the body: is what is there now what was sent?"""
-        info = await self._found(resource)
+        info = await self._conditions.found(resource)
         if info is None:
-            raise _conflict("upload", resource, condition, "it is gone")
+            raise conflict("upload", resource, condition, "it is gone")
         own = await self._own_digest(sender)
         if own is None or info.size != sender.sent_bytes:
-            raise _conflict("upload", resource, condition, f"its size is {info.size} now")
+            raise conflict("upload", resource, condition, f"its size is {info.size} now")
         theirs = info.digest_sha256 or await self._digest_of(resource, info)
         if own != theirs:
-            raise _conflict("upload", resource, condition, "its bytes are others")
+            raise conflict("upload", resource, condition, "its bytes are others")
         version = info.version
         if version is not None and not version.validator.joins_ranges:
             version = None
@@ -230,33 +231,6 @@ class Writer:
         reply = await self._backend.open_read(resource.url, expected=info.version)
         await reply.receive(lambda _, view: digest.update(view))
         return digest.digest()
-
-    async def _found(self, resource: Resource) -> ResourceInfo | None:
-        """What is at the server now; None when nothing is."""
-        try:
-            return await self._backend.stat(resource.url, want_digest=True)
-        except NotFoundError:
-            return None
-
-    async def _check_first(self, what: str, resource: Resource, condition: UploadCondition) -> None:
-        """Check the condition here, unless the server is known to do it."""
-        if condition == UNCONDITIONAL or self._notes.minds_conditions(resource.origin):
-            return
-        try:
-            info = await self._backend.stat(resource.url)
-        except NotFoundError:
-            info = None
-        if info is None:
-            if condition.if_match is not None or condition.unmodified_since is not None:
-                raise _conflict(what, resource, condition, "it is gone")
-            return
-        if condition.if_absent:
-            raise _conflict(what, resource, condition, "it exists")
-        if condition.if_match not in (None, "*") and info.etag not in (None, condition.if_match):
-            raise _conflict(what, resource, condition, f"its ETag is {info.etag} now")
-        limit_s = http_date_s(condition.unmodified_since)
-        if limit_s is not None and info.mtime_s is not None and info.mtime_s > limit_s:
-            raise _conflict(what, resource, condition, "it was modified")
 
     async def _check_empty(self, folder: Resource) -> None:
         if await self._backend.list(folder.url):
@@ -290,7 +264,7 @@ class Writer:
         raise refusal("making", folder.url, exchange.head, time.time())
 
     async def _is_there(self, folder: Resource) -> bool:
-        info = await self._found(folder)
+        info = await self._conditions.found(folder)
         return info is not None and info.type == "directory"
 
 
@@ -298,13 +272,3 @@ def _parent(resource: Resource) -> Resource:
     """The folder that ``resource`` lies in."""
     path = as_file(resource).path.rpartition("/")[0] + "/"
     return as_folder(parse(resource.origin + path))
-
-
-def _conflict(
-    what: str, resource: Resource, condition: UploadCondition, found: str
-) -> ConflictError:
-    if condition.if_absent:
-        why = "it exists already"
-    else:
-        why = f"it is no longer the version that was expected ({found})"
-    return ConflictError(f"{what} of {resource.url} failed: {why}", url=resource.url)

@@ -20,6 +20,7 @@ from netcache.errors import (
     ClosedError,
     ConflictError,
     NotFoundError,
+    NotOfferedError,
     RemoteError,
     StaleError,
     UsageError,
@@ -30,6 +31,7 @@ from netcache.spi import (
     OriginCapabilities,
     ReadReply,
     ResourceInfo,
+    UpdateData,
     UploadBody,
     UploadCondition,
     UploadReply,
@@ -46,9 +48,13 @@ class _File(NamedTuple):
 
 
 class MemoryServer:
-    """What the backends share: files and folders by canonical URL, and a log of requests."""
+    """What the backends share: files and folders by canonical URL, and a log of requests.
 
-    def __init__(self) -> None:
+    ``updates`` tells whether parts of files can be changed.
+    """
+
+    def __init__(self, *, updates: bool = True) -> None:
+        self.updates = updates
         self.files: dict[str, _File] = {}
         self.folders: set[str] = set()
         self.requests: list[str] = []
@@ -122,6 +128,7 @@ class MemoryBackend:
     def __init__(self, server: MemoryServer | None = None) -> None:
         self.server = server or MemoryServer()
         self._closed = False
+        self._learnt = False
 
     async def open_read(
         self,
@@ -195,6 +202,33 @@ class MemoryBackend:
         version = self.server.store(resource.url, bytes(data), mtime_s)
         return UploadReply(created, version, mtime_s is not None)
 
+    async def learn(self, url: str) -> OriginCapabilities:
+        """See the port."""
+        if not self._learnt:
+            await self._arrive("learn", parse(url))
+            self._learnt = True
+        return self.capabilities(url)
+
+    async def update(
+        self, url: str, start: int, data: UpdateData, *, size: int, condition: UploadCondition
+    ) -> UploadReply:
+        """See the port."""
+        resource = parse(url)
+        await self.learn(url)
+        await self._arrive("update", resource)
+        if not self.server.updates:
+            raise NotOfferedError(f"update of {url} failed: only whole files are taken", url=url)
+        invariant(condition.names_one_version, "an update names a version", named=condition)
+        self._check("update", resource, condition)
+        former = self.server.files[resource.url].data
+        if len(former) != size:
+            raise ConflictError(f"update of {url} failed: its size is {len(former)}", url=url)
+        new = b"".join([data] if isinstance(data, bytes | memoryview) else data)
+        invariant(bool(new) and start >= 0, "an update has bytes and a place", start=start)
+        changed = former[:start].ljust(start, b"\0") + new + former[start + len(new) :]
+        version = self.server.store(resource.url, changed)
+        return UploadReply(False, version, False)
+
     async def delete(self, url: str, *, condition: UploadCondition = UNCONDITIONAL) -> None:
         """See the port."""
         resource = parse(url)
@@ -216,8 +250,10 @@ class MemoryBackend:
         self.server.make_folder(folder)
 
     def capabilities(self, url: str) -> OriginCapabilities:
-        """Ranges and digests always work."""
-        return OriginCapabilities(ranges=True, digests=True)
+        """Ranges and digests always work; updates are known when they were asked for."""
+        patch = self.server.updates if self._learnt else None
+        partial_put = False if self._learnt else None
+        return OriginCapabilities(ranges=True, digests=True, partial_put=partial_put, patch=patch)
 
     async def close(self) -> None:
         """See the port."""

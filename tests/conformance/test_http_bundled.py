@@ -9,14 +9,18 @@ import pytest
 import trustme
 
 from netcache.backends.http import HttpBackend, HttpOptions
-from netcache_server import ObjectServer, ServerOptions
+from netcache_server import FaultRule, ObjectServer, ServerOptions
 from tests.conformance.peers import Peer, plant_in
 from tests.conformance.suite import BackendSuite
+from tests.conformance.updating_suite import UpdatingSuite, WholeFilesSuite
 
 
-async def peer_of(server: ServerOptions, options: HttpOptions) -> AsyncIterator[Peer]:
+async def peer_of(
+    server: ServerOptions, options: HttpOptions, *faults: FaultRule
+) -> AsyncIterator[Peer]:
     """A peer in front of a server of its own."""
     async with ObjectServer(server) as running:
+        running.faults.set(faults)
         peer = Peer(
             backend=HttpBackend(options),
             base=running.url,
@@ -27,7 +31,7 @@ async def peer_of(server: ServerOptions, options: HttpOptions) -> AsyncIterator[
         await peer.close()
 
 
-class TestBundledServer(BackendSuite):
+class TestBundledServer(BackendSuite, UpdatingSuite):
     """Plain HTTP."""
 
     @pytest.fixture
@@ -37,7 +41,34 @@ class TestBundledServer(BackendSuite):
             yield peer
 
 
-class TestBundledServerOverTls(BackendSuite):
+class TestBundledServerByPartialPut(UpdatingSuite):
+    """A server that changes parts by PUT with Content-Range only."""
+
+    @pytest.fixture
+    async def peer(self, tmp_path: Path) -> AsyncIterator[Peer]:
+        """A server of its own for each test."""
+        silent = FaultRule(method=("OPTIONS",), remove_headers=("Accept-Patch", "DAV"))
+        refuses = FaultRule(method=("PATCH",), status=405)
+        server = ServerOptions(root=tmp_path, fsync=False)
+        async for peer in peer_of(server, HttpOptions(), silent, refuses):
+            yield peer
+
+
+class TestBundledServerOfWholeFiles(WholeFilesSuite):
+    """A server that announces no way to change parts."""
+
+    @pytest.fixture
+    async def peer(self, tmp_path: Path) -> AsyncIterator[Peer]:
+        """A server of its own for each test."""
+        silent = FaultRule(
+            method=("OPTIONS",), remove_headers=("Accept-Patch", "DAV", "X-Accept-Partial-Put")
+        )
+        server = ServerOptions(root=tmp_path, fsync=False)
+        async for peer in peer_of(server, HttpOptions(), silent):
+            yield peer
+
+
+class TestBundledServerOverTls(BackendSuite, UpdatingSuite):
     """TLS with a private authority, and credentials."""
 
     @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from netcache.backends.http import HttpBackend, HttpOptions
 from tests.conformance.peers import Peer, plant_in
 from tests.conformance.suite import BackendSuite
+from tests.conformance.updating_suite import WholeFilesSuite
 from tests.support.nginx import NGINX, NginxServer, running_nginx
 
 pytestmark = [
@@ -50,7 +51,7 @@ def html_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServe
         yield server
 
 
-class TestNginxJson(BackendSuite):
+class TestNginxJson(BackendSuite, WholeFilesSuite):
     """Bodies by our receiver."""
 
     @pytest.fixture
@@ -60,7 +61,7 @@ class TestNginxJson(BackendSuite):
             yield peer
 
 
-class TestNginxHtml(BackendSuite):
+class TestNginxHtml(BackendSuite, WholeFilesSuite):
     """Bodies by aiohttp's stream."""
 
     @pytest.fixture

@@ -10,25 +10,41 @@ import pytest
 from netcache.backends.memory import MemoryBackend, MemoryServer
 from tests.conformance.peers import Peer
 from tests.conformance.suite import BackendSuite
+from tests.conformance.updating_suite import UpdatingSuite, WholeFilesSuite
 
 
-class TestMemoryBackend(BackendSuite):
+async def peer_of(server: MemoryServer) -> AsyncIterator[Peer]:
+    """A peer in front of ``server``."""
+    base = "http://memory.invalid/base/"
+
+    def plant(name: str, data: bytes) -> None:
+        server.store(base + quote(name), data)
+
+    peer = Peer(
+        backend=MemoryBackend(server),
+        base=base,
+        plant=plant,
+        another=lambda: MemoryBackend(server),
+    )
+    yield peer
+    await peer.close()
+
+
+class TestMemoryBackend(BackendSuite, UpdatingSuite):
     """All of the suite."""
 
     @pytest.fixture
     async def peer(self) -> AsyncIterator[Peer]:
         """A memory server of its own for each test."""
-        server = MemoryServer()
-        base = "http://memory.invalid/base/"
+        async for peer in peer_of(MemoryServer()):
+            yield peer
 
-        def plant(name: str, data: bytes) -> None:
-            server.store(base + quote(name), data)
 
-        peer = Peer(
-            backend=MemoryBackend(server),
-            base=base,
-            plant=plant,
-            another=lambda: MemoryBackend(server),
-        )
-        yield peer
-        await peer.close()
+class TestMemoryBackendOfWholeFiles(WholeFilesSuite):
+    """A server that takes whole files only."""
+
+    @pytest.fixture
+    async def peer(self) -> AsyncIterator[Peer]:
+        """A memory server of its own for each test."""
+        async for peer in peer_of(MemoryServer(updates=False)):
+            yield peer
