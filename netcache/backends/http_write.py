@@ -27,6 +27,7 @@ from netcache.backends.http_upload import WANT_DIGEST, BodySender, send_once, st
 from netcache.backends.http_wire import condition_headers
 from netcache.backends.throttle import Throttle
 from netcache.errors import (
+    AccessDeniedError,
     RemoteError,
     RemoteProtocolError,
     TransientError,
@@ -171,9 +172,7 @@ class Writer:
 
     async def _lacks_folder(self, resource: Resource, status: int) -> bool:
         """Whether an upload was refused because its folder is missing: 409 says so, nginx 500."""
-        return status == 409 or (
-            status == 500 and await self._conditions.found(_parent(resource)) is None
-        )
+        return status == 409 or (status == 500 and not await self._is_there(_parent(resource)))
 
     async def _stored(
         self, resource: Resource, sender: BodySender, exchange: Exchange, mtime_s: float | None
@@ -264,7 +263,11 @@ class Writer:
         raise refusal("making", folder.url, exchange.head, time.time())
 
     async def _is_there(self, folder: Resource) -> bool:
-        info = await self._conditions.found(folder)
+        """Whether there is such a folder; one that may not be listed (403) is there, too."""
+        try:
+            info = await self._conditions.found(folder, want_digest=False)
+        except AccessDeniedError:
+            return True
         return info is not None and info.type == "directory"
 
 

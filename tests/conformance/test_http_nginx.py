@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from netcache.backends.http import HttpBackend, HttpOptions
-from tests.conformance.peers import Peer, plant_in
+from netcache.errors import RemoteError
+from tests.conformance.peers import Bytes, Peer, plant_in, read
 from tests.conformance.suite import BackendSuite
 from tests.conformance.updating_suite import WholeFilesSuite
 from tests.support.nginx import NGINX, NginxServer, running_nginx
@@ -51,6 +52,14 @@ def html_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServe
         yield server
 
 
+@pytest.fixture(scope="module")
+def silent_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServer]:
+    """Lists nothing: a folder that exists answers 403, one that does not 404."""
+    directory = tmp_path_factory.mktemp("nginx")
+    with running_nginx(directory, autoindex=None, create_parents=False) as server:
+        yield server
+
+
 class TestNginxJson(BackendSuite, WholeFilesSuite):
     """Bodies by our receiver."""
 
@@ -69,3 +78,32 @@ class TestNginxHtml(BackendSuite, WholeFilesSuite):
         """A folder of its own for each test."""
         async for peer in peer_of(html_server, tmp_path.name, HttpOptions(takeover=False)):
             yield peer
+
+
+class TestNginxWithoutListings:
+    """Folders that cannot be listed are folders all the same."""
+
+    @pytest.fixture
+    async def peer(self, silent_server: NginxServer, tmp_path: Path) -> AsyncIterator[Peer]:
+        """A folder of its own for each test."""
+        async for peer in peer_of(silent_server, tmp_path.name, HttpOptions()):
+            yield peer
+
+    async def test_folder_that_exists_is_fine(self, peer: Peer) -> None:
+        """The second time MKCOL answers 405 and the folder itself 403: it is there."""
+        for _ in range(2):
+            await peer.backend.make_folder(peer.url("p/q/"))
+        await peer.second().make_folder(peer.url("p/q/"))
+        for number in range(2):
+            await peer.backend.put(peer.url(f"p/q/{number}"), Bytes(b"x"))
+            await peer.second().put(peer.url(f"r{number}/s/up"), Bytes(b"y"))
+        assert await read(peer.backend, peer.url("p/q/1")) == b"x"
+        assert await read(peer.backend, peer.url("r1/s/up")) == b"y"
+
+    async def test_file_in_the_way_is_no_folder(self, peer: Peer) -> None:
+        """A file of the folder's name is an error, not silence."""
+        peer.plant("p", b"x")
+        with pytest.raises(RemoteError):
+            await peer.backend.make_folder(peer.url("p/"))
+        with pytest.raises(RemoteError):
+            await peer.backend.put(peer.url("p/up"), Bytes(b"x"))

@@ -33,8 +33,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         root {root};
-        autoindex on;
-        autoindex_format {autoindex};
+        {autoindex}
         dav_methods PUT DELETE MKCOL;
         create_full_put_path {create_parents};
     }}
@@ -52,9 +51,12 @@ class NginxServer:
 
 @contextmanager
 def running_nginx(
-    directory: Path, *, autoindex: str = "json", create_parents: bool = True
+    directory: Path, *, autoindex: str | None = "json", create_parents: bool = True
 ) -> Iterator[NginxServer]:
-    """Run nginx with its files under ``directory``; stopped at the end of the block."""
+    """Run nginx with its files under ``directory``; stopped at the end of the block.
+
+    ``autoindex`` is the format of its listings; None: it lists nothing.
+    """
     assert NGINX is not None, "no nginx on this machine"
     root, state = directory / "root", directory / "state"
     root.mkdir(parents=True)
@@ -68,7 +70,7 @@ def running_nginx(
             state=state,
             root=root,
             port=port,
-            autoindex=autoindex,
+            autoindex=f"autoindex on; autoindex_format {autoindex};" if autoindex else "",
             create_parents="on" if create_parents else "off",
         )
     )
