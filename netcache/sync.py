@@ -134,13 +134,16 @@ class Client:
         resource = self._core.parse(url)
         if mode == "rb":
             return ReadFile(self._core.open_handle(resource), self._runner)
-        from netcache._client.files import WriterFile
+        from netcache._client.async_edit import AsyncEditFile
         from netcache._client.opening import canonical_mode, open_file
+        from netcache._client.writer_files import EditFile, StreamFile
 
         if canonical_mode(mode) == "rb":
             return ReadFile(self._core.open_handle(resource), self._runner)
         inner = self._runner.run(open_file(self._core, url, mode))
-        return WriterFile(inner, self._runner)
+        if isinstance(inner, AsyncEditFile):
+            return EditFile(inner, self._runner)
+        return StreamFile(inner, self._runner)
 
     def get(
         self,

@@ -12,7 +12,6 @@ from netcache._client.core import ClientCore
 from netcache._core.coherency import Version
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.stream_writer import StreamWriter
-from netcache._netfs.work_file import WorkFile
 from netcache.errors import ClosedError
 
 ReadableBuffer = bytes | bytearray | memoryview
@@ -44,8 +43,13 @@ class AsyncFile:
         """A read-only view of bytes of the cache, without a copy where they are cached."""
         raise io.UnsupportedOperation(f"{self.url} is not open for reading")
 
-    async def pwrite(self, data: ReadableBuffer, offset: int) -> int:
-        """Write all of ``data`` at ``offset``."""
+    async def pwrite(
+        self, data: ReadableBuffer, offset: int, *, dsync: bool = False, atomic: bool = False
+    ) -> int:
+        """Write all of ``data`` at ``offset``; returns when it is held, and on its way.
+
+        ``dsync``: returns when the server has it.  ``atomic``: one exchange, all of it or nothing.
+        """
         raise io.UnsupportedOperation(f"{self.url} is not open for writing at positions")
 
     async def truncate(self, size: int | None = None) -> int:
@@ -195,8 +199,14 @@ class AsyncWriteFile(AsyncFile):
         self._position += count
         return count
 
-    async def pwrite(self, data: ReadableBuffer, offset: int) -> int:
-        """Only at the end of what was written."""
+    async def pwrite(
+        self, data: ReadableBuffer, offset: int, *, dsync: bool = False, atomic: bool = False
+    ) -> int:
+        """Only at the end of what was written; what is published is all of it, at ``close``."""
+        if dsync or atomic:
+            raise io.UnsupportedOperation(
+                f"{self.url} is published as a whole at close() in mode {self.mode!r}"
+            )
         if offset != self._writer.size:
             raise io.UnsupportedOperation(
                 f"{self.url} is written front to back in mode {self.mode!r} (use 'w+b')"
@@ -228,60 +238,3 @@ class AsyncWriteFile(AsyncFile):
         """Publish nothing."""
         self._closed = True
         await self._writer.abort()
-
-
-class AsyncEditFile(AsyncFile):
-    """A file open for editing (``r+b``, ``ab``, ``w+b``)."""
-
-    def __init__(self, work: WorkFile, mode: str) -> None:
-        super().__init__(work.resource.url, mode)
-        self._work = work
-
-    async def pread(self, length: int, offset: int) -> bytes:
-        """Read what the file holds now, unsent changes included."""
-        self._need_open()
-        return os.pread(self._work.fileno(), length, offset)
-
-    async def preadinto(self, buffer: WritableBuffer, offset: int) -> int:
-        """Read into ``buffer``."""
-        self._need_open()
-        return self._work.pread_into(memoryview(buffer).cast("B"), offset)
-
-    async def view(self, offset: int, length: int) -> memoryview:
-        """A copy: the bytes of a file being edited do not stand still."""
-        return memoryview(await self.pread(length, offset))
-
-    async def pwrite(self, data: ReadableBuffer, offset: int) -> int:
-        """Write at ``offset``; a gap before it reads as zeros."""
-        self._need_open()
-        return self._work.pwrite(memoryview(data).cast("B"), offset)
-
-    async def truncate(self, size: int | None = None) -> int:
-        """Make the file longer or shorter."""
-        self._need_open()
-        self._work.truncate(self._position if size is None else size)
-        return self._work.size
-
-    async def fsync(self) -> None:
-        """Send what was changed as a new version."""
-        self._need_open()
-        await self._work.flush()
-
-    async def size(self) -> int:
-        """The size as edited."""
-        self._need_open()
-        return self._work.size
-
-    async def close(self) -> None:
-        """Send what was changed; the file is closed also when that fails."""
-        if not self._closed:
-            self._closed = True
-            try:
-                await self._work.flush()
-            finally:
-                self._work.close()
-
-    async def abort(self) -> None:
-        """Send nothing more."""
-        self._closed = True
-        self._work.close()

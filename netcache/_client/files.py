@@ -17,11 +17,8 @@ from netcache.errors import ClosedError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netcache._client.async_files import AsyncFile
     from netcache._client.runner import Runner
     from netcache._core.coherency import Version
-
-WRITE_BUFFER_BYTES = 1 << 20
 
 
 class File(io.RawIOBase):
@@ -52,8 +49,13 @@ class File(io.RawIOBase):
         """A read-only view of bytes of the cache, without a copy where they are cached."""
         raise io.UnsupportedOperation(f"{self.url} is not open for reading")
 
-    def pwrite(self, data: Buffer, offset: int) -> int:
-        """Write all of ``data`` at ``offset``."""
+    def pwrite(
+        self, data: Buffer, offset: int, *, dsync: bool = False, atomic: bool = False
+    ) -> int:
+        """Write all of ``data`` at ``offset``; returns when it is held, and on its way.
+
+        ``dsync``: returns when the server has it.  ``atomic``: one exchange, all of it or nothing.
+        """
         raise io.UnsupportedOperation(f"{self.url} is not open for writing at positions")
 
     def fsync(self) -> None:
@@ -252,105 +254,6 @@ class ReadFile(File):
                 os.close(self._descriptor)
                 self._descriptor = -1
         super().close()
-
-
-class WriterFile(File):
-    """A file open for writing or editing, over its asynchronous twin.
-
-    Small writes at the end are gathered up to 1 MiB before they cross to the client's loop.
-    """
-
-    def __init__(self, inner: AsyncFile, runner: Runner) -> None:
-        super().__init__(inner.url, inner.mode)
-        self._inner = inner
-        self._runner = runner
-        self._gathered = bytearray()
-        self._streams = inner.mode in ("wb", "xb")
-
-    def pread(self, length: int, offset: int) -> bytes:
-        """Read what the file holds now, unsent changes included."""
-        self._need_open()
-        return self._runner.run(self._inner.pread(length, offset))
-
-    def preadinto(self, buffer: Buffer, offset: int) -> int:
-        """Read into ``buffer``."""
-        self._need_open()
-        return self._runner.run(self._inner.preadinto(memoryview(buffer), offset))
-
-    def view(self, offset: int, length: int) -> memoryview:
-        """A copy: the bytes of a file being edited do not stand still."""
-        self._need_open()
-        return self._runner.run(self._inner.view(offset, length))
-
-    def write(self, data: Buffer, /) -> int:
-        """Append to a stream, or write at the position."""
-        self._need_open()
-        if not self._streams:
-            return super().write(data)
-        view = memoryview(data).cast("B")
-        self._gathered += view
-        self._position += len(view)
-        if len(self._gathered) >= WRITE_BUFFER_BYTES:
-            self._flush_gathered()
-        return len(view)
-
-    def pwrite(self, data: Buffer, offset: int) -> int:
-        """Write all of ``data`` at ``offset``."""
-        self._need_open()
-        self._flush_gathered()
-        count = self._runner.run(self._inner.pwrite(memoryview(data), offset))
-        self._position = max(self._position, offset + count) if self._streams else self._position
-        return count
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move the position; a stream stays where it is."""
-        before = self._position
-        if super().seek(offset, whence) != before and self._streams:
-            self._position = before
-            raise io.UnsupportedOperation(f"{self.url} is written front to back (use 'w+b')")
-        return self._position
-
-    def truncate(self, size: int | None = None, /) -> int:
-        """Make the file ``size`` bytes long (None: up to the position); returns the size."""
-        self._need_open()
-        return self._runner.run(self._inner.truncate(self._position if size is None else size))
-
-    def fsync(self) -> None:
-        """Return when the server has everything written so far; a stream ends only at close."""
-        self._need_open()
-        self._flush_gathered()
-        self._runner.run(self._inner.fsync())
-
-    @property
-    def size(self) -> int:
-        """The size as written."""
-        self._need_open()
-        return self._position if self._streams else self._runner.run(self._inner.size())
-
-    def close(self) -> None:
-        """Return when the server has it all; raises what prevented it."""
-        if self._gone:
-            return
-        try:
-            self._flush_gathered()
-            self._runner.run(self._inner.close())
-        except BaseException:
-            self.abort()
-            raise
-        super().close()
-
-    def abort(self) -> None:
-        """Send nothing more; what was never acknowledged is not published."""
-        if not self._gone:
-            self._gone = True
-            self._gathered.clear()
-            self._runner.run(self._inner.abort())
-        super().close()
-
-    def _flush_gathered(self) -> None:
-        if self._gathered:
-            data, self._gathered = bytes(self._gathered), bytearray()
-            self._runner.run(self._inner.write(data))
 
 
 def whole_descriptor(source: int, size: int) -> int:

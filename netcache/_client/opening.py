@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-
-from netcache._client.async_files import AsyncEditFile, AsyncFile, AsyncReadFile, AsyncWriteFile
+from netcache._client.async_edit import AsyncEditFile
+from netcache._client.async_files import AsyncFile, AsyncReadFile, AsyncWriteFile
 from netcache._client.async_reader import AsyncReader
 from netcache._client.core import ClientCore
 from netcache._client.download import STEP_BYTES
 from netcache._core.urls import Resource
+from netcache._netfs.base_version import BaseVersion
+from netcache._netfs.dirty_file import DirtyFile
+from netcache._netfs.dirty_pages import DirtyPages
+from netcache._netfs.edit_handle import EditHandle
 from netcache._netfs.stream_writer import StreamWriter
-from netcache._netfs.upload import condition_on
-from netcache._netfs.work_file import WorkFile
 from netcache.errors import NotFoundError, UsageError
-from netcache.spi import UploadCondition, UploadReply
+from netcache.spi import UploadCondition
 
 MODES = ("rb", "wb", "xb", "ab", "r+b", "w+b")
 
@@ -37,7 +37,7 @@ async def open_file(core: ClientCore, url: str, mode: str) -> AsyncFile:
     core.need_online("opening for writing of", resource.url)
     if mode in ("wb", "xb"):
         return AsyncWriteFile(await open_writer(core, resource, exclusive=mode == "xb"), mode)
-    return AsyncEditFile(await open_work_file(core, resource, mode), mode)
+    return AsyncEditFile(await open_edit(core, resource, mode), mode)
 
 
 async def open_writer(core: ClientCore, resource: Resource, *, exclusive: bool) -> StreamWriter:
@@ -51,51 +51,72 @@ async def open_writer(core: ClientCore, resource: Resource, *, exclusive: bool) 
     return StreamWriter(uploader, resource, condition)
 
 
-async def open_work_file(core: ClientCore, resource: Resource, mode: str) -> WorkFile:
-    """A work file with the resource's bytes (empty for ``w+b``)."""
+async def open_edit(core: ClientCore, resource: Resource, mode: str) -> EditHandle:
+    """An edit handle: over the resource as it is, or over nothing for ``w+b``."""
     remote = core.remote()
-
-    async def send(descriptor: int, size: int, condition: UploadCondition) -> UploadReply:
-        return await remote.put_descriptor(
-            descriptor, size, resource.url, condition, None, _nothing
-        )
-
-    async def found() -> UploadCondition:
-        return await remote.uploader.found_condition(resource)
-
-    folder = core.options.cache_dir if core.store is not None else None
     if mode == "w+b":
-        work = WorkFile(resource, folder, send, found, await found())
-        work.mark_dirty()
-        return work
+        # Nothing is published before it is asked for, so the file is the writer's own.
+        file = remote.dirty.add_private(await _begin_anew(core, resource))
+    else:
+        file = await remote.dirty.open_shared(resource, lambda: _begin_edit(core, resource, mode))
+    return EditHandle(file, remote.dirty, core.stats)
+
+
+async def _begin_anew(core: ClientCore, resource: Resource) -> DirtyFile:
+    """An empty file in place of whatever is there."""
+    remote = core.remote()
+    base = await _base_of(core, resource)
+    file = _dirty_file(core, resource, base, atomic=True)
+    await file.truncate(0)
+    if not base.size and base.version is not None:
+        file.created = True
+    assert remote.dirty is not None
+    return file
+
+
+async def _begin_edit(core: ClientCore, resource: Resource, mode: str) -> DirtyFile:
+    base = await _base_of(core, resource)
+    if base.inode is None and mode == "r+b":
+        raise NotFoundError(f"opening of {resource.url} failed: not found", url=resource.url)
+    file = _dirty_file(core, resource, base, atomic=False)
+    if base.inode is not None and not base.inode.joins:
+        await _load(core, resource, base, file)
+    return file
+
+
+async def _base_of(core: ClientCore, resource: Resource) -> BaseVersion:
+    """The version that is there now, or nothing."""
+    remote = core.remote()
     handle = core.open_handle(resource)
     try:
         inode = await handle.stat(remote.opener)
-        work = WorkFile(resource, folder, send, found, condition_on(inode.version.validator))
-        try:
-            await _load(AsyncReader(core, handle), work)
-        except BaseException:
-            work.close()
-            raise
-        return work
+        if inode.size < 0:
+            await AsyncReader(core, handle).size()
+        return BaseVersion(inode, remote.engine)
     except NotFoundError:
-        if mode == "r+b":
-            raise
-        work = WorkFile(resource, folder, send, found, UploadCondition(if_absent=True))
-        work.mark_dirty()
-        return work
+        return BaseVersion(None, remote.engine)
     finally:
         handle.close()
 
 
-async def _load(reader: AsyncReader, work: WorkFile) -> None:
-    """Copy the whole resource into the work file."""
-    loop = asyncio.get_running_loop()
-    size = await reader.size()
-    for start in range(0, size, STEP_BYTES):
-        data = await reader.pread(min(STEP_BYTES, size - start), start)
-        await loop.run_in_executor(None, os.pwrite, work.fileno(), data, start)
+def _dirty_file(
+    core: ClientCore, resource: Resource, base: BaseVersion, *, atomic: bool
+) -> DirtyFile:
+    folder = core.options.cache_dir if core.store is not None else None
+    return DirtyFile(
+        resource,
+        base,
+        DirtyPages(folder),
+        core.stats,
+        block_size=core.store.block_size if core.store is not None else None,
+        atomic=atomic,
+        on_dirty=core.remote().dirty.on_dirty,
+    )
 
 
-def _nothing(_: int) -> None:
-    return
+async def _load(core: ClientCore, resource: Resource, base: BaseVersion, file: DirtyFile) -> None:
+    """Keep the whole resource with the file: parts of this version cannot be asked for."""
+    for start in range(0, base.size, STEP_BYTES):
+        data = await base.read(start, min(start + STEP_BYTES, base.size))
+        with file.lock:
+            file.pages.fill(start, data)

@@ -35,6 +35,7 @@ class ClientOptions(NamedTuple):
     block_size: int | None
     readahead: int
     sync: str
+    write_mode: str
 
 
 def default_cache_dir() -> str:
@@ -102,6 +103,7 @@ def check_options(
         block_size=block_size,
         readahead=_size("readahead", readahead) or 0,
         sync=sync,
+        write_mode=write_mode,
     )
 
 

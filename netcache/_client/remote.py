@@ -14,10 +14,12 @@ from netcache._client.listings import keep_listing, kept_listing
 from netcache._client.options import EXCHANGES_PER_TRANSFER
 from netcache._client.trees.ports import FetchResult
 from netcache._core.urls import Resource, as_folder, parse
+from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.inodes import key_of
 from netcache._netfs.opener import Opener
 from netcache._netfs.upload import FileBody, SourceChangedError, Uploader, sha256_of
+from netcache._netfs.writeback import Writeback
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import NotCachedError, NotFoundError
 from netcache.spi import ResourceInfo, UploadCondition, UploadReply
@@ -62,11 +64,16 @@ class Remote:
         )
         self.opener = Opener(self.engine)
         self.uploader = Uploader(lambda: self.backend, core.store, core.inodes, core.stats)
+        writeback = Writeback(
+            lambda: self.backend, self.engine, self.opener, self.uploader, core.stats
+        )
+        self.dirty = DirtyTable(writeback, at_once=options.write_mode == "through")
         self._downloader = Downloader(self.engine, self.opener, core.stats, retry)
         self._keeps_mtime: dict[str, bool] = {}
 
     async def close(self) -> None:
         """Cancel what runs, close the connections."""
+        await self.dirty.close()
         await self.engine.close()
         await self.backend.close()
 

@@ -48,6 +48,7 @@ class Inode:
         "holding",
         "key",
         "lock",
+        "mapped",
         "memory",
         "present",
         "received_bytes",
@@ -72,6 +73,8 @@ class Inode:
         self.users = 0
         self.received_bytes = 0
         self.stale = False
+        # Whether views of it were handed out, which outlive the files: never changed in place.
+        self.mapped = False
         # The piece last read past the cache: its start and bytes.  Replaced as a whole.
         self.memory: tuple[int, bytes] = (0, b"")
         self.complete = version.size == 0
@@ -152,6 +155,13 @@ class Inode:
             self.present.clear()
         if old is not None:
             old.close()
+
+    def detach(self) -> None:
+        """The holding belongs to another version now; it stays open."""
+        with self.lock:
+            self.holding = None
+            self.window = NO_WINDOW
+            self.present.clear()
 
     def settle(self, spool: SpoolHolding, holding: Holding, version: Version) -> None:
         """A spool became complete, and perhaps a cache object: ``holding`` is where it is now."""

@@ -117,6 +117,17 @@ class InodeTable:
             if not inode.users:
                 self._rest(inode)
 
+    def take_alone(self, inode: Inode) -> bool:
+        """Take the inode out of the table for its only user; False when others show it."""
+        with self._lock:
+            if inode.users > 1 or inode.flights or inode.mapped:
+                return False
+            if self._current.get(inode.key) is inode:
+                del self._current[inode.key]
+            self._idle.pop(id(inode), None)
+            self._every.pop(id(inode), None)
+            return True
+
     def all(self) -> list[Inode]:
         """Every inode that is known: current, idle, or used."""
         with self._lock:

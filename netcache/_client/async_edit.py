@@ -1,0 +1,89 @@
+"""Files open for editing, of the asynchronous face."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from netcache._client.async_files import AsyncFile, ReadableBuffer, WritableBuffer
+from netcache._client.target import TargetFile
+from netcache._netfs.edit_handle import EditHandle
+
+
+class AsyncEditFile(AsyncFile):
+    """A file open for editing (``r+b``, ``ab``, ``w+b``).
+
+    Reads show what was written at once, also by other writers of the same client.  ``close`` and
+    ``fsync`` return when the server has everything, or raise; what could not be sent then is kept
+    until ``abort`` or the end of the client, and ``save_as`` saves it elsewhere.
+    """
+
+    def __init__(self, handle: EditHandle, mode: str) -> None:
+        super().__init__(handle.resource.url, mode)
+        self.handle = handle
+
+    async def pread(self, length: int, offset: int) -> bytes:
+        """Read what the file holds now, unsent changes included."""
+        return await self.handle.read(length, offset)
+
+    async def preadinto(self, buffer: WritableBuffer, offset: int) -> int:
+        """Read into ``buffer``."""
+        view = memoryview(buffer).cast("B")
+        count = self.handle.try_read_into(view, offset)
+        if count is None:
+            data = await self.handle.read(len(view), offset)
+            count = len(data)
+            view[:count] = data
+        return count
+
+    async def view(self, offset: int, length: int) -> memoryview:
+        """A copy: the bytes of a file being edited do not stand still."""
+        return memoryview(await self.pread(length, offset))
+
+    async def pwrite(
+        self, data: ReadableBuffer, offset: int, *, dsync: bool = False, atomic: bool = False
+    ) -> int:
+        """Write at ``offset``; a gap before it reads as zeros."""
+        view = memoryview(data).cast("B")
+        if dsync or atomic or not self.handle.try_write(view, offset):
+            await self.handle.write(view, offset, dsync=dsync, atomic=atomic)
+        return len(view)
+
+    async def truncate(self, size: int | None = None) -> int:
+        """Make the file longer or shorter."""
+        await self.handle.truncate(self._position if size is None else size)
+        return self.handle.size
+
+    async def fsync(self) -> None:
+        """Return when the server has everything written so far."""
+        await self.handle.fsync()
+
+    async def size(self) -> int:
+        """The size as edited."""
+        return self.handle.size
+
+    async def close(self) -> None:
+        """Send what was changed; the file is closed also when that fails."""
+        self._closed = True
+        await self.handle.close()
+
+    async def abort(self) -> None:
+        """Send nothing more, and throw away what is unsent."""
+        self._closed = True
+        self.handle.abort()
+
+    async def save_as(self, path: str | os.PathLike[str], *, changes_only: bool = False) -> int:
+        """Save the file as edited to the local file ``path``; returns its size.
+
+        For what cannot be sent: after a ``ConflictError``, also of ``close``.  ``changes_only``
+        leaves holes where nothing was changed.  Raises ``StaleError`` when unchanged bytes are
+        needed that neither the cache nor the server has any more.
+        """
+        loop = asyncio.get_running_loop()
+        target = await loop.run_in_executor(None, TargetFile, os.fspath(path))
+        try:
+            size = await self.handle.copy_to(target.fileno(), changes_only=changes_only)
+            await loop.run_in_executor(None, target.finish, size, None)
+            return size
+        finally:
+            target.discard()

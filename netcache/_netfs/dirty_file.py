@@ -1,0 +1,314 @@
+"""Dirty files: resources that are being edited, shared by all writers of a client.
+
+A dirty file is the pages written here over a base version at the server.  Readers and writers at
+positions work on the caller's thread as long as nothing of the server is needed; the slow variants
+run on the client's loop, and so does everything that sends (``writeback``).
+
+Rules:
+
+1. ``lock`` guards pages, sizes and base together; it is held for local I/O only.
+2. A write that covers part of a block of a cached resource reads the rest first, so that the cache
+   can take whole blocks; without a cache the bytes alone are remembered (``write_decision``).
+3. The cache never decides over a write: when the rest of a block cannot be had, the new bytes are
+   remembered alone.
+4. Errors of background uploads are kept, and each open file hears of them once (U-FS3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+from netcache._core.extent import Extent, round_down, round_out
+from netcache._core.sizes import Sizes
+from netcache._core.stats import Stats
+from netcache._core.urls import Resource
+from netcache._core.write_decision import BlockState, Step, decide_write
+from netcache._netfs.base_version import BaseVersion
+from netcache._netfs.dirty_pages import DirtyPages
+from netcache.errors import (
+    ClosedError,
+    ConflictError,
+    NetCacheError,
+    StaleError,
+    UsageError,
+)
+
+BLOCK_BYTES_DEFAULT = 4096
+"""The block of a file without a cache."""
+
+
+class DirtyFile:
+    """One edited resource.  ``atomic``: nothing may be published before it is asked for."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        base: BaseVersion,
+        pages: DirtyPages,
+        stats: Stats,
+        *,
+        block_size: int | None,
+        atomic: bool,
+        on_dirty: Callable[[DirtyFile], None],
+    ) -> None:
+        self.resource = resource
+        self.base = base
+        self.pages = pages
+        self.sizes = Sizes.of(base.size)
+        self.block_size = block_size or BLOCK_BYTES_DEFAULT
+        self.atomic = atomic
+        self.created = base.inode is None
+        self.lock = threading.RLock()
+        self.writeback_lock = asyncio.Lock()
+        self.users = 0
+        self.dirtied_at: float | None = None
+        self.conflict: ConflictError | None = None
+        self._errors = 0
+        self._error: NetCacheError | None = None
+        self._stats = stats
+        self._on_dirty = on_dirty
+        self._closed = False
+
+    # What is there.
+
+    @property
+    def size(self) -> int:
+        """The size as edited, in bytes."""
+        return self.sizes.local
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the server lacks something."""
+        sizes = self.sizes
+        return bool(
+            self.created
+            or self.pages.unsent_bytes
+            or sizes.needs_whole
+            or sizes.local != sizes.remote
+        )
+
+    # Reading.
+
+    def try_read_into(self, view: memoryview, start: int) -> int | None:
+        """Read at ``start``; short only at the end.  None when the server has to be asked."""
+        with self.lock:
+            self._need_open()
+            length = max(0, min(len(view), self.size - start))
+            for piece, kind in self._pieces(start, start + length):
+                if kind == "zero":
+                    part = view[piece.start - start : piece.end - start]
+                    part[:] = bytes(len(part))
+            return None if self._read_known(view[:length], start) else length
+
+    async def read(self, start: int, length: int) -> bytes:
+        """``try_read_into`` that may wait for the server."""
+        try:
+            return await self.read_pinned(start, length)
+        except StaleError:
+            # A writeback of ours may have made a version that the base does not say yet.
+            async with self.writeback_lock:
+                return await self.read_pinned(start, length)
+
+    async def read_pinned(self, start: int, length: int, ahead: int = 0) -> bytes:
+        """``read`` for the writeback itself; lets up to ``ahead`` more bytes come behind it."""
+        end = max(start, min(start + length, self.size))
+        buffer = bytearray(end - start)
+        view = memoryview(buffer)
+        lacking = self._read_known(view, start)
+        if lacking:
+            self._stats.add("Reads", "RG")
+        for piece in lacking:
+            data = await self.base.read(*piece, ahead=min(end + ahead, self.sizes.remote_limit))
+            view[piece.start - start : piece.end - start] = data
+        return bytes(buffer)
+
+    def _read_known(self, view: memoryview, start: int) -> list[Extent]:
+        """Read what needs no server; returns the rest."""
+        lacking = []
+        with self.lock:
+            self._need_open()
+            for piece, kind in self._pieces(start, start + len(view)):
+                part = view[piece.start - start : piece.end - start]
+                if kind == "valid":
+                    self.pages.read_into(part, piece.start)
+                elif kind == "base" and not self.base.read_now(part, piece.start):
+                    lacking.append(piece)
+        return lacking
+
+    def _pieces(self, start: int, end: int) -> Iterator[tuple[Extent, str]]:
+        """``[start, end)`` in order: what is valid here, what the base has, what is zeros."""
+        position = start
+        limit = self.sizes.remote_limit
+        for valid in [*self.pages.valid.within(start, end), Extent(end, end)]:
+            if position < min(valid.start, limit):
+                yield Extent(position, min(valid.start, limit)), "base"
+                position = min(valid.start, limit)
+            if position < valid.start:
+                yield Extent(position, valid.start), "zero"
+            if valid.length:
+                yield valid, "valid"
+            position = valid.end
+
+    # Writing.
+
+    def try_write(self, view: memoryview, start: int) -> bool:
+        """Write all of ``view`` at ``start``; False when bytes of the server are needed first."""
+        if start < 0:
+            raise UsageError(f"write to {self.resource.url} at {start}: not a position")
+        if not len(view):
+            return True
+        with self.lock:
+            self._need_open()
+            for block, step in self._steps(Extent(start, start + len(view))):
+                if step is Step.ZERO_AROUND:
+                    self.pages.zero(block.start, min(block.end, max(self.size, start)))
+                if step.reads and not self._fill_now(block):
+                    return False
+            self._copy_in(view, start)
+        self._on_dirty(self)
+        return True
+
+    async def write(self, view: memoryview, start: int) -> None:
+        """``try_write`` that may wait for the server."""
+        if not self.try_write(view, start):
+            await self.prepare(view, start)
+            self.put(view, start)
+
+    async def prepare(self, view: memoryview, start: int) -> None:
+        """Read what a write of ``view`` at ``start`` needs of the blocks at its ends."""
+        self._stats.add("Reads", "WB")
+        for block, step in self._steps(Extent(start, start + len(view))):
+            if step.reads:
+                await self._fill(block)
+
+    def put(self, view: memoryview, start: int) -> None:
+        """Write without reading anything first."""
+        with self.lock:
+            self._need_open()
+            self._copy_in(view, start)
+        self._on_dirty(self)
+
+    def _steps(self, write: Extent) -> list[tuple[Extent, Step]]:
+        """The steps for the two ends of a write; all blocks between are replaced whole."""
+        size = self.block_size
+        found = []
+        for start in sorted({round_down(write.start, size), round_down(write.end - 1, size)}):
+            block = Extent(start, start + size)
+            records = self.pages.valid.within(*block)
+            known_end = max(block.start, min(block.end, max(self.size, write.end)))
+            state = BlockState(
+                block,
+                self.pages.valid.covers(block.start, known_end),
+                records[0] if records else None,
+            )
+            step = decide_write(
+                write.clip(*block),
+                state,
+                zero_point=self.sizes.remote_limit,
+                cached=self.base.cached,
+            )
+            found.append((block, step))
+        return found
+
+    def _fill_now(self, block: Extent) -> bool:
+        """Complete a block from the cache; False when a part of it is not there."""
+        for piece, kind in list(self._pieces(block.start, min(block.end, self.size))):
+            if kind == "base":
+                data = bytearray(piece.length)
+                if not self.base.read_now(memoryview(data), piece.start):
+                    return False
+                self.pages.fill(piece.start, data)
+            elif kind == "zero":
+                self.pages.zero(*piece)
+        return True
+
+    async def _fill(self, block: Extent) -> None:
+        with self.lock:
+            pieces = list(self._pieces(block.start, min(block.end, self.size)))
+        for piece, kind in pieces:
+            if kind == "base":
+                try:
+                    data = await self.base.read(*piece)
+                except NetCacheError:
+                    # The write does not fail for it: the new bytes are remembered alone.
+                    return
+                with self.lock:
+                    self.pages.fill(piece.start, data)
+            elif kind == "zero":
+                with self.lock:
+                    self.pages.zero(*piece)
+
+    def _copy_in(self, view: memoryview, start: int) -> None:
+        self.pages.write(start, view)
+        self.sizes = self.sizes.written(start + len(view))
+        self._stats.add("Writes", "BW")
+
+    async def truncate(self, size: int) -> None:
+        """Make it ``size`` bytes long; new bytes are zeros.  Waits for a writeback to end."""
+        if size < 0:
+            raise UsageError(f"truncation of {self.resource.url} to {size}: not a size")
+        async with self.writeback_lock:
+            with self.lock:
+                self._need_open()
+                self.pages.truncate(size)
+                self.sizes = self.sizes.truncated(size)
+        self._on_dirty(self)
+
+    # What the writeback asks and tells.
+
+    def take_parts(self) -> list[Extent]:
+        """Begin a writeback of parts: the extents to send.
+
+        A file that was extended without a write at its new end gets one: its last byte, a zero.
+        """
+        with self.lock:
+            last = self.size - 1
+            if self.size > self.sizes.remote:
+                self.pages.zero(last, last + 1)
+                self.pages.mark_dirty(last, last + 1)
+            return self.pages.take_dirty(self.block_size, self.size)
+
+    def block_extent(self, extent: Extent) -> Extent:
+        """``extent`` in whole blocks, not past the size."""
+        return round_out(extent, self.block_size).clip(0, self.size)
+
+    def uploaded(self, base: BaseVersion) -> None:
+        """The server has the changes under a new version: that is the base from now on."""
+        with self.lock:
+            old, self.base = self.base, base
+            self.sizes = self.sizes.uploaded(base.size)
+            self.created = False
+            self.conflict = None
+        old.close()
+
+    def failed(self, error: NetCacheError) -> None:
+        """A writeback failed: the bytes are dirty again, and every open file is to hear of it."""
+        with self.lock:
+            self.pages.redirty()
+            self._error = error
+            self._errors += 1
+            if isinstance(error, ConflictError):
+                self.conflict = error
+
+    def redirty(self) -> None:
+        """A writeback was given up without a verdict."""
+        with self.lock:
+            self.pages.redirty()
+
+    def error_since(self, seen: int) -> tuple[int, NetCacheError | None]:
+        """The count of errors now, and the last one if there is one that is newer than ``seen``."""
+        with self.lock:
+            return self._errors, self._error if self._errors > seen else None
+
+    def close(self) -> None:
+        """Throw away what was not sent.  Idempotent."""
+        with self.lock:
+            self._closed = True
+            self.pages.close()
+        self.base.close()
+
+    def _need_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self.resource.url} is closed", url=self.resource.url)
