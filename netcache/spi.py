@@ -31,6 +31,7 @@ __all__ = [
     "FileRun",
     "MemoryBody",
     "OriginCapabilities",
+    "RangesReply",
     "ReadReply",
     "ResourceInfo",
     "UpdateData",
@@ -96,6 +97,30 @@ class ReadReply(Protocol):
 
     async def close(self) -> None:
         """Give the exchange up; the connection is reused only when nothing is left on it."""
+
+
+class RangesReply(Protocol):
+    """An exchange for several extents whose head has arrived and whose body has not been taken.
+
+    Exactly one of ``receive`` and ``close`` ends it; ``close`` may be called after ``receive``.
+    """
+
+    version: Version
+    """The version that was asked for; all bytes belong to it."""
+
+    async def receive(self, sink: BodySink, *, notice_bytes: int = 1 << 20) -> list[Extent]:
+        """Hand what comes of the extents to ``sink``; return what came, ascending and joined.
+
+        Only bytes that were asked for reach the sink, each at most once.  Extents may come in any
+        order, the bytes of each in theirs; pieces are as in ``ReadReply.receive``.  The server
+        may leave extents out: the caller asks for the rest.
+
+        Raises as ``ReadReply.receive`` does, and ``NotOfferedError`` when the server begins to
+        send much that was not asked for.  What the sink has taken stays good.
+        """
+
+    async def close(self) -> None:
+        """Give the exchange up."""
 
 
 class UploadBody(Protocol):
@@ -191,13 +216,15 @@ class UploadReply(NamedTuple):
 class OriginCapabilities(NamedTuple):
     """What is known of an origin so far; None means not known.
 
-    ``patch`` and ``partial_put`` are the two ways in which a part of a resource can be changed.
+    ``multi_ranges`` tells whether several ranges can be had in one exchange; ``patch`` and
+    ``partial_put`` are the two ways in which a part of a resource can be changed.
     """
 
     ranges: bool | None = None
     digests: bool | None = None
     partial_put: bool | None = None
     patch: bool | None = None
+    multi_ranges: bool | None = None
 
 
 class Backend(Protocol):
@@ -225,6 +252,19 @@ class Backend(Protocol):
 
         Raises ``NotFoundError``, ``AccessDeniedError``, ``StaleError``, ``TransientError``,
         ``RemoteProtocolError``, and ``RemoteError`` itself for any other refusal.
+        """
+
+    async def open_ranges(
+        self, url: str, extents: Sequence[Extent], *, expected: Version
+    ) -> RangesReply:
+        """Ask for several extents of one version in one exchange.
+
+        The extents are not empty and lie within the version's size; its validator joins ranges.
+        A backend may ask for the first of them only (``receive`` tells what came).
+
+        Raises what ``open_read`` raises, and ``NotOfferedError`` when several ranges cannot be
+        had at once here: the caller asks for each by itself.  A server that sends everything, or
+        much more than was asked for, counts as one that cannot; it is not asked again.
         """
 
     async def stat(

@@ -13,17 +13,24 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
 from netcache._core.coherency import Validator, Version
-from netcache._core.extent import Extent
+from netcache._core.extent import Extent, ExtentSet
 from netcache._core.invariant import invariant
 from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.urls import Resource, as_folder, parse
 from netcache.backends.http_metadata import Metadata
 from netcache.backends.http_origins import OriginNotes
+from netcache.backends.http_ranges import (
+    RangesQuestion,
+    ranges_head,
+    ranges_headers,
+    ranges_question,
+)
+from netcache.backends.http_ranges_reply import HttpRangesReply
 from netcache.backends.http_refusals import refusal
 from netcache.backends.http_reply import BodyMeans, HttpReadReply
 from netcache.backends.http_session import HttpOptions, HttpSession
@@ -31,10 +38,11 @@ from netcache.backends.http_update import Updater
 from netcache.backends.http_wire import ReadQuestion, contradicts, read_head, read_headers
 from netcache.backends.http_write import Writer
 from netcache.backends.throttle import Throttle
-from netcache.errors import NetCacheError, TransientError
+from netcache.errors import NetCacheError, NotOfferedError, TransientError
 from netcache.spi import (
     UNCONDITIONAL,
     OriginCapabilities,
+    RangesReply,
     ReadReply,
     ResourceInfo,
     UpdateData,
@@ -90,6 +98,21 @@ class HttpBackend:
         resource = _parsed(url)
         question = ReadQuestion(resource.url, extent, expected, unless)
         return await self.retried(lambda: self._open_once(resource, question))
+
+    async def open_ranges(
+        self, url: str, extents: Sequence[Extent], *, expected: Version
+    ) -> RangesReply:
+        """Ask for several extents at once; see the port."""
+        resource = _parsed(url)
+        asked = ExtentSet(extents)
+        invariant(
+            bool(asked) and all(0 <= start < end <= expected.size for start, end in extents),
+            "extents to read are not empty and lie within the version",
+            extents=extents,
+        )
+        invariant(expected.validator.joins_ranges, "the version joins ranges", version=expected)
+        question = ranges_question(resource.url, asked, expected)
+        return await self.retried(lambda: self._open_ranges_once(resource, question))
 
     async def stat(
         self, url: str, *, unless: Validator | None = None, want_digest: bool = False
@@ -177,6 +200,40 @@ class HttpBackend:
                 version = await self._version_past_the_end(resource, question)
                 head = head._replace(version=version)
         return HttpReadReply(question.url, exchange.response, head, self._means)
+
+    async def _open_ranges_once(
+        self, resource: Resource, question: RangesQuestion
+    ) -> HttpRangesReply:
+        origin = resource.origin
+        known = self._notes.capabilities(origin)
+        if len(question.extents) > 1 and False in (known.ranges, known.multi_ranges):
+            raise NotOfferedError(
+                f"read of {question.url} in several ranges failed: the server gives one at a time",
+                url=question.url,
+            )
+        exchange = await self._session.ask("GET", resource, ranges_headers(question), what="read")
+        self._notes.saw_reply(origin, exchange.head.fields)
+        if exchange.head.status not in (200, 206, 412, 416):
+            await exchange.drop()
+            raise refusal("read", question.url, exchange.head, time.time())
+        try:
+            head = ranges_head(question, exchange.head)
+        except NetCacheError as error:
+            exchange.give_up()
+            if isinstance(error, NotOfferedError):
+                self._notes.saw_multi_ranges(origin, False)
+            raise
+        if exchange.head.status == 206:
+            self._notes.saw_ranges(origin, True)
+            if len(question.extents) > 1:
+                self._notes.saw_multi_ranges(origin, head.bears_all_of(question))
+        return HttpRangesReply(
+            question,
+            exchange.response,
+            head,
+            self._means,
+            lambda: self._notes.saw_multi_ranges(origin, False),
+        )
 
     async def _version_past_the_end(
         self, resource: Resource, question: ReadQuestion

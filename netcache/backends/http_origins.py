@@ -63,6 +63,10 @@ class OriginNotes:
             known = self.capabilities(origin)
             self._capabilities[origin] = known._replace(ranges=supported)
 
+    def saw_multi_ranges(self, origin: str, works: bool) -> None:
+        """A reply showed whether several ranges can be had at once there."""
+        self._capabilities[origin] = self.capabilities(origin)._replace(multi_ranges=works)
+
     def saw_no_digest(self, origin: str) -> None:
         """A digest was asked for, and a good reply bore none."""
         known = self.capabilities(origin)

@@ -120,7 +120,7 @@ class Pieces:
                 if boundary == self._filled:
                     self._rewind()
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes | memoryview) -> None:
         """Copy ``data`` in; raises ``RemoteProtocolError`` at the first byte too many."""
         rest = memoryview(data)
         while len(rest) and not self.excess:

@@ -33,7 +33,7 @@ from netcache.errors import (
 )
 from netcache.spi import BodySink
 
-__all__ = ["BodyMeans", "HttpReadReply", "give_up"]
+__all__ = ["BodyMeans", "HttpReadReply", "give_up", "next_chunk"]
 
 NOTICE_BYTES_MIN = 64 * 1024
 TAKEOVER_BYTES_MIN = 64 * 1024
@@ -62,6 +62,17 @@ def give_up(response: aiohttp.ClientResponse) -> None:
         # A close in order would first wait for the rest of the body (TLS).
         transport.abort()
     response.close()
+
+
+async def next_chunk(response: aiohttp.ClientResponse, timeout_s: float) -> bytes:
+    """The next bytes of a body as aiohttp's stream has them; empty at its end."""
+    try:
+        return await response.content.readany()
+    except (TimeoutError, aiohttp.ServerTimeoutError) as error:
+        raise RemoteTimeoutError(f"no byte came for {timeout_s:g} s") from error
+    except (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError) as error:
+        # RuntimeError is what the stream says when we have closed the connection ourselves.
+        raise TransientError(f"the connection was lost ({error})") from error
 
 
 class HttpReadReply:
@@ -152,7 +163,7 @@ class HttpReadReply:
         self.path = "stream"
         connection = response.connection
         protocol = connection.protocol if connection is not None else None
-        while chunk := await self._next_chunk(response):
+        while chunk := await next_chunk(response, self._means.timeout_s):
             pieces.put(chunk)
             await self._means.throttle.pass_bytes(len(chunk))
         pieces.finish()
@@ -160,15 +171,6 @@ class HttpReadReply:
             raise TransientError("the body ended early")
         if protocol is not None and isinstance(protocol.exception(), HttpProcessingError):
             raise RemoteProtocolError("the server sent more bytes than it said")
-
-    async def _next_chunk(self, response: aiohttp.ClientResponse) -> bytes:
-        try:
-            return await response.content.readany()
-        except (TimeoutError, aiohttp.ServerTimeoutError) as error:
-            raise RemoteTimeoutError(f"no byte came for {self._means.timeout_s:g} s") from error
-        except (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError) as error:
-            # RuntimeError is what the stream says when we have closed the connection ourselves.
-            raise TransientError(f"the connection was lost ({error})") from error
 
     def _named(self, error: TransientError, pieces: Pieces) -> RemoteError:
         """The same error, saying what it interrupted."""

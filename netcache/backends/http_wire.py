@@ -34,13 +34,18 @@ __all__ = [
     "Head",
     "ReadHead",
     "ReadQuestion",
+    "check_coding",
+    "check_expected",
     "condition_headers",
     "contradicts",
     "is_folder_page",
+    "pin_headers",
     "read_head",
     "read_headers",
+    "stale_answer",
     "unless_headers",
     "whole_version",
+    "wrong_answer",
 ]
 
 _FOLDER_PAGE_TYPES = ("text/html", "application/json", "application/xhtml+xml")
@@ -93,12 +98,17 @@ def read_headers(question: ReadQuestion) -> dict[str, str]:
     if question.unless is not None:
         headers |= unless_headers(question.unless)
     if question.expected is not None:
-        validator = question.expected.validator
-        if validator.kind is ValidatorKind.STRONG_ETAG:
-            headers["If-Match"] = validator.value
-        elif validator.kind is ValidatorKind.STRONG_DATE:
-            headers["If-Unmodified-Since"] = validator.value
+        headers |= pin_headers(question.expected.validator)
     return headers
+
+
+def pin_headers(validator: Validator) -> dict[str, str]:
+    """The fields that ask for the version of ``validator`` and no other."""
+    if validator.kind is ValidatorKind.STRONG_ETAG:
+        return {"If-Match": validator.value}
+    if validator.kind is ValidatorKind.STRONG_DATE:
+        return {"If-Unmodified-Since": validator.value}
+    return {}
 
 
 def unless_headers(validator: Validator) -> dict[str, str]:
@@ -134,10 +144,10 @@ def read_head(question: ReadQuestion, head: Head) -> ReadHead:
         case 304 if question.unless is not None:
             return ReadHead(True, None, Extent(0, 0), False, None)
         case 412 if question.expected is not None:
-            raise _stale(question, "the server has another version now")
+            raise stale_answer(question, "the server has another version now")
         case 416 if question.ranged:
             return _past_the_end(question, head)
-    raise _wrong(question, f"status {head.status} does not answer the question")
+    raise wrong_answer(question, f"status {head.status} does not answer the question")
 
 
 def whole_version(fields: Fields, size: int | None) -> Version | None:
@@ -164,9 +174,9 @@ def is_folder_page(url_path: str, fields: Fields) -> bool:
 
 
 def _whole(question: ReadQuestion, head: Head) -> ReadHead:
-    _check_coding(question, head)
+    check_coding(question, head)
     size = content_length(head.fields)
-    _check_expected(question, head, size)
+    check_expected(question, head, size)
     version = _version(question, head, size)
     ranges = None
     if question.ranged and question.extent is not None:
@@ -181,19 +191,19 @@ def _whole(question: ReadQuestion, head: Head) -> ReadHead:
 
 def _partial(question: ReadQuestion, head: Head) -> ReadHead:
     if not question.ranged or question.extent is None:
-        raise _wrong(question, "a partial reply (206) to a question for everything")
-    _check_coding(question, head)
+        raise wrong_answer(question, "a partial reply (206) to a question for everything")
+    check_coding(question, head)
     text = head.fields.get("Content-Range")
     if text is None and "multipart/" in (head.fields.get("Content-Type") or "").lower():
-        raise _wrong(question, "a reply of several parts to a question for one range")
+        raise wrong_answer(question, "a reply of several parts to a question for one range")
     found = content_range(text)
     if found is None or found.start is None or found.end is None:
-        raise _wrong(question, f"a partial reply (206) with Content-Range {text!r}")
+        raise wrong_answer(question, f"a partial reply (206) with Content-Range {text!r}")
     _check_place(question, question.extent, found)
     length = content_length(head.fields)
     if length is not None and length != found.end - found.start:
-        raise _wrong(question, f"Content-Range {text!r} with a body of {length} bytes")
-    _check_expected(question, head, found.total)
+        raise wrong_answer(question, f"Content-Range {text!r} with a body of {length} bytes")
+    check_expected(question, head, found.total)
     version = _version(question, head, found.total)
     return ReadHead(False, version, Extent(found.start, found.end), False, True)
 
@@ -202,9 +212,9 @@ def _check_place(question: ReadQuestion, asked: Extent, found: ContentRange) -> 
     """A reply may stop early (a server's own limit); it must not begin or end elsewhere."""
     assert found.end is not None
     if found.start != asked.start:
-        raise _wrong(question, f"the server sent bytes from {found.start} on")
+        raise wrong_answer(question, f"the server sent bytes from {found.start} on")
     if asked.end >= 0 and found.end > asked.end:
-        raise _wrong(question, f"the server sent bytes up to {found.end}")
+        raise wrong_answer(question, f"the server sent bytes up to {found.end}")
 
 
 def _version(question: ReadQuestion, head: Head, size: int | None) -> Version | None:
@@ -222,14 +232,14 @@ def _past_the_end(question: ReadQuestion, head: Head) -> ReadHead:
     total = found.total if found is not None and found.start is None else None
     expected = question.expected
     if total is not None and total > start:
-        raise _wrong(question, f"416 though the resource has {total} bytes")
+        raise wrong_answer(question, f"416 though the resource has {total} bytes")
     if expected is not None:
         if start < expected.size:
-            raise _stale(question, f"nothing is at {start} any more")
+            raise stale_answer(question, f"nothing is at {start} any more")
         if total is not None and total != expected.size:
-            raise _stale(question, f"its size is {total} now, not {expected.size}")
+            raise stale_answer(question, f"its size is {total} now, not {expected.size}")
         if contradicts(expected.validator, head.fields):
-            raise _stale(question, "the server has another version now")
+            raise stale_answer(question, "the server has another version now")
         return ReadHead(False, expected, Extent(start, start), False, None)
     # The validators of a 416 need not be the resource's: the reply may be about itself.
     version = None if total is None else Version(NO_VALIDATOR, total)
@@ -238,41 +248,44 @@ def _past_the_end(question: ReadQuestion, head: Head) -> ReadHead:
     return ReadHead(False, version, Extent(start, start), False, None)
 
 
-def _check_coding(question: ReadQuestion, head: Head) -> None:
+def check_coding(question: ReadQuestion, head: Head) -> None:
+    """Raise ``RemoteProtocolError`` when the bytes are not sent as they are."""
     coding = encoding_of(head.fields)
     if coding is not None:
-        raise _wrong(
+        raise wrong_answer(
             question, f"the server encodes the bytes ({coding}) though identity was asked for"
         )
 
 
-def _check_expected(question: ReadQuestion, head: Head, size: int | None) -> None:
+def check_expected(question: ReadQuestion, head: Head, size: int | None) -> None:
     """Compare a reply with the pinned version, whatever the server made of our condition."""
     expected = question.expected
     if expected is None:
         return
     if size is not None and expected.size >= 0 and size != expected.size:
-        raise _stale(question, f"its size is {size} now, not {expected.size}")
+        raise stale_answer(question, f"its size is {size} now, not {expected.size}")
     validator = expected.validator
     if not validator.value:
         return
     name = "ETag" if validator.is_etag else "Last-Modified"
     told = (head.fields.get(name) or "").strip()
     if not told:
-        raise _wrong(question, f"the reply bears no {name}, so its version cannot be told")
+        raise wrong_answer(question, f"the reply bears no {name}, so its version cannot be told")
     if told != validator.value:
-        raise _stale(question, f"its {name} is {told} now, not {validator.value}")
+        raise stale_answer(question, f"its {name} is {told} now, not {validator.value}")
 
 
 def _opaque(tag: str) -> str:
     return tag.removeprefix("W/")
 
 
-def _stale(question: ReadQuestion, why: str) -> StaleError:
+def stale_answer(question: ReadQuestion, why: str) -> StaleError:
+    """The error for an answer of another version than expected."""
     return StaleError(f"read of {question} failed: it changed: {why}", url=question.url)
 
 
-def _wrong(question: ReadQuestion, why: str) -> RemoteProtocolError:
+def wrong_answer(question: ReadQuestion, why: str) -> RemoteProtocolError:
+    """The error for an answer that does not fit the question."""
     return RemoteProtocolError(
         f"read of {question} failed: wrong answer from the server: {why}", url=question.url
     )

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from netcache._core.coherency import Validator, ValidatorKind, Version
-from netcache._core.extent import Extent
+from netcache._core.coherency import Validator, Version
+from netcache._core.extent import Extent, ExtentSet
 from netcache._core.invariant import invariant
-from netcache._core.urls import Resource, as_file, as_folder, parse
+from netcache._core.urls import Resource, as_folder, parse
 from netcache.backends.http_fields import http_date_s
+from netcache.backends.memory_reply import MemoryRangesReply, MemoryReply
+from netcache.backends.memory_server import MemoryFile, MemoryServer
 from netcache.errors import (
     ClosedError,
     ConflictError,
@@ -27,8 +28,8 @@ from netcache.errors import (
 )
 from netcache.spi import (
     UNCONDITIONAL,
-    BodySink,
     OriginCapabilities,
+    RangesReply,
     ReadReply,
     ResourceInfo,
     UpdateData,
@@ -38,88 +39,6 @@ from netcache.spi import (
 )
 
 __all__ = ["MemoryBackend", "MemoryServer"]
-
-PIECE_BYTES = 1 << 20
-
-
-class _File(NamedTuple):
-    data: bytes
-    version: Version
-
-
-class MemoryServer:
-    """What the backends share: files and folders by canonical URL, and a log of requests.
-
-    ``updates`` tells whether parts of files can be changed.
-    """
-
-    def __init__(self, *, updates: bool = True) -> None:
-        self.updates = updates
-        self.files: dict[str, _File] = {}
-        self.folders: set[str] = set()
-        self.requests: list[str] = []
-        self._versions = 0
-
-    def store(self, url: str, data: bytes, mtime_s: float | None = None) -> Version:
-        """Make ``data`` the resource ``url``, in a new version; its folders come with it."""
-        resource = parse(url)
-        self._versions += 1
-        validator = Validator(ValidatorKind.STRONG_ETAG, f'"{self._versions}"')
-        version = Version(validator, len(data), None if mtime_s is None else int(mtime_s))
-        self.make_folder(_folder_of(resource))
-        self.files[resource.url] = _File(data, version)
-        return version
-
-    def make_folder(self, folder: Resource) -> None:
-        """Make a folder and its parents."""
-        while folder.path != "/":
-            if as_file(folder).url in self.files:
-                raise RemoteError(f"making {folder.url} failed: it is a file", url=folder.url)
-            self.folders.add(folder.url)
-            folder = _folder_of(folder)
-
-    def is_folder(self, folder: Resource) -> bool:
-        """Whether there is such a folder; the root of any origin always is."""
-        return folder.path == "/" or folder.url in self.folders
-
-    def children(self, folder: Resource) -> Iterator[Resource]:
-        """The files and folders directly inside ``folder``."""
-        for url in [*self.files, *self.folders]:
-            resource = parse(url)
-            if resource.path != "/" and _folder_of(resource).url == folder.url:
-                yield resource
-
-
-class MemoryReply:
-    """A ``ReadReply`` over bytes."""
-
-    def __init__(
-        self, data: bytes, version: Version | None, extent: Extent, *, not_modified: bool = False
-    ) -> None:
-        self.not_modified = not_modified
-        self.version = version
-        self.extent = extent
-        self.whole = version is not None and extent == (0, version.size)
-        self.ranges_supported: bool | None = True
-        self._data = memoryview(data)
-        self._taken = False
-
-    async def receive(self, sink: BodySink, *, notice_bytes: int = 1 << 20) -> int:
-        """Hand the body over in pieces."""
-        invariant(not self._taken, "a body is taken once")
-        self._taken = True
-        position, end = self.extent
-        step = max(PIECE_BYTES, notice_bytes)
-        while position < end:
-            piece_end = min(end, (position & -notice_bytes) + step)
-            sink(position, self._data[position:piece_end])
-            position = piece_end
-            await asyncio.sleep(0)
-        return self.extent.length
-
-    async def close(self) -> None:
-        """Nothing is held."""
-        self._taken = True
 
 
 class MemoryBackend:
@@ -139,15 +58,32 @@ class MemoryBackend:
         unless: Validator | None = None,
     ) -> ReadReply:
         """See the port."""
-        file = await self._file("read", url)
+        answers = self.server.answers
+        file = await self._read(url)
         if expected is not None and not file.version.same_as(expected):
             raise StaleError(f"read of {url} failed: it changed", url=url)
         if unless is not None and unless == file.version.validator:
-            return MemoryReply(b"", None, Extent(0, 0), not_modified=True)
+            return MemoryReply(answers, b"", None, Extent(0, 0), not_modified=True)
         start, end = extent if extent is not None else (0, -1)
         size = len(file.data)
         end = size if end < 0 else min(end, size)
-        return MemoryReply(file.data, file.version, Extent(start, max(start, end)))
+        return MemoryReply(answers, file.data, file.version, Extent(start, max(start, end)))
+
+    async def open_ranges(
+        self, url: str, extents: Sequence[Extent], *, expected: Version
+    ) -> RangesReply:
+        """See the port."""
+        invariant(
+            bool(extents) and all(0 <= start < end <= expected.size for start, end in extents),
+            "extents to read are not empty and lie within the version",
+            extents=extents,
+        )
+        if not self.server.multi_ranges and len(ExtentSet(extents)) > 1:
+            raise NotOfferedError(f"read of {url} in several ranges failed", url=url)
+        file = await self._read(url)
+        if not file.version.same_as(expected):
+            raise StaleError(f"read of {url} failed: it changed", url=url)
+        return MemoryRangesReply(self.server.answers, file.data, file.version, extents)
 
     async def stat(
         self, url: str, *, unless: Validator | None = None, want_digest: bool = False
@@ -158,7 +94,8 @@ class MemoryBackend:
         folder = as_folder(resource)
         if self.server.is_folder(folder):
             return ResourceInfo(folder.url, folder.name, "directory", None, None, None)
-        file = await self._file("stat", url)
+        file = self._file("stat", resource)
+        await self._leave("stat")
         if unless is not None and unless == file.version.validator:
             return None
         return _info(resource, file, want_digest=want_digest)
@@ -175,6 +112,7 @@ class MemoryBackend:
             else _info(child, self.server.files[child.url])
             for child in self.server.children(folder)
         ]
+        await self._leave("list")
         return sorted(found, key=lambda info: info.name)
 
     async def put(
@@ -200,12 +138,16 @@ class MemoryBackend:
         self._check("upload", resource, condition)
         created = resource.url not in self.server.files
         version = self.server.store(resource.url, bytes(data), mtime_s)
+        await self._leave("put")
         return UploadReply(created, version, mtime_s is not None)
 
     async def learn(self, url: str) -> OriginCapabilities:
         """See the port."""
         if not self._learnt:
-            await self._arrive("learn", parse(url))
+            try:
+                await self._arrive("learn", parse(url))
+            except RemoteError:
+                return self.capabilities(url)._replace(partial_put=False, patch=False)
             self._learnt = True
         return self.capabilities(url)
 
@@ -214,19 +156,19 @@ class MemoryBackend:
     ) -> UploadReply:
         """See the port."""
         resource = parse(url)
-        await self.learn(url)
-        await self._arrive("update", resource)
-        if not self.server.updates:
-            raise NotOfferedError(f"update of {url} failed: only whole files are taken", url=url)
+        new = b"".join([data] if isinstance(data, bytes | memoryview) else data)
+        invariant(bool(new) and start >= 0, "an update has bytes and a place", start=start)
         invariant(condition.names_one_version, "an update names a version", named=condition)
+        if not (await self.learn(url)).patch:
+            raise NotOfferedError(f"update of {url} failed: only whole files are taken", url=url)
+        await self._arrive("update", resource)
         self._check("update", resource, condition)
         former = self.server.files[resource.url].data
         if len(former) != size:
             raise ConflictError(f"update of {url} failed: its size is {len(former)}", url=url)
-        new = b"".join([data] if isinstance(data, bytes | memoryview) else data)
-        invariant(bool(new) and start >= 0, "an update has bytes and a place", start=start)
         changed = former[:start].ljust(start, b"\0") + new + former[start + len(new) :]
         version = self.server.store(resource.url, changed)
+        await self._leave("update")
         return UploadReply(False, version, False)
 
     async def delete(self, url: str, *, condition: UploadCondition = UNCONDITIONAL) -> None:
@@ -237,23 +179,26 @@ class MemoryBackend:
             if any(self.server.children(resource)):
                 raise RemoteError(f"deletion of {url} failed: it is not empty", url=url)
             self.server.folders.discard(resource.url)
+            await self._leave("delete")
             return
         if resource.url not in self.server.files:
             raise NotFoundError(f"deletion of {url} failed: no such resource", url=url)
         self._check("deletion", resource, condition)
         del self.server.files[resource.url]
+        await self._leave("delete")
 
     async def make_folder(self, url: str) -> None:
         """See the port."""
         folder = as_folder(parse(url))
         await self._arrive("make_folder", folder)
         self.server.make_folder(folder)
+        await self._leave("make_folder")
 
     def capabilities(self, url: str) -> OriginCapabilities:
         """Ranges and digests always work; updates are known when they were asked for."""
         patch = self.server.updates if self._learnt else None
         partial_put = False if self._learnt else None
-        return OriginCapabilities(ranges=True, digests=True, partial_put=partial_put, patch=patch)
+        return OriginCapabilities(True, True, partial_put, patch, self.server.multi_ranges)
 
     async def close(self) -> None:
         """See the port."""
@@ -264,13 +209,25 @@ class MemoryBackend:
             raise ClosedError("this backend is closed", url=resource.url)
         self.server.requests.append(f"{what} {resource.url}")
         await asyncio.sleep(0)
+        await self.server.answers.act(what)
 
-    async def _file(self, what: str, url: str) -> _File:
+    async def _leave(self, what: str) -> None:
+        """The request is done: its reply may be late, or lost."""
+        await self.server.answers.act(what, after=True)
+
+    async def _read(self, url: str) -> MemoryFile:
         resource = parse(url)
-        await self._arrive(what, resource)
+        await self._arrive("read", resource)
+        file = self._file("read", resource)
+        await self._leave("read")
+        return file
+
+    def _file(self, what: str, resource: Resource) -> MemoryFile:
         file = self.server.files.get(resource.url)
         if file is None:
-            raise NotFoundError(f"{what} of {url} failed: no such resource", url=url)
+            raise NotFoundError(
+                f"{what} of {resource.url} failed: no such resource", url=resource.url
+            )
         return file
 
     def _check(self, what: str, resource: Resource, condition: UploadCondition) -> None:
@@ -292,12 +249,7 @@ class MemoryBackend:
             )
 
 
-def _folder_of(resource: Resource) -> Resource:
-    path = as_file(resource).path.rpartition("/")[0] + "/"
-    return parse(resource.origin + path)
-
-
-def _info(resource: Resource, file: _File, *, want_digest: bool = False) -> ResourceInfo:
+def _info(resource: Resource, file: MemoryFile, *, want_digest: bool = False) -> ResourceInfo:
     return ResourceInfo(
         resource.url,
         resource.name,

@@ -11,6 +11,7 @@ import trustme
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache_server import FaultRule, ObjectServer, ServerOptions
 from tests.conformance.peers import Peer, plant_in
+from tests.conformance.ranges_suite import RangesSuite
 from tests.conformance.suite import BackendSuite
 from tests.conformance.updating_suite import UpdatingSuite, WholeFilesSuite
 
@@ -31,7 +32,7 @@ async def peer_of(
         await peer.close()
 
 
-class TestBundledServer(BackendSuite, UpdatingSuite):
+class TestBundledServer(BackendSuite, RangesSuite, UpdatingSuite):
     """Plain HTTP."""
 
     @pytest.fixture
@@ -68,7 +69,7 @@ class TestBundledServerOfWholeFiles(WholeFilesSuite):
             yield peer
 
 
-class TestBundledServerOverTls(BackendSuite, UpdatingSuite):
+class TestBundledServerOverTls(BackendSuite, RangesSuite, UpdatingSuite):
     """TLS with a private authority, and credentials."""
 
     @pytest.fixture

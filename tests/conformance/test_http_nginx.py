@@ -10,6 +10,7 @@ import pytest
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import RemoteError
 from tests.conformance.peers import Bytes, Peer, plant_in, read
+from tests.conformance.ranges_suite import RangesSuite, SingleRangesSuite
 from tests.conformance.suite import BackendSuite
 from tests.conformance.updating_suite import WholeFilesSuite
 from tests.support.nginx import NGINX, NginxServer, running_nginx
@@ -54,13 +55,13 @@ def html_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServe
 
 @pytest.fixture(scope="module")
 def silent_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServer]:
-    """Lists nothing: a folder that exists answers 403, one that does not 404."""
+    """Lists nothing: a folder that exists answers 403, one that does not 404; takes one range."""
     directory = tmp_path_factory.mktemp("nginx")
-    with running_nginx(directory, autoindex=None, create_parents=False) as server:
+    with running_nginx(directory, autoindex=None, create_parents=False, max_ranges=1) as server:
         yield server
 
 
-class TestNginxJson(BackendSuite, WholeFilesSuite):
+class TestNginxJson(BackendSuite, RangesSuite, WholeFilesSuite):
     """Bodies by our receiver."""
 
     @pytest.fixture
@@ -70,7 +71,7 @@ class TestNginxJson(BackendSuite, WholeFilesSuite):
             yield peer
 
 
-class TestNginxHtml(BackendSuite, WholeFilesSuite):
+class TestNginxHtml(BackendSuite, RangesSuite, WholeFilesSuite):
     """Bodies by aiohttp's stream."""
 
     @pytest.fixture
@@ -80,7 +81,7 @@ class TestNginxHtml(BackendSuite, WholeFilesSuite):
             yield peer
 
 
-class TestNginxWithoutListings:
+class TestNginxWithoutListings(SingleRangesSuite):
     """Folders that cannot be listed are folders all the same."""
 
     @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from netcache.backends.memory import MemoryBackend, MemoryServer
 from tests.conformance.peers import Peer
+from tests.conformance.ranges_suite import RangesSuite, SingleRangesSuite
 from tests.conformance.suite import BackendSuite
 from tests.conformance.updating_suite import UpdatingSuite, WholeFilesSuite
 
@@ -30,7 +31,7 @@ async def peer_of(server: MemoryServer) -> AsyncIterator[Peer]:
     await peer.close()
 
 
-class TestMemoryBackend(BackendSuite, UpdatingSuite):
+class TestMemoryBackend(BackendSuite, RangesSuite, UpdatingSuite):
     """All of the suite."""
 
     @pytest.fixture
@@ -40,11 +41,11 @@ class TestMemoryBackend(BackendSuite, UpdatingSuite):
             yield peer
 
 
-class TestMemoryBackendOfWholeFiles(WholeFilesSuite):
-    """A server that takes whole files only."""
+class TestMemoryBackendOfWholeFiles(WholeFilesSuite, SingleRangesSuite):
+    """A server that takes whole files and gives single ranges only."""
 
     @pytest.fixture
     async def peer(self) -> AsyncIterator[Peer]:
         """A memory server of its own for each test."""
-        async for peer in peer_of(MemoryServer(updates=False)):
+        async for peer in peer_of(MemoryServer(updates=False, multi_ranges=False)):
             yield peer

@@ -34,6 +34,7 @@ http {{
         listen 127.0.0.1:{port};
         root {root};
         {autoindex}
+        {max_ranges}
         dav_methods PUT DELETE MKCOL;
         create_full_put_path {create_parents};
     }}
@@ -51,11 +52,16 @@ class NginxServer:
 
 @contextmanager
 def running_nginx(
-    directory: Path, *, autoindex: str | None = "json", create_parents: bool = True
+    directory: Path,
+    *,
+    autoindex: str | None = "json",
+    create_parents: bool = True,
+    max_ranges: int | None = None,
 ) -> Iterator[NginxServer]:
     """Run nginx with its files under ``directory``; stopped at the end of the block.
 
-    ``autoindex`` is the format of its listings; None: it lists nothing.
+    ``autoindex`` is the format of its listings; None: it lists nothing.  More than ``max_ranges``
+    ranges in one request make it send everything.
     """
     assert NGINX is not None, "no nginx on this machine"
     root, state = directory / "root", directory / "state"
@@ -71,6 +77,7 @@ def running_nginx(
             root=root,
             port=port,
             autoindex=f"autoindex on; autoindex_format {autoindex};" if autoindex else "",
+            max_ranges="" if max_ranges is None else f"max_ranges {max_ranges};",
             create_parents="on" if create_parents else "off",
         )
     )
