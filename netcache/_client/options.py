@@ -34,6 +34,9 @@ class ClientOptions(NamedTuple):
     insecure: bool
     block_size: int | None
     readahead: int
+    dirty_soft: int
+    dirty_hard: int
+    flush_interval_s: float
     sync: str
     write_mode: str
 
@@ -68,6 +71,9 @@ def check_options(
     insecure: bool,
     block_size: int | None,
     readahead: int | str,
+    dirty_soft: int | str,
+    dirty_hard: int | str,
+    flush_interval: float,
     verify: str,
     sync: str,
 ) -> ClientOptions:
@@ -76,6 +82,8 @@ def check_options(
     _one_of("durability", durability, (None,))
     _one_of("verify", verify, ("none",))
     _one_of("sync", sync, ("lazy", "commit"))
+    if not flush_interval >= 0:
+        raise UsageError(f"flush_interval={flush_interval!r}: a time in seconds is needed")
     if not timeout > 0:
         raise UsageError(f"timeout={timeout!r}: a time above 0 seconds is needed")
     if not 0 <= retries <= 100:
@@ -102,6 +110,9 @@ def check_options(
         insecure=insecure,
         block_size=block_size,
         readahead=_size("readahead", readahead) or 0,
+        dirty_soft=_size("dirty_soft", dirty_soft) or 0,
+        dirty_hard=_size("dirty_hard", dirty_hard) or 0,
+        flush_interval_s=float(flush_interval),
         sync=sync,
         write_mode=write_mode,
     )

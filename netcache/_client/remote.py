@@ -67,7 +67,13 @@ class Remote:
         writeback = Writeback(
             lambda: self.backend, self.engine, self.opener, self.uploader, core.stats
         )
-        self.dirty = DirtyTable(writeback, at_once=options.write_mode == "through")
+        self.dirty = DirtyTable(
+            writeback,
+            at_once=options.write_mode == "through",
+            soft_bytes=options.dirty_soft,
+            hard_bytes=options.dirty_hard,
+            interval_s=options.flush_interval_s,
+        )
         self._downloader = Downloader(self.engine, self.opener, core.stats, retry)
         self._keeps_mtime: dict[str, bool] = {}
 

@@ -19,14 +19,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
-from netcache._core.extent import Extent, round_down, round_out
+from netcache._core.extent import Extent, round_down
 from netcache._core.sizes import Sizes
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._core.write_decision import BlockState, Step, decide_write
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_pages import DirtyPages
+from netcache._netfs.doubt import Doubt
 from netcache.errors import (
     ClosedError,
     ConflictError,
@@ -37,6 +39,10 @@ from netcache.errors import (
 
 BLOCK_BYTES_DEFAULT = 4096
 """The block of a file without a cache."""
+JOIN_GAP_BYTES = 256 << 10
+"""Dirty runs no farther apart are sent as one."""
+EXCHANGE_BYTES = 1 << 20
+"""How many bytes of an upload an exchange is worth, when parts are weighed against the whole."""
 
 
 class DirtyFile:
@@ -65,6 +71,7 @@ class DirtyFile:
         self.users = 0
         self.dirtied_at: float | None = None
         self.conflict: ConflictError | None = None
+        self.doubt: Doubt | None = None
         self._errors = 0
         self._error: NetCacheError | None = None
         self._stats = stats
@@ -268,11 +275,34 @@ class DirtyFile:
             if self.size > self.sizes.remote:
                 self.pages.zero(last, last + 1)
                 self.pages.mark_dirty(last, last + 1)
+            self._join_runs()
             return self.pages.take_dirty(self.block_size, self.size)
 
-    def block_extent(self, extent: Extent) -> Extent:
-        """``extent`` in whole blocks, not past the size."""
-        return round_out(extent, self.block_size).clip(0, self.size)
+    def _join_runs(self) -> None:
+        """Short gaps between dirty runs are sent along when their bytes are here."""
+        runs = list(self.pages.dirty)
+        for run, following in pairwise(runs):
+            gap = Extent(run.end, following.start)
+            if gap.length <= JOIN_GAP_BYTES and self._fill_now(gap):
+                self.pages.mark_dirty(*gap)
+
+    def whole_pays(self) -> bool:
+        """Whether sending everything is cheaper than so many parts, each an exchange."""
+        with self.lock:
+            runs = sum(1 for run in self._distant_runs())
+            if runs < 2:
+                return False
+            parts = self.pages.dirty_bytes + runs * EXCHANGE_BYTES
+            if parts < self.size:
+                return False
+            return parts > self.size + 2 * self.base.missing_bytes(self.sizes.remote_limit)
+
+    def _distant_runs(self) -> Iterator[Extent]:
+        end = -JOIN_GAP_BYTES - 1
+        for run in self.pages.dirty:
+            if run.start - end > JOIN_GAP_BYTES:
+                yield run
+            end = run.end
 
     def uploaded(self, base: BaseVersion) -> None:
         """The server has the changes under a new version: that is the base from now on."""

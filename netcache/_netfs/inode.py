@@ -48,7 +48,6 @@ class Inode:
         "holding",
         "key",
         "lock",
-        "mapped",
         "memory",
         "present",
         "received_bytes",
@@ -73,8 +72,6 @@ class Inode:
         self.users = 0
         self.received_bytes = 0
         self.stale = False
-        # Whether views of it were handed out, which outlive the files: never changed in place.
-        self.mapped = False
         # The piece last read past the cache: its start and bytes.  Replaced as a whole.
         self.memory: tuple[int, bytes] = (0, b"")
         self.complete = version.size == 0

@@ -120,7 +120,7 @@ class InodeTable:
     def take_alone(self, inode: Inode) -> bool:
         """Take the inode out of the table for its only user; False when others show it."""
         with self._lock:
-            if inode.users > 1 or inode.flights or inode.mapped:
+            if inode.users > 1 or inode.flights:
                 return False
             if self._current.get(inode.key) is inode:
                 del self._current[inode.key]

@@ -23,16 +23,23 @@ from netcache._core.stats import Stats
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.cache_stream import CacheStream, Piece
 from netcache._netfs.dirty_file import DirtyFile
+from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.opener import Opener
 from netcache._netfs.overlay_body import OverlayBody
 from netcache._netfs.upload import Uploader, condition_on
-from netcache.errors import NetCacheError, NotOfferedError, RemoteProtocolError
+from netcache.errors import (
+    ConflictError,
+    NetCacheError,
+    NotOfferedError,
+    RemoteProtocolError,
+    TransientError,
+)
 from netcache.spi import Backend, UploadReply
 
-UPDATE_BYTES_MAX = 8 << 20
+UPDATE_BYTES_MAX = 32 << 20
 """The largest part that is sent in one exchange; also the largest atomic write."""
-_KEPT_BYTES_MAX = 64 << 20
+_KEPT_BYTES_MAX = 32 << 20
 """How much of what was acknowledged is held for the cache at a time."""
 
 
@@ -84,7 +91,9 @@ class Writeback:
         self._stats.add("Objs", "rr")
         file.dirtied_at = None
         try:
-            if not (await self.changes_parts(file) and await self._send_parts(file)):
+            await self._resolve(file)
+            parts = await self.changes_parts(file) and not file.whole_pays()
+            if not (parts and await self._send_parts(file)):
                 await self._send_whole(file)
         except NetCacheError as error:
             file.failed(error)
@@ -94,6 +103,23 @@ class Writeback:
             raise
         finally:
             self._stats.add("Objs", "rr", -1)
+
+    async def _resolve(self, file: DirtyFile) -> None:
+        """An earlier upload may have arrived without our knowing: then its version is the base.
+
+        Nothing cached is carried over to it, since the bytes around a part could be another's.
+        """
+        if file.doubt is None:
+            return
+        version = await file.doubt.arrived(self._backend(), file.resource.url)
+        file.doubt = None
+        base = file.base.version
+        if version is not None and (base is None or not version.same_as(base)):
+            file.uploaded(self._adopted(file, version))
+
+    def _adopted(self, file: DirtyFile, version: Version) -> BaseVersion:
+        inode = self._opener.adopt(file.resource, version, time.monotonic())
+        return BaseVersion(inode, self._engine)
 
     async def write_at_once(self, file: DirtyFile, view: memoryview, start: int) -> None:
         """Write ``view`` in one exchange of its own: all of it arrives, or nothing."""
@@ -141,8 +167,10 @@ class Writeback:
                 size=sending.version.size,
                 condition=condition_on(sending.version.validator),
             )
-        except BaseException:
+        except BaseException as error:
             self._stats.add("UpldOps", "uf")
+            if not isinstance(error, ConflictError):
+                file.doubt = Doubt(max(sending.version.size, piece.end), piece, data)
             raise
         finally:
             self._stats.add("UpldOps", "us")
@@ -182,11 +210,15 @@ class Writeback:
             taken = file.pages.take_dirty(file.block_size, file.size)
         tee = self._uploader.tee(file.resource)
         body = OverlayBody(file, tee)
-        reply = await self._uploader.send(file.resource, body, tee, file.base.condition)
         assert body.size is not None
+        try:
+            reply = await self._uploader.send(file.resource, body, tee, file.base.condition)
+        except TransientError:
+            if (digest := await body.sha256()) is not None:
+                file.doubt = Doubt(body.size, None, digest)
+            raise
         version = await self._version_of(file, reply, body.size)
-        inode = self._opener.adopt(file.resource, version, time.monotonic())
-        file.uploaded(BaseVersion(inode, self._engine))
+        file.uploaded(self._adopted(file, version))
         with file.lock:
             file.pages.landed(taken)
             file.pages.forget(extent for extent in list(file.pages.valid) if file.base.has(*extent))
