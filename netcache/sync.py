@@ -49,9 +49,12 @@ class Client:
       file; ``insecure``: do not check TLS certificates.
     * ``block_size``: of the cache, in bytes, a power of two (the filesystem's); ``readahead``:
       bytes fetched behind sequential reads (1 MiB); ``sync``: ``"lazy"`` or ``"commit"``, when
-      cached data is made durable; ``write_mode``, ``durability``, ``verify``: only their defaults
-      ``"through"`` (or ``"back"``, which in this version also sends at ``fsync`` and ``close``),
-      None and ``"none"``.
+      cached data is made durable; ``durability``, ``verify``: only their defaults None and
+      ``"none"``.
+    * ``write_mode``: ``"through"`` puts each write to an edited file under way at once, ``"back"``
+      holds it until ``flush_interval`` seconds (5) have passed, more than ``dirty_soft`` bytes
+      (64 MiB) are unsent over all files, or ``fsync`` or ``close``; above ``dirty_hard`` bytes
+      (256 MiB) a write sends first.
     * ``on_warning``: called with one line when the cache cannot be used (else it is logged).
 
     ``UsageError`` for an option that makes no sense.
@@ -78,6 +81,9 @@ class Client:
         insecure: bool = False,
         block_size: int | None = None,
         readahead: int | str = "1MiB",
+        dirty_soft: int | str = "64MiB",
+        dirty_hard: int | str = "256MiB",
+        flush_interval: float = 5.0,
         verify: str = "none",
         sync: str = "lazy",
         use_cache: bool = True,
@@ -103,6 +109,9 @@ class Client:
             insecure=insecure,
             block_size=block_size,
             readahead=readahead,
+            dirty_soft=dirty_soft,
+            dirty_hard=dirty_hard,
+            flush_interval=flush_interval,
             verify=verify,
             sync=sync,
         )
