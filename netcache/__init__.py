@@ -17,6 +17,7 @@ from netcache._version import __version__
 
 if TYPE_CHECKING:
     from netcache._client.report import Report
+    from netcache._client.shared import SharedFile
     from netcache._core.coherency import Version
     from netcache._core.progress import ProgressEvent
     from netcache.aio import AsyncClient, AsyncFile
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "netcache._client.report": ("Report",),
+    "netcache._client.shared": ("SharedFile",),
     "netcache._core.coherency": ("Version",),
     "netcache._core.progress": ("ProgressEvent",),
     "netcache.aio": ("AsyncClient", "AsyncFile"),
@@ -83,6 +85,7 @@ __all__ = [
     "RemoteTimeoutError",
     "Report",
     "ResourceInfo",
+    "SharedFile",
     "StaleError",
     "TransientError",
     "UsageError",

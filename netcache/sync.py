@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netcache._client.admin import CacheAdmin
     from netcache._client.operations import Operations
     from netcache._client.report import Report
+    from netcache._client.shared import SharedFile
     from netcache._core.progress import ProgressSink
     from netcache.spi import ResourceInfo
 
@@ -153,6 +154,16 @@ class Client:
         if isinstance(inner, AsyncEditFile):
             return EditFile(inner, self._runner)
         return StreamFile(inner, self._runner)
+
+    def share(self, url: str) -> SharedFile:
+        """Share the cached bytes of ``url`` with the workers of other processes.
+
+        Each worker makes a client of its own on the same cache directory and shares the resource
+        there; see ``SharedFile``.
+        """
+        from netcache._client.shared import SharedFile
+
+        return SharedFile(self._core, self._runner, self._core.parse(url))
 
     def get(
         self,

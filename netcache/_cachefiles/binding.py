@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
+from netcache._cachefiles.mapping_table import MappingTable
 from netcache._core.coherency import Version
 from netcache._core.content import Content
-from netcache._core.keys import fan_out, object_file, volume_folder
+from netcache._core.keys import fan_out, object_file, object_place, volume_folder
 from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label, LabelError, Why
 from netcache._fscache.ports import ObjectKey
 
@@ -58,6 +59,7 @@ class Bound:
         self.clock = clock
         self.dead = False
         self.committer: Committer | None = None
+        self.mappings = MappingTable(ops, root)
         # All open objects, also those that nobody refers to any more: they hold descriptors.
         self.objects: set[CachefilesObject] = set()
         self._lock = threading.RLock()
@@ -110,6 +112,11 @@ class Bound:
             return (self.ops.getxattr(fd, ATTRIBUTE) or b"")[4:].decode() or name
         finally:
             self.ops.close(fd)
+
+    @staticmethod
+    def place(key: ObjectKey) -> str:
+        """Where the object of ``key`` is, from the cache directory on."""
+        return f"{STORE}/{object_place(key.volume, key.name)}"
 
     @contextmanager
     def naming(self, folder: int) -> Iterator[None]:
@@ -185,8 +192,9 @@ class Bound:
         folder = self.folder(key, make=True)
         name = object_file(key.name)
         with self.naming(folder):
-            if instead_of is None or self._inode_of(name, folder) == instead_of:
-                self._name(fd, private, folder, name)
+            if instead_of is None or self.inode_of(name, folder) == instead_of:
+                with self.mappings.changing(self.place(key)):
+                    self._name(fd, private, folder, name)
             elif private is not None:
                 self.ops.unlink(private, self.graveyard)
         if self.sync_each:
@@ -205,7 +213,8 @@ class Bound:
             self.ops.unlink(private, at)
             raise
 
-    def _inode_of(self, name: str, folder: int) -> int:
+    def inode_of(self, name: str, folder: int) -> int:
+        """The inode number of the file with this name; 0 when there is none."""
         try:
             return self.ops.stat_name(name, folder).st_ino
         except FileNotFoundError:
@@ -282,6 +291,7 @@ class Bound:
         for cache_object in list(self.objects):
             cache_object.close()
         self.dead = True
+        self.mappings.close()
         with self._lock:
             for fd in [*self._folders.values(), self.graveyard, self.root]:
                 self.ops.close(fd)

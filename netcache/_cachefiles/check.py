@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
 from netcache._cachefiles.label_file import USE_BYTE, LabelFile
-from netcache._cachefiles.layout import STORE
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.space import Space
-from netcache._core.keys import fan_out, object_file, volume_folder
 from netcache._core.label import Label, LabelError
 from netcache._fscache.ports import ObjectKey, ObjectRecord
 from netcache.errors import CacheError, InvariantError
@@ -64,7 +62,7 @@ def problems(
     bound: Bound, space: Space, keys: Sequence[ObjectKey] | None
 ) -> Iterator[tuple[str, str]]:
     """``(what, why)`` for everything that is not as it should be."""
-    wanted = None if keys is None else {_place(key) for key in keys}
+    wanted = None if keys is None else {bound.place(key) for key in keys}
     for found in space.files():
         place = f"{found.path}/{found.name}"
         if wanted is not None and place not in wanted:
@@ -82,15 +80,9 @@ def problems(
             continue
         try:
             cache_object.check_invariants()
-            if _place(cache_object.key) != place:
+            if bound.place(cache_object.key) != place:
                 yield place, "it has another object's name"
         except InvariantError as error:
             yield place, str(error)
         finally:
             cache_object.close()
-
-
-def _place(key: ObjectKey) -> str:
-    return "/".join(
-        (STORE, volume_folder(key.volume), fan_out(key.volume, key.name), object_file(key.name))
-    )

@@ -14,6 +14,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from netcache._cachefiles.mapping_ops import MappingOps, PosixMappingOps
 from netcache._fscache.copying import copy_range
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _FALLOC_PUNCH_HOLE = 2
 _NO_ATTRIBUTE = getattr(errno, "ENODATA", getattr(errno, "ENOATTR", 0))
 
 
-class FileOps(Protocol):
+class FileOps(MappingOps, Protocol):
     """The system calls that the store makes; ``PosixFileOps`` says what each does."""
 
     def boot_id(self) -> bytes:
@@ -139,7 +140,7 @@ class FileOps(Protocol):
         """See ``PosixFileOps``."""
 
 
-class PosixFileOps:
+class PosixFileOps(PosixMappingOps):
     """The real thing, on Linux; elsewhere what is missing raises ``OSError(ENOTSUP)``."""
 
     def boot_id(self) -> bytes:

@@ -6,10 +6,12 @@ changes in place; the true state is in memory only.  A crash in between costs th
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.label_file import LabelFile
+from netcache._cachefiles.lease import lease
 from netcache._cachefiles.object import CachefilesObject
 from netcache._core.coherency import Version
 from netcache._core.content import Content, WriteKind
@@ -37,7 +39,8 @@ class ModifiableObject(CachefilesObject):
                 # Nobody can open it before the label says DIRTY.
                 self._file.lock()
                 try:
-                    self._file.write(clean._replace(content=Content.DIRTY))
+                    with self._mapping_changes():
+                        self._file.write(clean._replace(content=Content.DIRTY))
                 finally:
                     self._file.unlock()
                     self._file.use()
@@ -169,11 +172,22 @@ class ModifiableObject(CachefilesObject):
                     epoch=self._bound.epoch,
                     generation=self._file.read().generation,
                 )
-                self._label = self._file.write(clean)
+                with self._mapping_changes():
+                    self._label = self._file.write(clean)
             finally:
                 self._file.unlock()
             self._ops.fsync(self._file.fd)
             self._modifying = False
+
+    def _mapping_changes(self) -> AbstractContextManager[None]:
+        return self._bound.mappings.changing(self._bound.place(self.key))
+
+    def lease(self, descriptor: int) -> int:
+        """Open the backing file once more, to be mapped; see ``CacheObject``."""
+        with self._lock, told_as_cache_errors(self._bound):
+            if descriptor != self.fileno() or self._modifying:
+                raise CacheError("a cache object is being changed, and cannot be mapped")
+            return lease(self._bound, descriptor, self.key.name)
 
     def _need_modifying(self) -> None:
         self.fileno()

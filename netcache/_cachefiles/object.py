@@ -311,7 +311,8 @@ class CachefilesObject:
         """Make the object stale: its label goes, and with it its content."""
         self._label = self._label._replace(content=Content.NO_DATA, stored_end=0, committed=0)
         self._bound.forget(self)
-        self._file.condemn()
+        with self._bound.mappings.changing(self._bound.place(self.key), needed=False):
+            self._file.condemn()
 
     # Claims, times, end.
 

@@ -135,7 +135,8 @@ class Space:
                     return 0
                 if not ops.lock_range(fd, USE_BYTE, 1):
                     return 0
-                ops.unlink(found.name, folder)
+                with self._bound.mappings.changing(f"{found.path}/{found.name}", needed=False):
+                    ops.unlink(found.name, folder)
                 return found.allocated
             finally:
                 ops.close(fd)

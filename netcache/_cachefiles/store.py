@@ -18,6 +18,7 @@ from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.fileops import FileOps, PosixFileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
+from netcache._cachefiles.mapping_worker import Worker
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.new_object import CachefilesNewObject
 from netcache._cachefiles.probe import probe
@@ -27,6 +28,7 @@ from netcache._core.keys import object_file
 from netcache._core.label import FORMAT, Epoch, LabelError, Why
 from netcache._core.watermarks import Watermarks
 from netcache._fscache.ports import CacheObject, NewObject, ObjectKey, ObjectRecord, StoreStatus
+from netcache._fscache.sharing import MappingWorker
 from netcache.errors import CacheError, UsageError
 
 SYNC_POLICIES = ("lazy", "commit")
@@ -96,6 +98,7 @@ class CachefilesStore:
         self._missing = missing
         self._space = Space(bound, limit_bytes, watermarks)
         self._committer = Committer()
+        self._worker = Worker(bound)
         self._closed = False
         bound.committer = self._committer
 
@@ -149,6 +152,10 @@ class CachefilesStore:
         """A new private object to be written front to back."""
         return CachefilesNewObject(self._bound, key)
 
+    def worker(self) -> MappingWorker:
+        """This process's place among those that share maps of objects."""
+        return self._worker
+
     # Room.
 
     def reserve(self, length: int) -> None:
@@ -165,10 +172,11 @@ class CachefilesStore:
         """Forget the object; returns the allocated bytes given free."""
         with told_as_cache_errors(self._bound):
             name = object_file(key.name)
+            told = self._bound.mappings.changing(self._bound.place(key), needed=False)
             try:
                 folder = self._bound.folder(key, make=False)
                 freed = self._bound.ops.stat_name(name, folder).st_blocks * _STAT_BLOCK
-                with self._bound.naming(folder):
+                with self._bound.naming(folder), told:
                     self._bound.ops.unlink(name, folder)
             except FileNotFoundError:
                 return 0
@@ -181,7 +189,8 @@ class CachefilesStore:
             for found in list(self._space.files()):
                 folder = self._bound.ops.open_folder(found.path, at=self._bound.root)
                 try:
-                    self._bound.ops.unlink(found.name, folder)
+                    with self._bound.mappings.changing(f"{found.path}/{found.name}", needed=False):
+                        self._bound.ops.unlink(found.name, folder)
                     freed += found.allocated
                 except FileNotFoundError:
                     continue
@@ -229,5 +238,6 @@ class CachefilesStore:
         """Withdraw.  What was filled a moment ago is not waited for.  Idempotent."""
         if not self._closed:
             self._closed = True
+            self._worker.close()
             self._committer.close()
             self._bound.close()

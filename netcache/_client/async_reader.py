@@ -60,13 +60,20 @@ class AsyncReader:
 
     async def view(self, start: int, length: int) -> memoryview:
         """A read-only view of the bytes, without a copy where they are cached."""
-        size = await self.size()
-        end = min(start + length, size)
+        if length < 0 or start < 0:
+            raise ValueError(f"view of {length} bytes at {start}: neither may be negative")
+        await self.prepare(start, length)
+        end = min(start + length, await self.size())
         handle = self.handle
         while end > start:
             assert handle.inode is not None
-            if handle.inode.locate(start, end):
-                return self._mapping.view(handle.inode.window[0], start, end)
+            if not handle.checks_each_read and handle.inode.locate(start, end):
+                view = self._mapping.view(handle.inode, start, end)
+                if view is not None:
+                    return view
+                data = handle.hit(end - start, start)
+                if data is not None:
+                    return memoryview(data)
             remote = self._core.remote()
             data = await handle.fetch(start, end - start, remote.engine, remote.opener)
             if data is not None:

@@ -10,7 +10,7 @@ import io
 import os
 from typing import TYPE_CHECKING, Any
 
-from netcache._client.mapping import Mapping
+from netcache._client.views import Views
 from netcache._netfs.handle import ReadHandle
 from netcache.errors import ClosedError
 
@@ -155,7 +155,7 @@ class ReadFile(File):
         super().__init__(handle.resource.url, "rb")
         self._handle = handle
         self._runner = runner
-        self._mapping = Mapping()
+        self._views = Views(handle, runner)
         self._descriptor = -1
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -198,16 +198,12 @@ class ReadFile(File):
 
     def expect(self, start: int, length: int | None) -> None:
         """Say what will be read first, so that a cold extent is asked for in one request."""
-        if self._handle.bind_local() is None:
-            self._runner.prepare(self._handle, start, -1 if length is None else length)
+        self._views.expect(start, length)
 
     @property
     def size(self) -> int:
         """The size of the version shown."""
-        inode = self._handle.bind_local()
-        if inode is not None and inode.size >= 0:
-            return inode.size
-        return self._runner.size(self._handle)
+        return self._views.size
 
     @property
     def version(self) -> Version:
@@ -217,18 +213,15 @@ class ReadFile(File):
         return self._handle.inode.version
 
     def view(self, offset: int, length: int) -> memoryview:
-        """A view of cached bytes, valid as long as it is held."""
-        end = min(offset + length, self.size)
-        handle = self._handle
-        while end > offset:
-            assert handle.inode is not None
-            if handle.inode.locate(offset, end):
-                descriptor, _, _ = handle.inode.window
-                return self._mapping.view(descriptor, offset, end)
-            data = self._runner.fetch(handle, offset, end - offset)
-            if data is not None:
-                return memoryview(data)
-        return memoryview(b"")
+        """A view of cached bytes, of the version shown, as long as it is held.
+
+        A private copy where they cannot be mapped (see ``docs/semantics.md``).
+        """
+        base, low, high = self._views.mapping.window
+        end = offset + length
+        if low <= offset <= end <= high:
+            return base[offset:end]
+        return self._views.view(offset, length)
 
     def fileno(self) -> int:
         """A descriptor of the whole object's bytes, where all of them are cached.
@@ -249,6 +242,7 @@ class ReadFile(File):
     def close(self) -> None:
         """Let the file go."""
         if not self._gone:
+            self._views.mapping.close()
             self._handle.close()
             if self._descriptor >= 0:
                 os.close(self._descriptor)

@@ -35,6 +35,11 @@ def object_file(key: bytes) -> str:
     return name if len(name) <= NAME_BYTES_MAX else "+" + _sha256(key)
 
 
+def object_place(volume: str, key: bytes) -> str:
+    """Where an object is, from the folder of all volumes on."""
+    return f"{volume_folder(volume)}/{fan_out(volume, key)}/{object_file(key)}"
+
+
 def hash_words(salt: int, data: bytes) -> int:
     """The kernel's hash of ``data``, zero-padded to 32-bit little-endian words."""
     data += bytes(-len(data) % 4)

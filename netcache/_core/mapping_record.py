@@ -20,7 +20,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from netcache._core.invariant import check_that
+from netcache._core.invariant import invariant
 
 WORKERS = 64
 """How many worker processes a cache directory has places for: the bits of a mask."""
@@ -82,7 +82,7 @@ class MappingRecord(NamedTuple):
 
     def settled(self) -> MappingRecord:
         """All users are synchronised, and only then the flag may go."""
-        check_that(not self.unsynced, "the lazy flag goes only when all workers are synchronised")
+        invariant(not self.unsynced, "a mapping is called settled", unsynced=hex(self.unsynced))
         return self._replace(lazy=False)
 
     def claimed(self, tag: int) -> MappingRecord:

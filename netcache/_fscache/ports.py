@@ -25,6 +25,8 @@ from netcache.errors import CacheError
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
+    from netcache._fscache.sharing import MappingWorker
+
 
 class NoSpaceError(CacheError):
     """No room for more: the filesystem, its reserve, or the cache's own limit (ENOBUFS)."""
@@ -106,6 +108,14 @@ class CacheObject(Protocol):
 
     def fileno(self) -> int:
         """The descriptor of the backing file, for direct reads of extents known to be there."""
+
+    def lease(self, descriptor: int) -> int:
+        """A descriptor of the backing file that may be mapped; the caller closes it.
+
+        As long as a map made from it exists, the file neither changes nor shrinks, whoever
+        invalidates, modifies, culls or drops the object.  ``CacheError`` when ``descriptor`` is
+        not the backing file (any more), or the object is being modified.
+        """
 
     def query_occupancy(self, start: int, end: int) -> tuple[CachedExtent, ...]:
         """Up to two cached extents that meet ``[start, end)``, in order, whole blocks (or up to
@@ -259,6 +269,9 @@ class CacheStore(Protocol):
 
     def verify(self, keys: Sequence[ObjectKey] | None = None) -> Iterator[tuple[str, str]]:
         """Check structure: yields ``(what, why)`` for everything that is not right."""
+
+    def worker(self) -> MappingWorker:
+        """This process's place among those that share maps of objects; always the same."""
 
     def status(self) -> StoreStatus:
         """Figures for ``cache status``; walks the cache to count it."""

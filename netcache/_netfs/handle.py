@@ -72,6 +72,11 @@ class ReadHandle:
         self._shown = False
         self._closed = False
 
+    @property
+    def checks_each_read(self) -> bool:
+        """Whether the server is asked before each read: nothing may be shown without ``fetch``."""
+        return self._at_read
+
     def bind_local(self) -> Inode | None:
         """Bind to what is cached when it may be shown without asking the server."""
         if self._closed:
