@@ -18,7 +18,7 @@ from netcache._client.report import Report
 from netcache._client.trees.options import TreeOptions
 from netcache._client.warnings import warn_in_log
 from netcache._core.progress import ProgressSink
-from netcache.spi import ResourceInfo
+from netcache.spi import Backend, ResourceInfo
 
 __all__ = ["AsyncClient", "AsyncFile"]
 
@@ -58,6 +58,7 @@ class AsyncClient:
         verify: str = "none",
         sync: str = "lazy",
         use_cache: bool = True,
+        backend: Callable[[], Backend] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> None:
         options = check_options(
@@ -85,6 +86,7 @@ class AsyncClient:
             flush_interval=flush_interval,
             verify=verify,
             sync=sync,
+            backend=backend,
         )
         self._core = ClientCore(options, on_warning or warn_in_log)
         self._do = Operations(self._core)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from netcache._client.report import Report
     from netcache._client.shared import SharedFile
     from netcache._core.progress import ProgressSink
-    from netcache.spi import ResourceInfo
+    from netcache.spi import Backend, ResourceInfo
 
 __all__ = ["Client", "File", "open"]
 
@@ -56,6 +56,7 @@ class Client:
       holds it until ``flush_interval`` seconds (5) have passed, more than ``dirty_soft`` bytes
       (64 MiB) are unsent over all files, or ``fsync`` or ``close``; above ``dirty_hard`` bytes
       (256 MiB) a write sends first.
+    * ``backend``: makes another remote side than HTTP servers, on the client's loop (``spi``).
     * ``on_warning``: called with one line when the cache cannot be used (else it is logged).
 
     ``UsageError`` for an option that makes no sense.
@@ -88,6 +89,7 @@ class Client:
         verify: str = "none",
         sync: str = "lazy",
         use_cache: bool = True,
+        backend: Callable[[], Backend] | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> None:
         options = check_options(
@@ -115,6 +117,7 @@ class Client:
             flush_interval=flush_interval,
             verify=verify,
             sync=sync,
+            backend=backend,
         )
         self._core = ClientCore(options, on_warning or warn_in_log)
         self._runner = Runner(self._core)

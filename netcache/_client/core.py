@@ -83,7 +83,7 @@ class ClientCore:
             pair = (resource.user, resource.password or "")
             self._credentials[resource.origin] = pair
             if self._remote is not None:
-                self._remote.backend.add_credentials(resource.origin, *pair)
+                self._remote.add_credentials(resource.origin, *pair)
         return resource
 
     def open_handle(self, resource: Resource) -> ReadHandle:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.units import parse_size
 from netcache._core.validity import ValidityPolicy, parse_validity
 from netcache.errors import UsageError
+
+if TYPE_CHECKING:
+    from netcache.spi import Backend
 
 EXCHANGES_PER_TRANSFER = 4
 """How many read exchanges may run at the same time, for each of ``transfers``."""
@@ -39,6 +42,7 @@ class ClientOptions(NamedTuple):
     flush_interval_s: float
     sync: str
     write_mode: str
+    backend: Callable[[], Backend] | None
 
 
 def default_cache_dir() -> str:
@@ -76,6 +80,7 @@ def check_options(
     flush_interval: float,
     verify: str,
     sync: str,
+    backend: Callable[[], Backend] | None,
 ) -> ClientOptions:
     """Check what a caller gave; ``UsageError`` names the option and what it takes."""
     _one_of("write_mode", write_mode, ("through", "back"))
@@ -115,6 +120,7 @@ def check_options(
         flush_interval_s=float(flush_interval),
         sync=sync,
         write_mode=write_mode,
+        backend=backend,
     )
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from typing import TYPE_CHECKING
 
 from netcache._client.download import Downloader, OnBytes
 from netcache._client.listings import keep_listing, kept_listing
-from netcache._client.options import EXCHANGES_PER_TRANSFER
+from netcache._client.options import EXCHANGES_PER_TRANSFER, ClientOptions
 from netcache._client.trees.ports import FetchResult
+from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_folder, parse
 from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.engine import ReadEngine
@@ -22,7 +24,7 @@ from netcache._netfs.upload import FileBody, SourceChangedError, Uploader, sha25
 from netcache._netfs.writeback import Writeback
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import NotCachedError, NotFoundError
-from netcache.spi import ResourceInfo, UploadCondition, UploadReply
+from netcache.spi import Backend, ResourceInfo, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
     from netcache._client.core import ClientCore
@@ -35,23 +37,9 @@ class Remote:
         options = core.options
         self._core = core
         self.transfers = options.transfers
-        self.backend = HttpBackend(
-            HttpOptions(
-                timeout_s=options.timeout_s,
-                retries=options.retries,
-                headers=options.headers,
-                auth=options.auth,
-                token=options.token,
-                netrc=options.netrc,
-                ca_cert=options.ca_cert,
-                insecure=options.insecure,
-                connections=options.transfers * EXCHANGES_PER_TRANSFER,
-                bandwidth_limit=options.bandwidth_limit,
-            )
-        )
-        for origin, pair in credentials.items():
-            self.backend.add_credentials(origin, *pair)
-        retry = self.backend.retry
+        self._http: HttpBackend | None = None
+        self.backend: Backend = self._backend(options, credentials)
+        retry = RetryPolicy(attempts=options.retries + 1, random=random.random)
         self.engine = ReadEngine(
             lambda: self.backend,
             core.store,
@@ -76,6 +64,33 @@ class Remote:
         )
         self._downloader = Downloader(self.engine, self.opener, core.stats, retry)
         self._keeps_mtime: dict[str, bool] = {}
+
+    def _backend(self, options: ClientOptions, credentials: dict[str, tuple[str, str]]) -> Backend:
+        """The backend that was asked for, or the one for HTTP servers."""
+        if options.backend is not None:
+            return options.backend()
+        self._http = HttpBackend(
+            HttpOptions(
+                timeout_s=options.timeout_s,
+                retries=options.retries,
+                headers=options.headers,
+                auth=options.auth,
+                token=options.token,
+                netrc=options.netrc,
+                ca_cert=options.ca_cert,
+                insecure=options.insecure,
+                connections=options.transfers * EXCHANGES_PER_TRANSFER,
+                bandwidth_limit=options.bandwidth_limit,
+            )
+        )
+        for origin, pair in credentials.items():
+            self._http.add_credentials(origin, *pair)
+        return self._http
+
+    def add_credentials(self, origin: str, user: str, password: str) -> None:
+        """Use these for an origin from now on."""
+        if self._http is not None:
+            self._http.add_credentials(origin, user, password)
 
     async def close(self) -> None:
         """Cancel what runs, close the connections."""
