@@ -342,6 +342,25 @@ class Backend(Protocol):
         (a folder that is not empty).
         """
 
+    async def move(
+        self,
+        url: str,
+        to_url: str,
+        *,
+        condition: UploadCondition = UNCONDITIONAL,
+        overwrite: bool = False,
+    ) -> None:
+        """Give the file or folder ``url`` the name ``to_url``; one step as far as the server is.
+
+        A folder goes with all that lies in it.  ``condition`` is about ``url``.  Missing parents
+        of ``to_url`` are made.  With ``overwrite`` a file takes the place of a file; a folder
+        takes and gives way to nothing.  Whether a slash ends the URLs does not matter.
+
+        Raises ``NotFoundError``, ``ConflictError`` (the condition does not hold, or something
+        stands at ``to_url``), ``NotOfferedError`` (this server gives no new names), and
+        ``UsageError`` for another origin, the same name, or a name inside ``url`` itself.
+        """
+
     async def make_folder(self, url: str) -> None:
         """Make the folder ``url`` and its parents; one that exists is fine."""
 

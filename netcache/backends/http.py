@@ -1,9 +1,10 @@
 """The HTTP backend: the port ``netcache.spi.Backend`` over HTTP/1.1.
 
-The parts: ``http_wire`` and ``http_fields`` decide (pure), ``http_session`` exchanges,
-``http_reply`` and ``http_takeover`` receive bodies, ``http_write`` and
-``http_update`` change what is at the server, ``http_metadata`` and ``http_listing`` tell what is
-there.  This module ties them together, with the retries.
+The parts: ``http_wire``, ``http_fields``, ``http_ranges`` and ``http_multipart`` decide (pure),
+``http_session`` exchanges, ``http_reply``, ``http_ranges_reply`` and ``http_takeover`` receive
+bodies, ``http_write``, ``http_update`` and ``http_move`` change what is at the server,
+``http_metadata`` and ``http_listing`` tell what is there.  This module ties them together, with
+the retries.
 
 Import cost: this is the only package of netcache that may import aiohttp.
 """
@@ -23,6 +24,7 @@ from netcache._core.invariant import invariant
 from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.urls import Resource, as_folder, parse
 from netcache.backends.http_metadata import Metadata
+from netcache.backends.http_move import Mover
 from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_ranges import (
     RangesQuestion,
@@ -75,6 +77,7 @@ class HttpBackend:
         self._metadata = Metadata(self._session, self._notes)
         self._writer = Writer(self, self._session, self._notes, throttle)
         self._updater = Updater(self, self._session, self._notes, throttle)
+        self._mover = Mover(self, self._session, self._notes, self._writer)
 
     def add_credentials(self, origin: str, user: str, password: str) -> None:
         """Use these for ``origin`` (``scheme://host[:port]``) and no other."""
@@ -150,6 +153,17 @@ class HttpBackend:
     async def delete(self, url: str, *, condition: UploadCondition = UNCONDITIONAL) -> None:
         """Delete a file or an empty folder; see the port."""
         await self._writer.delete(_parsed(url), condition)
+
+    async def move(
+        self,
+        url: str,
+        to_url: str,
+        *,
+        condition: UploadCondition = UNCONDITIONAL,
+        overwrite: bool = False,
+    ) -> None:
+        """Give a resource another name; see the port."""
+        await self._mover.move(_parsed(url), _parsed(to_url), condition, overwrite)
 
     async def make_folder(self, url: str) -> None:
         """Make a folder and its parents; see the port."""

@@ -37,7 +37,7 @@ from netcache.spi import ResourceInfo, UploadBody, UploadCondition, UploadReply
 if TYPE_CHECKING:
     from netcache.backends.http import HttpBackend
 
-__all__ = ["WANT_DIGEST", "Writer"]
+__all__ = ["WANT_DIGEST", "Writer", "parent_of"]
 
 FOLDER_DEPTH_MAX = 256
 _STORED = range(200, 300)
@@ -102,7 +102,7 @@ class Writer:
                     and await self._lacks_folder(resource, status)
                 ):
                     made_parents = True
-                    await self.make_folder(_parent(resource))
+                    await self.make_folder(parent_of(resource))
                     continue
                 raise refusal("upload", resource.url, exchange.head, time.time())
             except TransientError as error:
@@ -142,7 +142,7 @@ class Writer:
         """Make ``folder`` and its parents."""
         status = await self._backend.retried(lambda: self._make_once(folder))
         if status == 409 and folder.path != "/" and depth < FOLDER_DEPTH_MAX:
-            await self.make_folder(_parent(folder), depth + 1)
+            await self.make_folder(parent_of(folder), depth + 1)
             status = await self._backend.retried(lambda: self._make_once(folder))
         if status not in _STORED:
             raise RemoteError(
@@ -172,7 +172,7 @@ class Writer:
 
     async def _lacks_folder(self, resource: Resource, status: int) -> bool:
         """Whether an upload was refused because its folder is missing: 409 says so, nginx 500."""
-        return status == 409 or (status == 500 and not await self._is_there(_parent(resource)))
+        return status == 409 or (status == 500 and not await self._is_there(parent_of(resource)))
 
     async def _stored(
         self, resource: Resource, sender: BodySender, exchange: Exchange, mtime_s: float | None
@@ -271,7 +271,7 @@ class Writer:
         return info is not None and info.type == "directory"
 
 
-def _parent(resource: Resource) -> Resource:
+def parent_of(resource: Resource) -> Resource:
     """The folder that ``resource`` lies in."""
     path = as_file(resource).path.rpartition("/")[0] + "/"
     return as_folder(parse(resource.origin + path))

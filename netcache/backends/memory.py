@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from netcache._core.coherency import Validator, Version
 from netcache._core.extent import Extent, ExtentSet
 from netcache._core.invariant import invariant
-from netcache._core.urls import Resource, as_folder, parse
+from netcache._core.urls import Resource, as_file, as_folder, parse
 from netcache.backends.http_fields import http_date_s
 from netcache.backends.memory_reply import MemoryRangesReply, MemoryReply
 from netcache.backends.memory_server import MemoryFile, MemoryServer
+from netcache.backends.names import check_new_name
 from netcache.errors import (
     ClosedError,
     ConflictError,
@@ -186,6 +187,34 @@ class MemoryBackend:
         self._check("deletion", resource, condition)
         del self.server.files[resource.url]
         await self._leave("delete")
+
+    async def move(
+        self,
+        url: str,
+        to_url: str,
+        *,
+        condition: UploadCondition = UNCONDITIONAL,
+        overwrite: bool = False,
+    ) -> None:
+        """See the port."""
+        source, target = parse(url), parse(to_url)
+        check_new_name(source, target)
+        await self._arrive("move", source)
+        if not self.server.moves:
+            raise NotOfferedError(f"move of {url} failed: names stay here", url=url)
+        is_folder = self.server.is_folder(as_folder(source))
+        spelled = as_folder if is_folder else as_file
+        source, target = spelled(source), spelled(target)
+        if not is_folder:
+            self._file("move", source)
+        self._check("move", source, condition)
+        in_the_way = self.server.is_folder(as_folder(target)) or (
+            as_file(target).url in self.server.files and (is_folder or not overwrite)
+        )
+        if in_the_way:
+            raise ConflictError(f"move to {to_url} failed: something stands there", url=to_url)
+        self.server.rename(source, target)
+        await self._leave("move")
 
     async def make_folder(self, url: str) -> None:
         """See the port."""

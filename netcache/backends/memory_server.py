@@ -24,10 +24,13 @@ class MemoryServer:
     """Files and folders, a log of requests, and orders how to answer (``answers``).
 
     ``updates`` tells whether parts of files can be changed, ``multi_ranges`` whether several
-    ranges can be had at once.
+    ranges can be had at once, ``moves`` whether resources get new names.
     """
 
-    def __init__(self, *, updates: bool = True, multi_ranges: bool = True) -> None:
+    def __init__(
+        self, *, updates: bool = True, multi_ranges: bool = True, moves: bool = True
+    ) -> None:
+        self.moves = moves
         self.updates = updates
         self.multi_ranges = multi_ranges
         self.answers = Answers()
@@ -53,6 +56,18 @@ class MemoryServer:
                 raise RemoteError(f"making {folder.url} failed: it is a file", url=folder.url)
             self.folders.add(folder.url)
             folder = folder_of(folder)
+
+    def rename(self, source: Resource, target: Resource) -> None:
+        """Give a file, or a folder with all that lies in it, another name; versions stay."""
+        self.make_folder(folder_of(target))
+        if not source.is_folder:
+            self.files[target.url] = self.files.pop(source.url)
+            return
+        for url in [url for url in self.files if url.startswith(source.url)]:
+            self.files[target.url + url.removeprefix(source.url)] = self.files.pop(url)
+        inside = {url for url in self.folders if url.startswith(source.url)}
+        self.folders -= inside
+        self.folders |= {target.url + url.removeprefix(source.url) for url in inside}
 
     def is_folder(self, folder: Resource) -> bool:
         """Whether there is such a folder; the root of any origin always is."""

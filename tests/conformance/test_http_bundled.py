@@ -10,6 +10,7 @@ import trustme
 
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache_server import FaultRule, ObjectServer, ServerOptions
+from tests.conformance.moving_suite import MovingSuite
 from tests.conformance.peers import Peer, plant_in
 from tests.conformance.ranges_suite import RangesSuite
 from tests.conformance.suite import BackendSuite
@@ -32,7 +33,7 @@ async def peer_of(
         await peer.close()
 
 
-class TestBundledServer(BackendSuite, RangesSuite, UpdatingSuite):
+class TestBundledServer(BackendSuite, MovingSuite, RangesSuite, UpdatingSuite):
     """Plain HTTP."""
 
     @pytest.fixture
@@ -69,7 +70,7 @@ class TestBundledServerOfWholeFiles(WholeFilesSuite):
             yield peer
 
 
-class TestBundledServerOverTls(BackendSuite, RangesSuite, UpdatingSuite):
+class TestBundledServerOverTls(BackendSuite, MovingSuite, RangesSuite, UpdatingSuite):
     """TLS with a private authority, and credentials."""
 
     @pytest.fixture

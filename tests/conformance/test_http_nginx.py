@@ -9,6 +9,7 @@ import pytest
 
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import RemoteError
+from tests.conformance.moving_suite import FixedNamesSuite, MovingSuite
 from tests.conformance.peers import Bytes, Peer, plant_in, read
 from tests.conformance.ranges_suite import RangesSuite, SingleRangesSuite
 from tests.conformance.suite import BackendSuite
@@ -57,11 +58,13 @@ def html_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServe
 def silent_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxServer]:
     """Lists nothing: a folder that exists answers 403, one that does not 404; takes one range."""
     directory = tmp_path_factory.mktemp("nginx")
-    with running_nginx(directory, autoindex=None, create_parents=False, max_ranges=1) as server:
+    with running_nginx(
+        directory, autoindex=None, create_parents=False, max_ranges=1, methods="PUT MKCOL"
+    ) as server:
         yield server
 
 
-class TestNginxJson(BackendSuite, RangesSuite, WholeFilesSuite):
+class TestNginxJson(BackendSuite, MovingSuite, RangesSuite, WholeFilesSuite):
     """Bodies by our receiver."""
 
     @pytest.fixture
@@ -71,7 +74,7 @@ class TestNginxJson(BackendSuite, RangesSuite, WholeFilesSuite):
             yield peer
 
 
-class TestNginxHtml(BackendSuite, RangesSuite, WholeFilesSuite):
+class TestNginxHtml(BackendSuite, MovingSuite, RangesSuite, WholeFilesSuite):
     """Bodies by aiohttp's stream."""
 
     @pytest.fixture
@@ -81,7 +84,7 @@ class TestNginxHtml(BackendSuite, RangesSuite, WholeFilesSuite):
             yield peer
 
 
-class TestNginxWithoutListings(SingleRangesSuite):
+class TestNginxWithoutListings(SingleRangesSuite, FixedNamesSuite):
     """Folders that cannot be listed are folders all the same."""
 
     @pytest.fixture

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from netcache.backends.memory import MemoryBackend, MemoryServer
+from tests.conformance.moving_suite import FixedNamesSuite, MovingSuite
 from tests.conformance.peers import Peer
 from tests.conformance.ranges_suite import RangesSuite, SingleRangesSuite
 from tests.conformance.suite import BackendSuite
@@ -31,7 +32,7 @@ async def peer_of(server: MemoryServer) -> AsyncIterator[Peer]:
     await peer.close()
 
 
-class TestMemoryBackend(BackendSuite, RangesSuite, UpdatingSuite):
+class TestMemoryBackend(BackendSuite, MovingSuite, RangesSuite, UpdatingSuite):
     """All of the suite."""
 
     @pytest.fixture
@@ -41,11 +42,11 @@ class TestMemoryBackend(BackendSuite, RangesSuite, UpdatingSuite):
             yield peer
 
 
-class TestMemoryBackendOfWholeFiles(WholeFilesSuite, SingleRangesSuite):
-    """A server that takes whole files and gives single ranges only."""
+class TestMemoryBackendOfWholeFiles(WholeFilesSuite, FixedNamesSuite, SingleRangesSuite):
+    """A server that takes whole files, gives single ranges, and keeps names."""
 
     @pytest.fixture
     async def peer(self) -> AsyncIterator[Peer]:
         """A memory server of its own for each test."""
-        async for peer in peer_of(MemoryServer(updates=False, multi_ranges=False)):
+        async for peer in peer_of(MemoryServer(updates=False, multi_ranges=False, moves=False)):
             yield peer

@@ -35,7 +35,7 @@ http {{
         root {root};
         {autoindex}
         {max_ranges}
-        dav_methods PUT DELETE MKCOL;
+        dav_methods {methods};
         create_full_put_path {create_parents};
     }}
 }}
@@ -57,6 +57,7 @@ def running_nginx(
     autoindex: str | None = "json",
     create_parents: bool = True,
     max_ranges: int | None = None,
+    methods: str = "PUT DELETE MKCOL MOVE",
 ) -> Iterator[NginxServer]:
     """Run nginx with its files under ``directory``; stopped at the end of the block.
 
@@ -78,6 +79,7 @@ def running_nginx(
             port=port,
             autoindex=f"autoindex on; autoindex_format {autoindex};" if autoindex else "",
             max_ranges="" if max_ranges is None else f"max_ranges {max_ranges};",
+            methods=methods,
             create_parents="on" if create_parents else "off",
         )
     )
