@@ -188,6 +188,14 @@ class AsyncClient:
         """Delete a file, an empty folder or a tree at the server, and forget it in the cache."""
         return await self._do.rm(url, recursive=recursive, if_match=if_match)
 
+    async def mv(
+        self, url: str, to_url: str, *, if_match: str | None = None, no_clobber: bool = False
+    ) -> str:
+        """Give a file or folder another name; see ``netcache.Client.mv``."""
+        from netcache._client.moving import mv
+
+        return await mv(self._core, url, to_url, if_match=if_match, no_clobber=no_clobber)
+
     def cat(
         self, url: str, offset: int = 0, count: int | None = None
     ) -> AsyncIterator[bytes | memoryview]:

@@ -349,12 +349,13 @@ class Backend(Protocol):
         *,
         condition: UploadCondition = UNCONDITIONAL,
         overwrite: bool = False,
-    ) -> None:
+    ) -> Literal["file", "directory"]:
         """Give the file or folder ``url`` the name ``to_url``; one step as far as the server is.
 
-        A folder goes with all that lies in it.  ``condition`` is about ``url``.  Missing parents
-        of ``to_url`` are made.  With ``overwrite`` a file takes the place of a file; a folder
-        takes and gives way to nothing.  Whether a slash ends the URLs does not matter.
+        Returns which of the two it was.  A folder goes with all that lies in it.  ``condition``
+        is about ``url``.  Missing parents of ``to_url`` are made.  With ``overwrite`` a file takes
+        the place of a file; a folder takes and gives way to nothing.  Whether a slash ends the
+        URLs does not matter.
 
         Raises ``NotFoundError``, ``ConflictError`` (the condition does not hold, or something
         stands at ``to_url``), ``NotOfferedError`` (this server gives no new names), and

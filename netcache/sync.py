@@ -282,6 +282,21 @@ class Client:
         """Delete a file, an empty folder or a tree at the server, and forget it in the cache."""
         return self._runner.run(self._do.rm(url, recursive=recursive, if_match=if_match))
 
+    def mv(
+        self, url: str, to_url: str, *, if_match: str | None = None, no_clobber: bool = False
+    ) -> str:
+        """Give a file or folder another name on its server; returns the URL that it has then.
+
+        A file takes the place of a file (not with ``no_clobber``: ``ConflictError``), and goes
+        into a ``to_url`` that ends with a slash.  A folder goes with all that lies in it, and only
+        to a name that is free.
+        """
+        from netcache._client.moving import mv
+
+        return self._runner.run(
+            mv(self._core, url, to_url, if_match=if_match, no_clobber=no_clobber)
+        )
+
     def cat(self, url: str, offset: int = 0, count: int | None = None) -> Iterator[bytes]:
         """The bytes of ``url``, or ``count`` of them at ``offset``, piece by piece.
 

@@ -31,6 +31,7 @@ _VERBS = {
         "ls",
         "stat",
         "rm",
+        "mv",
         "warm",
         "cache",
         "stats",

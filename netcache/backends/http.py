@@ -16,7 +16,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from netcache._core.coherency import Validator, Version
 from netcache._core.extent import Extent, ExtentSet
@@ -161,9 +161,9 @@ class HttpBackend:
         *,
         condition: UploadCondition = UNCONDITIONAL,
         overwrite: bool = False,
-    ) -> None:
+    ) -> Literal["file", "directory"]:
         """Give a resource another name; see the port."""
-        await self._mover.move(_parsed(url), _parsed(to_url), condition, overwrite)
+        return await self._mover.move(_parsed(url), _parsed(to_url), condition, overwrite)
 
     async def make_folder(self, url: str) -> None:
         """Make a folder and its parents; see the port."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from netcache._core.retry import Retries
 from netcache._core.urls import Resource, as_file, as_folder
@@ -61,7 +61,7 @@ class Mover:
 
     async def move(
         self, source: Resource, target: Resource, condition: UploadCondition, overwrite: bool
-    ) -> None:
+    ) -> Literal["file", "directory"]:
         """Give ``source`` the name ``target``; see the port."""
         check_new_name(source, target)
         before = await self._backend.stat(source.url)
@@ -78,9 +78,9 @@ class Mover:
                 exchange = await self._send(source, target, before, condition, overwrite, doubtful)
                 status = exchange.head.status
                 if status in _MOVED:
-                    return
+                    return before.type
                 if doubtful and status in _ELSEWHERE_NOW and await self._arrived(before, target):
-                    return
+                    return before.type
                 if (
                     status in _PARENT_LACKING
                     and not made_parents

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 from netcache._core.coherency import Validator, Version
 from netcache._core.extent import Extent, ExtentSet
@@ -195,7 +196,7 @@ class MemoryBackend:
         *,
         condition: UploadCondition = UNCONDITIONAL,
         overwrite: bool = False,
-    ) -> None:
+    ) -> Literal["file", "directory"]:
         """See the port."""
         source, target = parse(url), parse(to_url)
         check_new_name(source, target)
@@ -215,6 +216,7 @@ class MemoryBackend:
             raise ConflictError(f"move to {to_url} failed: something stands there", url=to_url)
         self.server.rename(source, target)
         await self._leave("move")
+        return "directory" if is_folder else "file"
 
     async def make_folder(self, url: str) -> None:
         """See the port."""
