@@ -213,6 +213,7 @@ class SharedFile:
         if settled is None:
             return None
         if settled.generation == UNSHARED:
+            self._forget()
             return self._private(bytes(view), size)
         self._held = _Held(settled.generation, settled.words, settled.word, base, low, high, size)
         return Look(self.url, settled.generation, view, size, settled.words, settled.word)
