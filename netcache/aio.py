@@ -11,6 +11,7 @@ from typing import BinaryIO, Self
 from netcache._client.admin import CacheAdmin
 from netcache._client.async_files import AsyncFile
 from netcache._client.core import ClientCore
+from netcache._client.edits import AsyncEdits
 from netcache._client.opening import open_file
 from netcache._client.operations import Operations
 from netcache._client.options import check_options
@@ -212,7 +213,14 @@ class AsyncClient:
             await self._core.close_remote()
             await asyncio.get_running_loop().run_in_executor(None, self._core.close_local)
 
+    @property
+    def edits(self) -> AsyncEdits:
+        """Edits that are not at the server: list, recover, save, drop, push."""
+        return AsyncEdits(self._core)
+
     async def __aenter__(self) -> Self:
+        if not self._core.options.offline and self._core.journal.has_orphans():
+            self._core.remote()
         return self
 
     async def __aexit__(

@@ -18,6 +18,7 @@ from netcache._client.warnings import warn_in_log
 
 if TYPE_CHECKING:
     from netcache._client.admin import CacheAdmin
+    from netcache._client.edits import Edits
     from netcache._client.operations import Operations
     from netcache._client.report import Report
     from netcache._client.shared import SharedFile
@@ -122,6 +123,12 @@ class Client:
         self._core = ClientCore(options, on_warning or warn_in_log)
         self._runner = Runner(self._core)
         self._operations: Operations | None = None
+        if not options.offline and self._core.journal.has_orphans():
+            self._runner.run(self._begin_recovery())
+
+    async def _begin_recovery(self) -> None:
+        """Let what killed processes left be uploaded behind whatever is done now."""
+        self._core.remote()
 
     @property
     def _do(self) -> Operations:
@@ -137,6 +144,13 @@ class Client:
         from netcache._client.admin import CacheAdmin
 
         return CacheAdmin(self._core)
+
+    @property
+    def edits(self) -> Edits:
+        """Edits that are not at the server: list, recover, save, drop, push."""
+        from netcache._client.edits import Edits
+
+        return Edits(self._core, self._runner)
 
     def open(self, url: str, mode: str = "rb") -> File:
         """Open ``url``: ``rb``, ``wb``, ``xb``, ``ab``, ``r+b`` or ``w+b``.

@@ -58,6 +58,10 @@ class AsyncEditFile(AsyncFile):
         """Return when the server has everything written so far."""
         await self.handle.fsync()
 
+    async def flush(self) -> None:
+        """With ``durability="journal"``: return when what was written survives this process."""
+        await self.handle.flush()
+
     async def size(self) -> int:
         """The size as edited."""
         return self.handle.size

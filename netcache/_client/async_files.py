@@ -60,6 +60,10 @@ class AsyncFile:
         """Return when the server has everything written so far."""
         self._need_open()
 
+    async def flush(self) -> None:
+        """Hand over what was written; with ``durability="journal"`` an edit then survives."""
+        self._need_open()
+
     async def size(self) -> int:
         """The size of the resource in bytes."""
         raise io.UnsupportedOperation(f"{self.url} has no size yet")

@@ -21,6 +21,7 @@ from netcache._core.urls import Resource, parse
 from netcache._fscache.ports import CacheStore
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.inodes import InodeTable
+from netcache._netfs.journal import Journal
 from netcache.errors import CacheError, ClosedError, NotCachedError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ClientCore:
         self._lock = threading.Lock()
         self._remote: Remote | None = None
         self._credentials: dict[str, tuple[str, str]] = {}
+        self.journal = Journal(options.state_dir)
         self.store = self._bind()
         self.inodes = InodeTable(self.store, self.stats, options.validity, offline=options.offline)
         _LIVING.add(self)

@@ -10,7 +10,7 @@ from netcache._client.download import STEP_BYTES
 from netcache._core.urls import Resource
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_file import DirtyFile
-from netcache._netfs.dirty_pages import DirtyPages
+from netcache._netfs.dirty_pages import DirtyPages, private_file
 from netcache._netfs.edit_handle import EditHandle
 from netcache._netfs.stream_writer import StreamWriter
 from netcache.errors import NotFoundError, UsageError
@@ -103,14 +103,18 @@ def _dirty_file(
     core: ClientCore, resource: Resource, base: BaseVersion, *, atomic: bool
 ) -> DirtyFile:
     folder = core.options.cache_dir if core.store is not None else None
+    entry = None
+    if core.options.durability == "journal" and not atomic:
+        entry = core.journal.begin()
     return DirtyFile(
         resource,
         base,
-        DirtyPages(folder),
+        DirtyPages(entry.data if entry is not None else private_file(folder)),
         core.stats,
         block_size=core.store.block_size if core.store is not None else None,
         atomic=atomic,
         on_dirty=core.remote().dirty.on_dirty,
+        entry=entry,
     )
 
 

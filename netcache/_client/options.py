@@ -42,6 +42,8 @@ class ClientOptions(NamedTuple):
     flush_interval_s: float
     sync: str
     write_mode: str
+    durability: str | None
+    state_dir: str
     backend: Callable[[], Backend] | None
 
 
@@ -84,7 +86,7 @@ def check_options(
 ) -> ClientOptions:
     """Check what a caller gave; ``UsageError`` names the option and what it takes."""
     _one_of("write_mode", write_mode, ("through", "back"))
-    _one_of("durability", durability, (None,))
+    _one_of("durability", durability, (None, "journal"))
     _one_of("verify", verify, ("none",))
     _one_of("sync", sync, ("lazy", "commit"))
     if not flush_interval >= 0:
@@ -120,8 +122,22 @@ def check_options(
         flush_interval_s=float(flush_interval),
         sync=sync,
         write_mode=write_mode,
+        durability=durability,
+        state_dir=_state_dir(cache_dir),
         backend=backend,
     )
+
+
+def _state_dir(cache_dir: str | os.PathLike[str] | None) -> str:
+    """Where uploads are kept that are not at the server: in a cache directory that was named,
+    else ``$XDG_STATE_HOME/netcache`` (``~/.local/state/netcache``)."""
+    named = cache_dir or os.environ.get("NETCACHE_CACHE_DIR")
+    if named:
+        return os.path.abspath(os.fspath(named))
+    base = os.environ.get("XDG_STATE_HOME")
+    if not base:
+        base = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(base, "netcache")
 
 
 def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:

@@ -20,6 +20,7 @@ from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.inodes import key_of
 from netcache._netfs.opener import Opener
+from netcache._netfs.recovery import Recovered, Recovery
 from netcache._netfs.upload import FileBody, SourceChangedError, Uploader, sha256_of
 from netcache._netfs.writeback import Writeback
 from netcache.backends.http import HttpBackend, HttpOptions
@@ -62,6 +63,10 @@ class Remote:
             hard_bytes=options.dirty_hard,
             interval_s=options.flush_interval_s,
         )
+        self.recovery = Recovery(core.journal, writeback, self.engine, self.opener, core.stats)
+        self._recovering: asyncio.Task[list[Recovered]] | None = None
+        if core.journal.has_orphans() and not options.offline:
+            self._recovering = asyncio.ensure_future(self.recovery.run())
         self._downloader = Downloader(self.engine, self.opener, core.stats, retry)
         self._keeps_mtime: dict[str, bool] = {}
 
@@ -94,9 +99,18 @@ class Remote:
 
     async def close(self) -> None:
         """Cancel what runs, close the connections."""
+        if self._recovering is not None:
+            self._recovering.cancel()
+            await asyncio.gather(self._recovering, return_exceptions=True)
         await self.dirty.close()
         await self.engine.close()
         await self.backend.close()
+
+    async def recover(self) -> list[Recovered]:
+        """Upload the edits that killed processes left; waits for what is under way."""
+        under_way, self._recovering = self._recovering, None
+        done = await under_way if under_way is not None else []
+        return done + await self.recovery.run()
 
     # Metadata.
 

@@ -140,6 +140,11 @@ class EditFile(File):
         """Return when the server has everything written so far."""
         self._runner.run(self._inner.fsync())
 
+    def flush(self) -> None:
+        """With ``durability="journal"``: return when what was written survives this process."""
+        if not self._gone and self._handle.file.entry is not None:
+            self._runner.run(self._inner.flush())
+
     @property
     def size(self) -> int:
         """The size as edited."""

@@ -29,6 +29,7 @@ from netcache._core.write_decision import BlockState, Step, decide_write
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_pages import DirtyPages
 from netcache._netfs.doubt import Doubt
+from netcache._netfs.journal import JournalEntry
 from netcache.errors import (
     ClosedError,
     ConflictError,
@@ -58,6 +59,7 @@ class DirtyFile:
         block_size: int | None,
         atomic: bool,
         on_dirty: Callable[[DirtyFile], None],
+        entry: JournalEntry | None = None,
     ) -> None:
         self.resource = resource
         self.base = base
@@ -65,6 +67,7 @@ class DirtyFile:
         self.sizes = Sizes.of(base.size)
         self.block_size = block_size or BLOCK_BYTES_DEFAULT
         self.atomic = atomic
+        self.entry = entry
         self.created = base.inode is None
         self.lock = threading.RLock()
         self.writeback_lock = asyncio.Lock()
@@ -332,10 +335,14 @@ class DirtyFile:
         with self.lock:
             return self._errors, self._error if self._errors > seen else None
 
-    def close(self) -> None:
-        """Throw away what was not sent.  Idempotent."""
+    def close(self, *, leave: bool = False) -> None:
+        """Throw away what was not sent (or ``leave`` it in the journal).  Idempotent."""
         with self.lock:
+            if self._closed:
+                return
             self._closed = True
+            if self.entry is not None and not leave:
+                self.entry.remove()
             self.pages.close()
         self.base.close()
 

@@ -1,8 +1,8 @@
 """Dirty pages: the bytes of an edited file that the server does not have yet.
 
-They lie at their own offsets in a private file without a name, so that the page cache holds them as
-long as there is memory and the disk when there is not; what is known of them is three sets of
-extents:
+They lie at their own offsets in a private file, so that the page cache holds them as long as there
+is memory and the disk when there is not.  The file has no name, or it is an entry's in the journal.
+What is known of them is three sets of extents:
 
 * ``valid``: the private file has the bytes as the file's users are to see them;
 * ``dirty``: valid, and not on its way to the server;
@@ -19,19 +19,23 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
+from typing import IO
 
 from netcache._core.extent import Extent, ExtentSet, round_out
 
 _COPY_BYTES = 1 << 20
 
 
+def private_file(folder: str | None) -> IO[bytes]:
+    """A file without a name, in ``folder`` or where temporary files go."""
+    return tempfile.TemporaryFile(prefix="netcache-", dir=folder, buffering=0)
+
+
 class DirtyPages:
     """The private bytes of one edited file; every method may block on the disk."""
 
-    def __init__(self, folder: str | None) -> None:
-        self._file = tempfile.TemporaryFile(  # noqa: SIM115
-            prefix="netcache-", dir=folder, buffering=0
-        )
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self.valid = ExtentSet()
         self.dirty = ExtentSet()
         self.flying = ExtentSet()
@@ -136,6 +140,13 @@ class DirtyPages:
         for flying in self.flying.within(*extent):
             busy.add(*flying)
         return busy.missing(*extent)
+
+    def adopt(self, extents: Iterable[Extent]) -> None:
+        """The file has these already: valid, and to be sent."""
+        for extent in extents:
+            self.valid.add(*extent)
+            self.dirty.add(*extent)
+        self._count()
 
     def _count(self) -> None:
         self.dirty_bytes = self.dirty.total_bytes

@@ -102,12 +102,12 @@ class DirtyTable:
         if not (keep_unsent and file.dirty):
             self.discard(file)
 
-    def discard(self, file: DirtyFile) -> None:
-        """Throw away a file that nobody has open.  Idempotent."""
+    def discard(self, file: DirtyFile, *, leave: bool = False) -> None:
+        """Throw away a file that nobody has open (``leave``: not from the journal).  Idempotent."""
         if file.users:
             return
         self._files.discard(file)
-        file.close()
+        file.close(leave=leave and file.dirty and file.entry is not None and file.entry.saved)
         with self._lock:
             self._unsent_bytes -= self._unsent.pop(file, 0)
             self._told.discard(file)
@@ -202,4 +202,4 @@ class DirtyTable:
                     "%s: %d bytes were not sent", file.resource.url, file.pages.unsent_bytes
                 )
             file.users = 0
-            self.discard(file)
+            self.discard(file, leave=True)

@@ -6,17 +6,20 @@ needed; everything else runs on the client's loop.
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_table import DirtyTable
+from netcache._netfs.journaled import save
 from netcache._netfs.writeback import UPDATE_BYTES_MAX
-from netcache.errors import ClosedError, UsageError
+from netcache.errors import CacheError, ClosedError, ConflictError, NetCacheError, UsageError
 
 ATOMIC_BYTES_MAX = UPDATE_BYTES_MAX - (1 << 17)
 """The largest atomic write in bytes: rounded out to blocks it still is one exchange."""
+_COPY_BYTES = 1 << 20
 
 
 class EditHandle:
@@ -110,12 +113,36 @@ class EditHandle:
         if error is not None:
             raise error
 
+    async def flush(self) -> None:
+        """With a journal: return when everything written so far survives this process."""
+        self._need_open()
+        if self.file.entry is None or not self.file.dirty:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, save, self.file)
+        except OSError as error:
+            raise CacheError(
+                f"flush of {self.resource.url} failed: the journal cannot be written "
+                f"({error.strerror}); fsync() sends to the server"
+            ) from error
+
     async def close(self) -> None:
-        """``fsync``, and let go.  What could not be sent is kept for ``save_as``.  Idempotent."""
+        """``fsync``, and let go.  What could not be sent is kept for ``save_as``, and in the
+        journal, if there is one.  Idempotent."""
         if self._closed:
             return
         try:
             await self._flush()
+        except ConflictError as conflict:
+            if self.file.entry is not None:
+                why = str(conflict)
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(None, lambda: save(self.file, conflict=why))
+            raise
+        except NetCacheError:
+            await self.flush()
+            raise
         finally:
             if not self._closed:
                 self._closed = True
@@ -130,27 +157,33 @@ class EditHandle:
             self._table.discard(self.file)
 
     async def copy_to(self, fd: int, *, changes_only: bool) -> int:
-        """Copy the file as edited to the local file ``fd``; returns its size.
-
-        It works after a ``close`` that failed, too.  ``changes_only`` leaves holes where nothing
-        was changed; otherwise bytes of the version that the changes were made from are needed, and
-        ``StaleError`` is raised when neither the cache nor the server has them any more.
-        """
-        file, step = self.file, 1 << 20
-        size = file.size
-        if changes_only:
-            with file.lock:
-                for extent in list(file.pages.valid):
-                    for start in range(extent.start, extent.end, step):
-                        data = bytearray(min(step, extent.end - start))
-                        file.pages.read_into(memoryview(data), start)
-                        os.pwrite(fd, data, start)
-        else:
-            for start in range(0, size, step):
-                os.pwrite(fd, await file.read_pinned(start, step), start)
-        os.ftruncate(fd, size)
-        return size
+        """``copy_edit``; it works after a ``close`` that failed, too."""
+        return await copy_edit(self.file, fd, changes_only=changes_only)
 
     def _need_open(self) -> None:
         if self._closed:
             raise ClosedError(f"{self.resource.url} is closed", url=self.resource.url)
+
+
+async def copy_edit(file: DirtyFile, fd: int, *, changes_only: bool) -> int:
+    """Copy a file as edited to the local file ``fd``; returns its size.
+
+    ``changes_only`` leaves holes where nothing was changed; otherwise bytes of the version that the
+    changes were made from are needed, and ``StaleError`` is raised when neither the cache nor the
+    server has them any more.
+    """
+    size = file.size
+    if changes_only:
+        with file.lock:
+            extents = list(file.pages.valid)
+        for extent in extents:
+            for start in range(extent.start, extent.end, _COPY_BYTES):
+                data = bytearray(min(_COPY_BYTES, extent.end - start))
+                with file.lock:
+                    file.pages.read_into(memoryview(data), start)
+                os.pwrite(fd, data, start)
+    else:
+        for start in range(0, size, _COPY_BYTES):
+            os.pwrite(fd, await file.read_pinned(start, _COPY_BYTES), start)
+    os.ftruncate(fd, size)
+    return size

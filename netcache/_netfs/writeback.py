@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ from netcache._netfs.cache_stream import CacheStream, Piece
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
+from netcache._netfs.journaled import keep_up, save
 from netcache._netfs.opener import Opener
 from netcache._netfs.overlay_body import OverlayBody
 from netcache._netfs.upload import Uploader, condition_on
@@ -36,6 +38,8 @@ from netcache.errors import (
     TransientError,
 )
 from netcache.spi import Backend, UploadReply
+
+_logger = logging.getLogger("netcache.writeback")
 
 UPDATE_BYTES_MAX = 32 << 20
 """The largest part that is sent in one exchange; also the largest atomic write."""
@@ -157,6 +161,8 @@ class Writeback:
         file = sending.file
         with file.lock:
             data = file.pages.snapshot(piece)
+        if file.entry is not None and file.entry.saved:
+            await _on_disk(lambda: save(file, sending.version, piece))
         self._stats.add("UpldOps", "UL")
         self._stats.add("Objs", "sr")
         try:
@@ -170,7 +176,7 @@ class Writeback:
         except BaseException as error:
             self._stats.add("UpldOps", "uf")
             if not isinstance(error, ConflictError):
-                file.doubt = Doubt(max(sending.version.size, piece.end), piece, data)
+                file.doubt = _doubt_of(sending, piece, data)
             raise
         finally:
             self._stats.add("UpldOps", "us")
@@ -189,6 +195,8 @@ class Writeback:
         with file.lock:
             landed = [Extent(start, start + len(data)) for start, data in pieces]
             file.pages.landed(landed)
+        await _on_disk(lambda: keep_up(file))
+        with file.lock:
             file.pages.forget(extent for extent in landed if file.base.has(*extent))
 
     async def _rebase(self, file: DirtyFile, version: Version, pieces: list[Piece]) -> None:
@@ -208,6 +216,8 @@ class Writeback:
     async def _send_whole(self, file: DirtyFile) -> None:
         with file.lock:
             taken = file.pages.take_dirty(file.block_size, file.size)
+        if file.entry is not None and file.entry.saved:
+            await _on_disk(lambda: save(file, sending=Extent(0, file.size), whole=True))
         tee = self._uploader.tee(file.resource)
         body = OverlayBody(file, tee)
         assert body.size is not None
@@ -215,12 +225,14 @@ class Writeback:
             reply = await self._uploader.send(file.resource, body, tee, file.base.condition)
         except TransientError:
             if (digest := await body.sha256()) is not None:
-                file.doubt = Doubt(body.size, None, digest)
+                file.doubt = Doubt(body.size, digest=digest)
             raise
         version = await self._version_of(file, reply, body.size)
         file.uploaded(self._adopted(file, version))
         with file.lock:
             file.pages.landed(taken)
+        await _on_disk(lambda: keep_up(file))
+        with file.lock:
             file.pages.forget(extent for extent in list(file.pages.valid) if file.base.has(*extent))
 
     async def _version_of(self, file: DirtyFile, reply: UploadReply, size: int) -> Version:
@@ -239,6 +251,23 @@ class Writeback:
                 url=file.resource.url,
             )
         return info.version
+
+
+async def _on_disk(work: Callable[[], None]) -> None:
+    """Do journal work on a worker thread; a journal that fails does not stop an upload."""
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, work)
+    except OSError as error:
+        _logger.warning("the journal of edits cannot be kept up to date: %s", error)
+
+
+def _doubt_of(sending: _Sending, piece: Extent, data: bytearray) -> Doubt:
+    """The part may have arrived: what is there would be so long, and bear these bytes."""
+    return Doubt(
+        max(sending.version.size, piece.end),
+        (piece,),
+        lambda extent: data[extent.start - piece.start : extent.end - piece.start],
+    )
 
 
 class _Sending:

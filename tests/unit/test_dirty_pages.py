@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from netcache._core.extent import Extent
-from netcache._netfs.dirty_pages import DirtyPages
+from netcache._netfs.dirty_pages import DirtyPages, private_file
 
 B = 4096
 
@@ -15,7 +15,7 @@ B = 4096
 @pytest.fixture
 def pages() -> Iterator[DirtyPages]:
     """No pages yet."""
-    made = DirtyPages(None)
+    made = DirtyPages(private_file(None))
     yield made
     made.close()
 

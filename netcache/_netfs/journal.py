@@ -1,0 +1,195 @@
+"""The journal: edits that outlive the process that made them.
+
+::
+
+    <state>/uploads/<id>/data     the bytes, at their own offsets (sparse)
+    <state>/uploads/<id>/record   what they are (``journal_record``), replaced by rename
+
+Rules (reference 5.6, point 7: the cache is never authoritative for what the server lacks):
+
+1. The data is durable before the record that speaks of it, and the record before ``save`` returns.
+2. A part is named in the record before it is sent, with the version that it is made from: whoever
+   finds the record knows what the server may have.
+3. The process that works on an entry holds a lock on its data; the kernel lets go of it when the
+   process ends.  Locks are tried, never waited for.
+4. What nobody recorded was promised to nobody, and is removed by the next process.
+
+Nothing under ``uploads`` is ever removed to make room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import IO
+
+from netcache._core.journal_record import (
+    JournalError,
+    JournalRecord,
+    decode_record,
+    encode_record,
+)
+from netcache.errors import CacheError
+
+UPLOADS = "uploads"
+_DATA, _RECORD, _NEW_RECORD = "data", "record", "record.new"
+
+
+class JournalEntry:
+    """One edit in the journal, locked by this process.  Every method may block on the disk."""
+
+    def __init__(self, path: str, data: IO[bytes]) -> None:
+        self.path = path
+        self.data = data
+        self.saved = os.path.exists(os.path.join(path, _RECORD))
+
+    @property
+    def name(self) -> str:
+        """Its name in the journal."""
+        return os.path.basename(self.path)
+
+    def save(self, record: JournalRecord) -> None:
+        """Make the data and then the record durable."""
+        os.fdatasync(self.data.fileno())
+        new = os.path.join(self.path, _NEW_RECORD)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            raw = encode_record(record)
+            while raw:
+                raw = raw[os.write(fd, raw) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(new, os.path.join(self.path, _RECORD))
+        _sync_folder(self.path)
+        if not self.saved:
+            _sync_folder(os.path.dirname(self.path))
+        self.saved = True
+
+    def settle(self) -> None:
+        """The server has everything: nothing is to be done for it any more."""
+        if self.saved:
+            os.unlink(os.path.join(self.path, _RECORD))
+            _sync_folder(self.path)
+            self.saved = False
+
+    def load(self) -> JournalRecord:
+        """The record; raises ``JournalError``."""
+        return _load(self.path)
+
+    def remove(self) -> None:
+        """Forget the edit for good: the record first, then the data."""
+        self.settle()
+        for name in (_NEW_RECORD, _DATA):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.path, name))
+        with contextlib.suppress(OSError):
+            os.rmdir(self.path)
+        self.data.close()
+
+    def release(self) -> None:
+        """Leave the entry to others."""
+        self.data.close()
+
+
+class Journal:
+    """The entries under one state directory."""
+
+    def __init__(self, state_dir: str) -> None:
+        self.folder = os.path.join(state_dir, UPLOADS)
+
+    def begin(self) -> JournalEntry:
+        """A new entry; raises ``CacheError`` when the directory cannot be used."""
+        path = os.path.join(self.folder, os.urandom(8).hex())
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            os.mkdir(path, 0o700)
+            data = _open_locked(path, os.O_CREAT)
+        except OSError as error:
+            raise CacheError(
+                f"edits cannot be made to survive: {self.folder}: {error.strerror}"
+            ) from error
+        assert data is not None
+        return JournalEntry(path, data)
+
+    def names(self) -> list[str]:
+        """All entries there are, of any process; cheap when there are none."""
+        try:
+            return sorted(os.listdir(self.folder))
+        except OSError:
+            return []
+
+    def peek(self, name: str) -> JournalRecord | None:
+        """The record of an entry as it is now, without taking it; None when there is none."""
+        try:
+            return _load(os.path.join(self.folder, name))
+        except (OSError, JournalError):
+            return None
+
+    def has_orphans(self) -> bool:
+        """Whether there is an edit to upload that nobody works on."""
+        for name in self.names():
+            record = self.peek(name)
+            if record is None or record.conflict:
+                continue
+            entry = self.take(name)
+            if entry is not None:
+                entry.release()
+                return True
+        return False
+
+    def take(self, name: str) -> JournalEntry | None:
+        """Take an entry that nobody works on; None when somebody does, or it is gone."""
+        path = os.path.join(self.folder, name)
+        try:
+            data = _open_locked(path, 0)
+        except OSError:
+            return None
+        return JournalEntry(path, data) if data is not None else None
+
+    def orphans(self) -> Iterator[JournalEntry]:
+        """Take each entry that nobody works on; what was never recorded is removed."""
+        for name in self.names():
+            entry = self.take(name)
+            if entry is None:
+                continue
+            try:
+                entry.load()
+            except FileNotFoundError:
+                entry.remove()
+            except (OSError, JournalError):
+                entry.release()
+            else:
+                yield entry
+
+
+def _load(path: str) -> JournalRecord:
+    with open(os.path.join(path, _RECORD), "rb") as file:
+        return decode_record(file.read())
+
+
+def _open_locked(path: str, flags: int) -> IO[bytes] | None:
+    """The data of an entry, locked; None when another process has it."""
+    name = os.path.join(path, _DATA)
+    fd = os.open(name, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink:
+            return os.fdopen(fd, "r+b", buffering=0)
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
+
+
+def _sync_folder(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

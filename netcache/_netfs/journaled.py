@@ -1,0 +1,105 @@
+"""Dirty files and the journal: what is recorded of a file, and how a file comes back from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from netcache._core.coherency import Version
+from netcache._core.extent import Extent, ExtentSet
+from netcache._core.journal_record import JournalRecord
+from netcache._core.stats import Stats
+from netcache._core.urls import Resource
+from netcache._netfs.base_version import BaseVersion
+from netcache._netfs.dirty_file import DirtyFile
+from netcache._netfs.dirty_pages import DirtyPages
+from netcache._netfs.doubt import Doubt
+from netcache._netfs.journal import JournalEntry
+
+
+def record_of(
+    file: DirtyFile,
+    *,
+    base: Version | None = None,
+    sending: Extent | None = None,
+    whole: bool = False,
+    conflict: str = "",
+) -> JournalRecord:
+    """What has to be known of ``file``; ``base``: the version reached by a writeback under way."""
+    with file.lock:
+        unsent = ExtentSet(file.pages.dirty)
+        for extent in file.pages.flying:
+            unsent.add(*extent)
+        sizes = file.sizes
+        if base is not None:
+            sizes = sizes._replace(remote=max(sizes.remote, base.size))
+            sizes = sizes._replace(zero_point=sizes.remote)
+        return JournalRecord(
+            file.resource.url,
+            base or file.base.version,
+            sizes,
+            tuple(unsent),
+            sending,
+            whole,
+            file.created,
+            conflict,
+            time.time(),
+        )
+
+
+def save(
+    file: DirtyFile,
+    base: Version | None = None,
+    sending: Extent | None = None,
+    *,
+    whole: bool = False,
+    conflict: str = "",
+) -> None:
+    """Make everything unsent durable.  Blocks on the disk; raises ``OSError``."""
+    if file.entry is not None:
+        file.entry.save(record_of(file, base=base, sending=sending, whole=whole, conflict=conflict))
+
+
+def keep_up(file: DirtyFile) -> None:
+    """After a writeback: the record says what is left, or goes.  Blocks on the disk."""
+    if file.entry is None or not file.entry.saved:
+        return
+    if file.dirty:
+        save(file)
+    else:
+        file.entry.settle()
+
+
+def restore(
+    entry: JournalEntry,
+    record: JournalRecord,
+    resource: Resource,
+    base: BaseVersion,
+    stats: Stats,
+    *,
+    block_size: int | None,
+    on_dirty: Callable[[DirtyFile], None],
+) -> DirtyFile:
+    """The file that ``record`` speaks of, over ``base``."""
+    pages = DirtyPages(entry.data)
+    pages.adopt(record.dirty)
+    file = DirtyFile(
+        resource,
+        base,
+        pages,
+        stats,
+        block_size=block_size,
+        atomic=False,
+        on_dirty=on_dirty,
+        entry=entry,
+    )
+    file.sizes = record.sizes
+    file.created = record.created
+    if record.sending is not None:
+        size = max(record.sizes.remote, record.sending.end)
+        file.doubt = Doubt(
+            record.sending.end if record.whole else size,
+            ExtentSet(record.dirty).within(*record.sending),
+            pages.snapshot,
+        )
+    return file
