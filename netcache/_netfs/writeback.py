@@ -183,7 +183,8 @@ class Writeback:
             self._stats.add("Objs", "sr", -1)
         self._stats.add("UpldOps", "bytes", len(data))
         size = max(sending.version.size, piece.end)
-        sending.acknowledged(piece, data, await self._version_of(file, reply, size))
+        version = await self._version_of(file, reply, size)
+        sending.acknowledged(piece, data, version, proven=reply.version is not None)
 
     async def _settle(self, sending: _Sending) -> None:
         """What was acknowledged is clean, and in the cache."""
@@ -191,7 +192,11 @@ class Writeback:
             return
         file, pieces, sending.pieces = sending.file, sending.pieces, []
         sending.kept_bytes = 0
-        await self._rebase(file, sending.version, pieces)
+        if sending.proven:
+            await self._rebase(file, sending.version, pieces)
+        else:
+            # The bytes around the parts could be another writer's: nothing cached is carried over.
+            file.uploaded(self._adopted(file, sending.version))
         with file.lock:
             landed = [Extent(start, start + len(data)) for start, data in pieces]
             file.pages.landed(landed)
@@ -279,9 +284,13 @@ class _Sending:
         self.version: Version = file.base.version
         self.pieces: list[Piece] = []
         self.kept_bytes = 0
+        self.proven = True
 
-    def acknowledged(self, piece: Extent, data: bytearray, version: Version) -> None:
-        """The server has ``piece``, and with it is ``version``."""
+    def acknowledged(
+        self, piece: Extent, data: bytearray, version: Version, *, proven: bool
+    ) -> None:
+        """The server has ``piece``, and with it is ``version``; ``proven``: nothing else changed."""
         self.version = version
+        self.proven = self.proven and proven
         self.pieces.append((piece.start, data))
         self.kept_bytes += len(data)
