@@ -289,7 +289,7 @@ class _Sending:
     def acknowledged(
         self, piece: Extent, data: bytearray, version: Version, *, proven: bool
     ) -> None:
-        """The server has ``piece``, and with it is ``version``; ``proven``: nothing else changed."""
+        """The server has ``piece``, and with it is ``version``; ``proven``: it has nothing else."""
         self.version = version
         self.proven = self.proven and proven
         self.pieces.append((piece.start, data))
