@@ -56,7 +56,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "ws": "upload exchanges retried",
     },
     "WbLock": {"skip": "background writebacks skipped", "wait": "writebacks waited for"},
-    "Objs": {"rr": "requests alive", "sr": "exchanges alive"},
+    "Objs": {
+        "rr": "requests alive",
+        "sr": "exchanges alive",
+        "bq": "segment arrays of buffer queues alive",
+    },
     "Cookies": {"n": "resources acquired", "v": "volumes acquired"},
     "Acquire": {"n": "lookups", "ok": "lookups that found an object"},
     "LRU": {"exp": "idle objects closed"},
@@ -68,7 +72,7 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 """Every counter with its meaning."""
 
-GAUGES = frozenset({("Objs", "rr"), ("Objs", "sr")})
+GAUGES = frozenset(("Objs", name) for name in GROUPS["Objs"])
 
 
 class Stats:
