@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from netcache._client.async_files import AsyncFile, ReadableBuffer, WritableBuffer
 from netcache._client.target import TargetFile
 from netcache._netfs.edit_handle import EditHandle
+
+T = TypeVar("T")
+
+WORKER_BYTES_MIN = 256 << 10
+"""From this size on the copy to or from the private file is left to a worker thread."""
 
 
 class AsyncEditFile(AsyncFile):
@@ -29,7 +36,7 @@ class AsyncEditFile(AsyncFile):
     async def preadinto(self, buffer: WritableBuffer, offset: int) -> int:
         """Read into ``buffer``."""
         view = memoryview(buffer).cast("B")
-        count = self.handle.try_read_into(view, offset)
+        count = await self._off_loop(len(view), self.handle.try_read_into, view, offset)
         if count is None:
             data = await self.handle.read(len(view), offset)
             count = len(data)
@@ -45,9 +52,17 @@ class AsyncEditFile(AsyncFile):
     ) -> int:
         """Write at ``offset``; a gap before it reads as zeros."""
         view = memoryview(data).cast("B")
-        if dsync or atomic or not self.handle.try_write(view, offset):
+        try_write = self.handle.try_write
+        if dsync or atomic or not await self._off_loop(len(view), try_write, view, offset):
             await self.handle.write(view, offset, dsync=dsync, atomic=atomic)
         return len(view)
+
+    @staticmethod
+    async def _off_loop(length: int, work: Callable[..., T], *args: object) -> T:
+        """Do local I/O of ``length`` bytes: on a worker thread when it is worth the way there."""
+        if length < WORKER_BYTES_MIN:
+            return work(*args)
+        return await asyncio.get_running_loop().run_in_executor(None, work, *args)
 
     async def truncate(self, size: int | None = None) -> int:
         """Make the file longer or shorter."""
