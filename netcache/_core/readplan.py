@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 
+CUT_BYTES_MIN = 8 << 20
+CUT_BYTES_MAX = 32 << 20
+LATENCY_WORTH_CUTTING_S = 0.002
+"""Below this an answer comes at once: a server next door."""
+
 
 def wanted_blocks(start: int, end: int, size: int | None, block_size: int) -> Extent:
     """``[start, end)`` rounded out to blocks; its end is clipped to ``size`` where known."""
@@ -26,6 +31,19 @@ def gaps_to_fetch(wanted: Extent, present: ExtentSet, on_their_way: ExtentSet) -
     for hole in present.missing(wanted.start, wanted.end):
         gaps += on_their_way.missing(hole.start, hole.end)
     return gaps
+
+
+def cut_size(length: int, latency_s: float, parallel: int) -> int:
+    """How large the exchanges that bring ``length`` bytes are; ``length`` for one only.
+
+    Several at the same time help where the way is long: each waits for its answer and for the
+    window of its connection to open while the others bring bytes.  Where an answer takes no time
+    they only cost.
+    """
+    if latency_s < LATENCY_WORTH_CUTTING_S or length <= CUT_BYTES_MIN:
+        return length
+    share = -(-length // parallel)
+    return max(CUT_BYTES_MIN, min(round_up(share, CUT_BYTES_MIN), CUT_BYTES_MAX))
 
 
 class Readahead:

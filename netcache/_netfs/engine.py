@@ -15,19 +15,28 @@ import asyncio
 from collections.abc import Callable
 
 from netcache._core.extent import Extent
-from netcache._core.readplan import gaps_to_fetch, wanted_blocks
-from netcache._core.retry import Retries, RetryPolicy
+from netcache._core.read_sources import Piece, Source, choose_pieces
+from netcache._core.readplan import cut_size, wanted_blocks
+from netcache._core.retry import RetryPolicy
 from netcache._core.stats import Stats
-from netcache._fscache.ports import CacheStore
-from netcache._netfs.flight import Flight
+from netcache._fscache.ports import CacheStore, NoSpaceError
+from netcache._netfs import events
+from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.holding import SpoolHolding
-from netcache._netfs.inode import Inode
+from netcache._netfs.inode import Inode, Survey
 from netcache._netfs.inodes import InodeTable
+from netcache._netfs.read_exchange import ReadMeans
+from netcache._netfs.read_issuer import Issuer
+from netcache._netfs.read_sinks import MemorySink
+from netcache._netfs.request import OPEN_END, Origin, Request
 from netcache.errors import CacheError, NotCachedError, StaleError, TransientError
 from netcache.spi import Backend, ReadReply
 
 DIRECT_BYTES_MAX = 4 << 20
 """How much of a resource that cannot be cached is kept in memory, in bytes."""
+
+PARALLEL_MAX = 4
+"""How many exchanges of one request run at the same time."""
 
 
 class ReadEngine:
@@ -50,9 +59,14 @@ class ReadEngine:
         self.inodes = inodes
         self.stats = stats
         self.offline = offline
-        self._retry = retry
-        self._timeout_s = timeout_s
-        self._gate = asyncio.Semaphore(exchanges)
+        self.means = ReadMeans(
+            backend,
+            stats,
+            retry=retry,
+            timeout_s=timeout_s,
+            exchanges=exchanges,
+            parallel=max(1, min(PARALLEL_MAX, exchanges)),
+        )
 
     async def ensure(self, inode: Inode, start: int, end: int, ahead: int = 0) -> bool:
         """Bring ``[start, end)`` in, and let what is missing up to ``ahead`` come behind it.
@@ -84,19 +98,45 @@ class ReadEngine:
         return await self._await_flight(inode, flight, min(end, flight.end) - 1)
 
     def _launch_missing(self, inode: Inode, wanted: Extent, ahead: int) -> bool:
-        """Launch a flight for each gap; False when there is no room for a gap that is wanted."""
+        """Launch flights for what nobody brings; all of them before anybody waits.
+
+        False when there is no room for what is wanted.
+        """
         assert inode.holding is not None
         blocks = wanted_blocks(
             wanted.start, max(wanted.end, ahead), inode.size, inode.holding.block_size
         )
-        inode.missing(blocks.start, blocks.end)
-        for gap in gaps_to_fetch(blocks, inode.present, inode.on_their_way()):
-            if not self._room_for(gap.length):
-                return gap.start >= wanted.end
-            if gap.start >= wanted.end:
-                self.stats.add("Reads", "RA")
-            self.launch(inode, gap)
+        position, on_their_way = blocks.start, inode.on_their_way()
+        while position < blocks.end:
+            survey = inode.survey(position, blocks.end)
+            for run in on_their_way.missing(position, survey.reach):
+                pieces = pieces_of(inode, run, survey)
+                if not pieces:
+                    continue
+                if not self._room_for(sum(piece.length for piece in pieces if piece.copy)):
+                    return pieces[0].start >= wanted.end
+                self._launch(inode, pieces, ahead=pieces[0].start >= wanted.end)
+            position = survey.reach
         return True
+
+    def _launch(self, inode: Inode, pieces: list[Piece], *, ahead: bool) -> Flight:
+        if ahead:
+            self.stats.add("Reads", "RA")
+        return Flight(
+            inode,
+            pieces,
+            self.means,
+            origin=Origin.READAHEAD if ahead else Origin.READ,
+            cut_bytes=self._cut_bytes(inode, pieces),
+            on_whole=self._launch_whole,
+        )
+
+    def _cut_bytes(self, inode: Inode, pieces: list[Piece]) -> int:
+        """How large the exchanges of a flight are."""
+        if self.backend().capabilities(inode.resource.url).ranges is False:
+            return OPEN_END
+        length = pieces[-1].end - pieces[0].start
+        return cut_size(length, self.means.latency_s, self.means.parallel)
 
     def _room_for(self, length: int) -> bool:
         try:
@@ -110,7 +150,7 @@ class ReadEngine:
     @staticmethod
     def _flight_of(inode: Inode, position: int) -> Flight | None:
         for flight in inode.flights:
-            if flight.position <= position and (position < flight.end or flight.end < 0):
+            if flight.position <= position < flight.end:
                 return flight
         return None
 
@@ -120,6 +160,10 @@ class ReadEngine:
         except StaleError:
             self.inodes.forget(inode.key, inode)
             raise
+        except NoSpaceError:
+            # What is stored stays.
+            self.stats.add("NoSpace", "nwr")
+            return False
         except CacheError:
             if inode.cached is not None:
                 inode.lose_holding()
@@ -138,18 +182,27 @@ class ReadEngine:
         await asyncio.sleep(0)
         return True
 
-    def launch(self, inode: Inode, extent: Extent, reply: ReadReply | None = None) -> Flight:
-        """Let ``extent`` come, from ``reply`` when its head is here already."""
+    def launch(self, inode: Inode, extent: Extent, reply: ReadReply) -> Flight:
+        """Let ``extent`` come from ``reply``, whose head is here already."""
+        end = extent.end if extent.end >= 0 else OPEN_END
+        spooling = isinstance(inode.holding, SpoolHolding)
         return Flight(
             inode,
-            extent,
-            backend=self.backend(),
-            stats=self.stats,
-            policy=self._retry,
-            gate=self._gate,
-            timeout_s=self._timeout_s,
+            [Piece(extent.start, end, Source.DOWNLOAD, True)],
+            self.means,
+            origin=Origin.WHOLE if spooling else Origin.READ,
+            cut_bytes=OPEN_END,
+            on_whole=self._launch_whole,
             reply=reply,
         )
+
+    async def _launch_whole(self, inode: Inode, reply: ReadReply) -> None:
+        """A server sent everything for a part: take it, unless that is on its way already."""
+        whole = Extent(0, inode.size)
+        if inode.holding is None or any((f.position, f.end) == whole for f in inode.flights):
+            await reply.close()
+        else:
+            self.launch(inode, whole, reply)
 
     async def read_direct(self, inode: Inode, start: int, end: int, ahead: int = 0) -> bytes:
         """The bytes ``[start, end)`` from the server, past the cache; ``ahead`` as in ``ensure``.
@@ -166,7 +219,7 @@ class ReadEngine:
                 url=inode.resource.url,
             )
         stop = min(max(end, inode.clip(ahead)), max(end, start + DIRECT_BYTES_MAX))
-        data = await self._collect(inode, start, stop)
+        data = await self._read_to_memory(inode, start, stop)
         if len(data) <= DIRECT_BYTES_MAX:
             inode.memory = (start, data)
         return data[: end - start]
@@ -185,37 +238,44 @@ class ReadEngine:
         inode.memory = (reply.extent.start, b"".join(pieces))
         self.stats.add("DownOps", "bytes", len(inode.memory[1]))
 
-    async def _collect(self, inode: Inode, start: int, end: int) -> bytes:
-        """``[start, end)`` from the server into memory, going on where a body broke off."""
+    async def _read_to_memory(self, inode: Inode, start: int, end: int) -> bytes:
+        """``[start, end)``: from the cache what it has, from the server the rest."""
+        self.stats.add("Reads", "DR")
+        request = Request(
+            Origin.DIRECT,
+            Extent(start, end),
+            self.stats,
+            size=inode.size,
+            zero_limit=zero_limit_of(inode),
+        )
+        events.read(request, inode.resource.url)
         buffer = bytearray(end - start)
-        position = start
-
-        def take(at: int, view: memoryview) -> None:
-            nonlocal position
-            low, high = max(at, start), min(at + len(view), end)
-            if low < high:
-                buffer[low - start : high - start] = view[low - at : high - at]
-                position = max(position, high)
-
-        retries = Retries(self._retry)
-        while position < end:
-            before = position
-            self.stats.add("DownOps", "DL")
-            reply = await self.backend().open_read(
-                inode.resource.url, Extent(position, end), expected=inode.version
-            )
-            try:
-                await reply.receive(take)
-            except TransientError as error:
-                if position > before:
-                    retries = Retries(self._retry)
-                self.stats.add("Retries", "rs")
-                await asyncio.sleep(retries.pause_s(error))
-            finally:
-                self.stats.add("DownOps", "ds")
-                self.stats.add("DownOps", "bytes", position - before)
-                await reply.close()
+        sink = MemorySink(buffer, start, inode, self.stats)
+        try:
+            pieces = self._pieces_to_memory(inode, start, end)
+            issuer = Issuer(request, inode, sink, self.means, resumable=True)
+            await issuer.run(pieces, self._cut_bytes(inode, pieces))
+        finally:
+            request.finish()
+            sink.close()
+            events.rreq(request, "FREE")
+        if request.failures:
+            raise min(request.failures, key=lambda failure: failure[0])[1]
         return bytes(buffer)
+
+    def _pieces_to_memory(self, inode: Inode, start: int, end: int) -> list[Piece]:
+        pieces: list[Piece] = []
+        while start < end:
+            survey = inode.survey(start, end) if inode.cached is not None else Survey([], end)
+            pieces += choose_pieces(
+                Extent(start, survey.reach),
+                survey.extents,
+                zero_limit=zero_limit_of(inode),
+                block_size=1,
+                copy=False,
+            )
+            start = survey.reach
+        return pieces
 
     async def close(self) -> None:
         """Cancel what is still flying and wait until it has ended."""

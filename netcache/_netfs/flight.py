@@ -1,234 +1,179 @@
-"""Flights: exchanges that bring missing extents of an inode, each extent once.
+"""Flights: requests that fill an inode's holding, shared by all readers who need their bytes.
 
 A flight covers one contiguous extent.  Readers that need part of it wait for its position to
-pass; they are told whenever another piece has been stored, while the exchange still runs.  A body
-that breaks off is asked for again from where it stopped, under the same version.
+pass; they are told whenever more has been collected, while exchanges still run.  Before it asks the
+server it claims its extent against other processes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 from netcache._core.extent import Extent
-from netcache._core.retry import Retries, RetryPolicy
-from netcache._core.stats import Stats
-from netcache._netfs.holding import CachedHolding, SpoolHolding
-from netcache._netfs.inode import Inode
-from netcache.errors import CacheError, RemoteProtocolError, TransientError
-from netcache.spi import Backend, ReadReply
+from netcache._core.read_sources import Piece, Source, choose_pieces
+from netcache._netfs import events
+from netcache._netfs.fill_claim import FillClaim
+from netcache._netfs.holding import SpoolHolding
+from netcache._netfs.inode import Inode, Survey
+from netcache._netfs.read_exchange import ReadMeans
+from netcache._netfs.read_issuer import Issuer
+from netcache._netfs.read_sinks import HoldingSink
+from netcache._netfs.request import OPEN_END, Origin, Request
+from netcache.errors import TransientError
+from netcache.spi import ReadReply
 
-NOTICE_BYTES = 256 * 1024
-"""How much must have come before readers are told (netfs: max(256 KiB, the front folio))."""
+OnWhole = Callable[[Inode, ReadReply], Awaitable[None]]
 
-SHORT_BYTES = 1 << 20
-"""A reply up to this long is taken even when another process is fetching the same."""
 
-_CLAIM_PAUSE_S = (0.002, 0.05)
+def zero_limit_of(inode: Inode) -> int:
+    """From where on nobody needs to be asked about the inode: there are zeros."""
+    return inode.sizes.remote_limit if inode.size >= 0 else OPEN_END
+
+
+def pieces_of(inode: Inode, extent: Extent, survey: Survey) -> list[Piece]:
+    """The pieces of a fill of ``extent`` after ``survey``, without what is there at its ends."""
+    block_size = inode.holding.block_size if inode.holding is not None else 1
+    pieces = choose_pieces(
+        extent, survey.extents, zero_limit=zero_limit_of(inode), block_size=block_size, copy=True
+    )
+    while pieces and pieces[0].source is Source.CACHE:
+        del pieces[0]
+    while pieces and pieces[-1].source is Source.CACHE:
+        del pieces[-1]
+    return pieces
 
 
 class Flight:
-    """One extent on its way.  ``position`` is how far it is stored; ``end`` -1 while unknown."""
+    """One extent on its way; ``end`` is ``OPEN_END`` while only the end of the body tells it.
+
+    ``pieces`` tile it.  ``reply``, if given, answers all of it.  ``on_whole`` takes a reply that
+    bears the whole resource, when a part had been asked for.
+    """
 
     __slots__ = (
-        "_backend",
-        "_gate",
-        "_policy",
+        "_claim",
+        "_cut_bytes",
+        "_means",
+        "_on_whole",
+        "_pieces",
         "_reply",
-        "_stats",
-        "_timeout_s",
-        "_waiters",
-        "end",
-        "error",
         "inode",
-        "position",
+        "request",
         "task",
     )
 
     def __init__(
         self,
         inode: Inode,
-        extent: Extent,
+        pieces: Sequence[Piece],
+        means: ReadMeans,
         *,
-        backend: Backend,
-        stats: Stats,
-        policy: RetryPolicy,
-        gate: asyncio.Semaphore,
-        timeout_s: float,
+        origin: Origin,
+        cut_bytes: int,
+        on_whole: OnWhole,
         reply: ReadReply | None = None,
     ) -> None:
         self.inode = inode
-        self.position, self.end = extent
-        self.error: BaseException | None = None
-        self._backend = backend
-        self._stats = stats
-        self._policy = policy
-        self._gate = gate
-        self._timeout_s = timeout_s
+        self._pieces = pieces
+        self._means = means
+        self._cut_bytes = cut_bytes
+        self._on_whole = on_whole
         self._reply = reply
-        self._waiters: list[asyncio.Future[None]] = []
+        cached = inode.cached
+        extent = Extent(pieces[0].start, pieces[-1].end)
+        self._claim = FillClaim(inode, extent, means.timeout_s) if cached is not None else None
+        self.request = Request(
+            origin,
+            extent,
+            means.stats,
+            size=inode.size,
+            zero_limit=zero_limit_of(inode),
+            inval_counter=cached.object.inval_counter if cached is not None else 0,
+        )
+        events.read(self.request, inode.resource.url)
         inode.flights.append(self)
         self.task = asyncio.ensure_future(self._run())
-
-    async def wait_past(self, position: int) -> None:
-        """Return when more has been stored, or the flight has ended; raise what ended it badly.
-
-        ``position`` is the first byte still needed.
-        """
-        while self.position <= position and not self.task.done():
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        if self.error is not None and self.position <= position:
-            raise self.error
-
-    async def _run(self) -> None:
-        self._stats.add("Objs", "rr")
-        try:
-            async with self._gate:
-                await self._fly()
-        except asyncio.CancelledError:
-            url = self.inode.resource.url
-            self.error = TransientError(f"read of {url} was given up", url=url)
-            raise
-        except Exception as error:
-            self.error = error
-            self._stats.add("DownOps", "df")
-        finally:
-            self.inode.flights.remove(self)
-            self._stats.add("Objs", "rr", -1)
-            self._tell()
-            await self._drop_reply()
-
-    async def _fly(self) -> None:
-        """Claim the extent against other processes, then exchange until nothing is missing."""
-        start, end = self.position, self.end
-        cached = self.inode.cached
-        if cached is None or end < 0:
-            await self._exchange_all()
-            return
-        claimed = await self._claim(cached, start, end)
-        try:
-            await self._exchange_all()
-        finally:
-            if claimed:
-                cached.object.unlock_extent(start, end)
-
-    async def _claim(self, cached: CachedHolding, start: int, end: int) -> bool:
-        """Wait while another process fetches what we want, as long as it gets on with it.
-
-        A reply that is here already is given up for that, unless it is short.
-        """
-        pause, waited, missing = _CLAIM_PAUSE_S[0], 0.0, -1
-        while not cached.object.try_lock_extent(start, end):
-            if waited > self._timeout_s or (self._reply is not None and end - start <= SHORT_BYTES):
-                return False
-            await self._drop_reply()
-            await asyncio.sleep(pause)
-            left = sum(gap.length for gap in self.inode.missing(start, end))
-            if not left:
-                return False
-            waited = waited + pause if left == missing else 0.0
-            missing, pause = left, min(pause * 2, _CLAIM_PAUSE_S[1])
-        return True
-
-    async def _exchange_all(self) -> None:
-        """Exchange until nothing is missing; a body that breaks off is asked for from there on."""
-        retries = Retries(self._policy)
-        while (gap := self._next_gap()) is not None:
-            before = self.position
-            broken_off = await self._exchange(gap)
-            if broken_off is None:
-                self._need_progress(gap, before)
-                continue
-            if self._spooling:
-                raise broken_off
-            if self.position > before:
-                retries = Retries(self._policy)
-            self._stats.add("Retries", "rs")
-            await asyncio.sleep(retries.pause_s(broken_off))
-
-    def _need_progress(self, gap: Extent, before: int) -> None:
-        if self.position <= before and not self._spooling:
-            url = self.inode.resource.url
-            raise RemoteProtocolError(f"read of {url} {gap} brought nothing to keep", url=url)
+        self.task.add_done_callback(self._ended)
 
     @property
-    def _spooling(self) -> bool:
-        return isinstance(self.inode.holding, SpoolHolding)
+    def position(self) -> int:
+        """How far it has come: what lies below is there, or will not come by this flight."""
+        return self.request.collected_to
 
-    def _next_gap(self) -> Extent | None:
-        """The next extent to ask for; moves ``position`` past what is there by now."""
-        if self._reply is not None:
-            return Extent(self.position, self.end)
-        if self._spooling:
-            return None
-        gaps = self.inode.missing(self.position, self.end)
-        if not gaps:
-            self.position = max(self.position, self.end)
-            return None
-        self.position = gaps[0].start
-        return gaps[0]
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return self.request.end
 
-    async def _exchange(self, gap: Extent) -> TransientError | None:
-        """One request and its body; ``position`` moves as pieces are stored.
+    @property
+    def error(self) -> Exception | None:
+        """What went wrong first."""
+        return self.request.error
 
-        Returns what broke the body off, None when it came whole.  What prevents the head has been
-        tried again by the backend already, and is raised.
-        """
-        self._stats.add("DownOps", "DL")
-        self._stats.add("Objs", "sr")
+    async def wait_past(self, position: int) -> None:
+        """Return when the byte at ``position`` has come, or nothing more comes; else raise why."""
+        await self.request.wait_past(position)
+
+    async def _run(self) -> None:
+        pieces: Sequence[Piece] = self._pieces
+        if self._claim is not None:
+            waited = await self._claim.take(self._reply)
+            if waited:
+                await self._drop_reply()
+                pieces = self._plan_anew()
         try:
-            if self._reply is None:
-                self._reply = await self._backend.open_read(
-                    self.inode.resource.url, gap, expected=self.inode.version
-                )
-            self._place(self._reply, gap)
-            try:
-                await self._reply.receive(self._sink, notice_bytes=NOTICE_BYTES)
-            except TransientError as error:
-                return error
-            return None
+            if pieces:
+                await self._issue(pieces)
         finally:
-            self._stats.add("DownOps", "ds")
-            self._stats.add("Objs", "sr", -1)
-            await self._drop_reply()
+            if self._claim is not None:
+                self._claim.give_back()
 
-    def _place(self, reply: ReadReply, gap: Extent) -> None:
-        """Where the body of ``reply`` goes: where it was asked for, or over the whole."""
-        if reply.whole and reply.version is not None:
-            self.position, self.end = 0, max(self.end, reply.version.size)
-        elif reply.extent.start != self.position:
-            url = self.inode.resource.url
-            raise RemoteProtocolError(
-                f"read of {url} {gap}: the server sent {reply.extent}", url=url
+    def _plan_anew(self) -> list[Piece]:
+        """What another process has brought meanwhile need not come."""
+        pieces: list[Piece] = []
+        position, end = self.request.start, self.request.end
+        while position < end:
+            survey = self.inode.survey(position, end)
+            pieces += choose_pieces(
+                Extent(position, survey.reach),
+                survey.extents,
+                zero_limit=zero_limit_of(self.inode),
+                block_size=HoldingSink(self.inode, self._means.stats).block_size,
+                copy=True,
             )
+            position = survey.reach
+        return pieces
+
+    async def _issue(self, pieces: Sequence[Piece]) -> None:
+        issuer = Issuer(
+            self.request,
+            self.inode,
+            HoldingSink(self.inode, self._means.stats),
+            self._means,
+            resumable=not isinstance(self.inode.holding, SpoolHolding),
+        )
+        reply, self._reply = self._reply, None
+        await issuer.run(pieces, self._cut_bytes, reply)
+        if issuer.whole_reply is not None:
+            await self._on_whole(self.inode, issuer.whole_reply)
 
     async def _drop_reply(self) -> None:
         reply, self._reply = self._reply, None
         if reply is not None:
             await reply.close()
 
-    def _sink(self, start: int, view: memoryview) -> None:
-        """Store one piece and tell the readers."""
-        holding = self.inode.holding
-        if holding is None:
-            raise CacheError("the cache of this file was given up")
-        self.inode.received_bytes += len(view)
-        self._stats.add("DownOps", "bytes", len(view))
-        self._stats.add("CaWrOps", "WR")
-        try:
-            end = holding.store(start, view, self.inode.size)
-        except CacheError:
-            self._stats.add("CaWrOps", "wf")
-            raise
-        self._stats.add("CaWrOps", "ws")
-        self._stats.add("CaWrOps", "bytes", end - start)
-        self.inode.arrived(start, end)
-        self.position = end
-        self._tell()
-
-    def _tell(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The task has ended, perhaps before its first step: tell everybody what is missing."""
+        request, url = self.request, self.inode.resource.url
+        rest = Extent(request.collected_to, max(request.collected_to, request.end))
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            request.fail(rest, TransientError(f"read of {url} was given up", url=url))
+        elif isinstance(error, Exception):
+            request.fail(rest, error)
+        if self._reply is not None:
+            self._means.later(self._drop_reply())
+        self.inode.flights.remove(self)
+        request.finish()
+        events.rreq(request, "FREE")

@@ -17,7 +17,7 @@ from typing import IO, Protocol
 
 from netcache._core.coherency import Version
 from netcache._core.content import WriteKind
-from netcache._core.extent import Extent, round_down, round_up
+from netcache._core.extent import Extent, round_up
 from netcache._fscache.ports import CacheObject, CacheStore, NewObject, ObjectKey
 from netcache.errors import CacheError
 
@@ -31,14 +31,19 @@ class Holding(Protocol):
         """The descriptor to read from."""
 
     def occupancy(self, start: int, end: int) -> list[Extent]:
-        """Extents that are surely there, meeting ``[start, end)``, in order."""
+        """Up to two extents that are surely there, meeting ``[start, end)``, in order."""
 
-    def store(self, start: int, view: memoryview, size: int | None) -> int:
-        """Keep ``view``, the bytes at ``start``; returns the end of what was kept.
+    def write(self, start: int, view: memoryview) -> None:
+        """Write ``view``, the bytes at ``start``; nobody may read them before ``record``.
 
-        That may be short of the view's end, by less than a block, when it does not end on a block
-        boundary nor at ``size``, the end of the resource.  Raises ``CacheError``.
+        In whole blocks; only the last one of the resource may be short.  Raises ``CacheError``.
         """
+
+    def record(self, start: int, end: int) -> None:
+        """Let what was written at ``[start, end)`` be there.  Raises ``CacheError``."""
+
+    def cancel(self, start: int, end: int) -> None:
+        """A write there failed, or is not to be believed.  Raises ``CacheError``."""
 
     def close(self) -> None:
         """Let go."""
@@ -58,27 +63,22 @@ class CachedHolding:
         return self.object.fileno()
 
     def occupancy(self, start: int, end: int) -> list[Extent]:
-        """What the object says; two extents a question."""
-        found: list[Extent] = []
-        while start < end:
-            extents = self.object.query_occupancy(start, end)
-            if not extents:
-                break
-            found += [Extent(extent.start, extent.end) for extent in extents]
-            start = max(start + 1, extents[-1].end)
-            if len(extents) < 2:
-                break
-        return found
+        """What the object answers to one question."""
+        return [
+            Extent(extent.start, extent.end) for extent in self.object.query_occupancy(start, end)
+        ]
 
-    def store(self, start: int, view: memoryview, size: int | None) -> int:
-        """Write whole blocks, then record them."""
-        end = start + len(view)
-        if end != size:
-            end = max(start, round_down(end, self.block_size))
-        if end > start:
-            self.object.write_blocks(start, view[: end - start])
-            self.object.collect_write(WriteKind.DATA, start, round_up(end, self.block_size))
-        return end
+    def write(self, start: int, view: memoryview) -> None:
+        """Write blocks."""
+        self.object.write_blocks(start, view)
+
+    def record(self, start: int, end: int) -> None:
+        """Record a run of blocks; runs of one request come in order of position."""
+        self.object.collect_write(WriteKind.DATA, start, round_up(end, self.block_size))
+
+    def cancel(self, start: int, end: int) -> None:
+        """Nothing of these blocks may be trusted."""
+        self.object.collect_write(WriteKind.CANCEL, start, end)
 
     def close(self) -> None:
         """Close the object."""
@@ -117,21 +117,23 @@ class SpoolHolding:
         """What has been written so far."""
         return [Extent(0, self._written)] if self._written else []
 
-    def store(self, start: int, view: memoryview, size: int | None) -> int:
+    def write(self, start: int, view: memoryview) -> None:
         """Append; ``start`` must be where the last piece ended."""
         if start != self._written:
             raise CacheError(f"a spool was given bytes at {start} after {self._written}")
         if self._new is not None:
             self._new.write(view)
-        else:
-            position = start
-            while len(view):
-                count = os.pwrite(self.fileno(), view, position)
-                view, position = view[count:], position + count
-            self._written = position
-            return position
-        self._written = start + len(view)
-        return self._written
+            self._written = start + len(view)
+            return
+        while len(view):
+            count = os.pwrite(self.fileno(), view, self._written)
+            view, self._written = view[count:], self._written + count
+
+    def record(self, start: int, end: int) -> None:
+        """It is there as soon as it is written."""
+
+    def cancel(self, start: int, end: int) -> None:
+        """A spool that failed is not published."""
 
     def publish(self, version: Version, checked_s: float) -> CacheObject | None:
         """Make the complete spool the cache object of ``version``; None without a cache."""

@@ -17,10 +17,12 @@ Threads: ``locate`` and ``window`` on any thread; everything else on the client'
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.coherency import Version
+from netcache._core.content import Occupancy
 from netcache._core.extent import Extent, ExtentSet
+from netcache._core.sizes import Sizes
 from netcache._core.urls import Resource
 from netcache._fscache.ports import ObjectKey
 from netcache._netfs.holding import CachedHolding, Holding, SpoolHolding
@@ -28,6 +30,19 @@ from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from netcache._netfs.flight import Flight
+
+Known = tuple[int, int, Occupancy]
+
+
+class Survey(NamedTuple):
+    """What is known of ``[start, reach)``: the extents that are there, in order.
+
+    Nothing is known of what lies at and past ``reach``.
+    """
+
+    extents: list[Known]
+    reach: int
+
 
 Window = tuple[int, int, int]
 NO_WINDOW: Window = (-1, 0, -1)
@@ -52,6 +67,7 @@ class Inode:
         "present",
         "received_bytes",
         "resource",
+        "sizes",
         "stale",
         "users",
         "version",
@@ -64,6 +80,8 @@ class Inode:
         self.resource = resource
         self.key = key
         self.version = version
+        # Replaced as a whole: its three values are read together or not at all.
+        self.sizes = Sizes.of(version.size)
         self.holding = holding
         self.present = ExtentSet()
         self.window: Window = NO_WINDOW
@@ -124,7 +142,7 @@ class Inode:
             return self.holding.fileno(), self.clip(found.end)
 
     def missing(self, start: int, end: int) -> list[Extent]:
-        """The parts of ``[start, end)`` that are not there, in order."""
+        """The parts of ``[start, end)`` that are not known to be there, in order."""
         if start >= end:
             return []
         if self.holding is None:
@@ -133,6 +151,16 @@ class Inode:
             self._learn(self.holding, start, end)
             return self.present.missing(start, end)
 
+    def survey(self, start: int, end: int) -> Survey:
+        """What of ``[start, end)`` is there, by what is known and one question to the holding."""
+        with self.lock:
+            reach = end if self.holding is None else self._learn(self.holding, start, end)
+            reach = max(min(reach, end), min(start + 1, end))
+            extents: list[Known] = [
+                (*extent, Occupancy.DATA) for extent in self.present.within(start, reach)
+            ]
+            return Survey(extents, reach)
+
     def arrived(self, start: int, end: int) -> None:
         """``[start, end)`` has been stored: readers may have it."""
         with self.lock:
@@ -140,9 +168,7 @@ class Inode:
 
     def on_their_way(self) -> ExtentSet:
         """What the flights of this inode are still going to bring."""
-        return ExtentSet(
-            (flight.position, flight.end if flight.end >= 0 else 1 << 62) for flight in self.flights
-        )
+        return ExtentSet((flight.position, flight.end) for flight in self.flights)
 
     def lose_holding(self) -> None:
         """The cache failed: go on from the server.  What was read from it stays right."""
@@ -164,6 +190,7 @@ class Inode:
         """A spool became complete, and perhaps a cache object: ``holding`` is where it is now."""
         with self.lock:
             self.version = version
+            self.sizes = Sizes.of(version.size)
             self.holding = holding
             self.complete = True
             self.window = (holding.fileno(), 0, version.size)
@@ -179,12 +206,18 @@ class Inode:
         if holding is not None:
             holding.close()
 
-    def _learn(self, holding: Holding, start: int, end: int) -> None:
-        """Ask the holding about what of ``[start, end)`` is not known to be present."""
-        limit = self.clip(end)
+    def _learn(self, holding: Holding, start: int, end: int) -> int:
+        """Ask the holding, once, about what of ``[start, end)`` is not known to be there.
+
+        Returns how far the answer reaches.
+        """
+        unknown = self.present.missing(start, self.clip(end))
+        if not unknown:
+            return end
         try:
-            for hole in self.present.missing(start, limit):
-                for extent in holding.occupancy(hole.start, hole.end):
-                    self.present.add(extent.start, extent.end)
+            found = holding.occupancy(unknown[0].start, unknown[-1].end)
         except CacheError:
-            return
+            return end
+        for extent in found:
+            self.present.add(extent.start, extent.end)
+        return found[-1].end if len(found) > 1 else end

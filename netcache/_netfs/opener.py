@@ -107,7 +107,7 @@ class Opener:
             return None
         end = want.end if want.end >= 0 else inode.size
         blocks = wanted_blocks(want.start, end, inode.size, inode.holding.block_size)
-        inode.missing(blocks.start, blocks.end)
+        inode.survey(blocks.start, blocks.end)
         gaps = gaps_to_fetch(blocks, inode.present, inode.on_their_way())
         return gaps[0] if gaps else None
 
@@ -121,7 +121,7 @@ class Opener:
             return await self._revalidate(inode, want)
         asked_at, left = time.monotonic(), gap
         try:
-            reply = await self._engine.backend().open_read(
+            reply = await self._engine.means.open_read(
                 inode.resource.url, gap, expected=inode.version
             )
             self._checked(inode, asked_at)
@@ -142,7 +142,7 @@ class Opener:
         backend, url = self._engine.backend(), inode.resource.url
         validator = inode.version.validator
         if not inode.joins:
-            reply = await backend.open_read(url, None, unless=validator)
+            reply = await self._engine.means.open_read(url, None, unless=validator)
             if not reply.not_modified:
                 self._changed(inode)
                 return await self._begin(inode.resource, reply, asked_at)
@@ -159,15 +159,15 @@ class Opener:
     async def _open_cold(self, resource: Resource, want: Extent | None) -> Inode:
         """Nothing usable is cached: the read of ``want`` is the open."""
         asked_at = time.monotonic()
-        backend = self._engine.backend()
+        means = self._engine.means
         if want is None:
-            info = await backend.stat(resource.url)
+            info = await self._engine.backend().stat(resource.url)
             version = info.version if info is not None else None
             if version is not None and version.validator.joins_ranges:
                 return self.adopt(resource, version, asked_at)
-            return await self._begin(resource, await backend.open_read(resource.url), asked_at)
+            return await self._begin(resource, await means.open_read(resource.url), asked_at)
         return await self._begin(
-            resource, await backend.open_read(resource.url, self._question(want)), asked_at
+            resource, await means.open_read(resource.url, self._question(want)), asked_at
         )
 
     def _question(self, want: Extent) -> Extent | None:
@@ -192,7 +192,7 @@ class Opener:
                 return inode
         if not reply.whole:
             await reply.close()
-            reply = await self._engine.backend().open_read(resource.url)
+            reply = await self._engine.means.open_read(resource.url)
         return self._begin_spool(resource, reply, asked_at)
 
     async def _take(self, inode: Inode, reply: ReadReply) -> None:

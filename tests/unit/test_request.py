@@ -12,7 +12,8 @@ from netcache._core.extent import Extent
 from netcache._core.read_retry import RetryState, plan_retry
 from netcache._core.read_sources import Piece, Source
 from netcache._core.stats import Stats
-from netcache._netfs.request import Origin, Request, Subrequest
+from netcache._netfs.read_stream import Subrequest
+from netcache._netfs.request import Origin, Request
 from netcache.errors import InvariantError, TransientError
 
 

@@ -1,0 +1,299 @@
+"""The issuer of reads: cuts a request into subrequests, lets them run, retries what did not come.
+
+Rules:
+
+1. Subrequests are issued in order of position, as many at a time as the request may have.
+2. Any retry or failure pauses the issuing.  After a failure nothing more is issued; what runs may
+   end.
+3. A retry runs when all subrequests have stopped, since sizes may be negotiated anew; its number is
+   bounded.
+4. Whatever happens, cancellation included, every subrequest ends once, what it brought is
+   recorded, and everybody who waits is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+
+from netcache._core.extent import round_down
+from netcache._core.read_retry import Largest, RetryState, plan_retry
+from netcache._core.read_sources import Piece, Source
+from netcache._core.retry import Retries
+from netcache._netfs import events
+from netcache._netfs.inode import Inode
+from netcache._netfs.read_collector import Collector
+from netcache._netfs.read_exchange import GaveWholeError, ReadMeans, download, drop_reply
+from netcache._netfs.read_sinks import ReadSink
+from netcache._netfs.read_stream import Subrequest
+from netcache._netfs.request import OPEN_END, Request
+from netcache.errors import CacheError, TransientError
+from netcache.spi import ReadReply
+
+ZERO_STEP_BYTES = 8 << 20
+"""How many zeros are written before others get their turn."""
+
+
+class Issuer:
+    """Runs one request.  On the client's loop; ``run`` once."""
+
+    def __init__(
+        self,
+        request: Request,
+        inode: Inode,
+        sink: ReadSink,
+        means: ReadMeans,
+        *,
+        resumable: bool,
+    ) -> None:
+        self.request = request
+        self.whole_reply: ReadReply | None = None
+        self._inode = inode
+        self._sink = sink
+        self._means = means
+        self._collector = Collector(request, sink, inode.resource.url, resumable=resumable)
+        self._queue: deque[Piece] = deque()
+        self._again: deque[Subrequest] = deque()
+        self._running: dict[Subrequest, asyncio.Task[None] | None] = {}
+        self._wakeup = asyncio.Event()
+        self._crash: BaseException | None = None
+        self._retries = Retries(means.retry)
+        self._url = inode.resource.url
+
+    async def run(
+        self, pieces: Iterable[Piece], cut_bytes: int, reply: ReadReply | None = None
+    ) -> None:
+        """Bring the pieces, downloads in parts of ``cut_bytes``.
+
+        ``reply`` answers the first piece, all of it.  Returns when nothing more is to come; what
+        did not come is in ``request.failures``.
+        """
+        self._queue.extend(pieces)
+        if reply is not None:
+            sub = self.request.stream.issue(self._queue.popleft())
+            sub.reply = reply
+            self._again.append(sub)
+        try:
+            await self._go_on(cut_bytes)
+        finally:
+            await self._stop()
+            self._collector.collect()
+
+    async def _go_on(self, cut_bytes: int) -> None:
+        request = self.request
+        while True:
+            if self._crash is not None:
+                raise self._crash
+            if request.failures or request.given_way:
+                await self._quiesce()
+                return
+            if request.paused:
+                await self._quiesce()
+                await self._retry()
+            elif len(self._running) >= self._means.parallel:
+                await self._wait()
+            elif self._again:
+                await self._start(self._again.popleft())
+            elif self._queue:
+                await self._start(self._issue(cut_bytes))
+            elif self._running:
+                request.all_queued = True
+                await self._wait()
+            else:
+                request.all_queued = True
+                return
+
+    def _issue(self, cut_bytes: int) -> Subrequest:
+        """The next subrequest; a download is cut."""
+        piece = self._queue[0]
+        limit = piece.end
+        if piece.source is Source.DOWNLOAD:
+            limit = piece.start + self._whole_blocks(min(cut_bytes, self._offered(piece)))
+        if limit < piece.end:
+            self._queue[0] = piece._replace(start=limit)
+            piece = piece._replace(end=limit)
+        else:
+            self._queue.popleft()
+        sub = self.request.stream.issue(piece)
+        events.sreq(sub, "PREP")
+        return sub
+
+    def _offered(self, piece: Piece) -> int:
+        """How much the server takes at once, as far as that is known."""
+        negotiate = self._means.read_limit(self._url)
+        largest = self.request.largest
+        if negotiate is None or piece.end == OPEN_END:
+            return largest
+        return min(largest, max(1, negotiate(piece.start, piece.end)))
+
+    def _whole_blocks(self, length: int) -> int:
+        block_size = self._sink.block_size
+        return max(block_size, round_down(length, block_size))
+
+    # Attempts.
+
+    async def _start(self, sub: Subrequest) -> None:
+        """Begin an attempt; what nothing else waits for runs right here, without a task."""
+        sub.begin()
+        last = not self._queue and not self._again and not self._running
+        if last or sub.source is Source.ZERO or not (self._sink.loads or sub.fetches):
+            self._running[sub] = None
+            await self._perform(sub)
+            return
+        task = asyncio.ensure_future(self._perform(sub))
+        self._running[sub] = task
+        task.add_done_callback(partial(self._never_begun, sub))
+
+    async def _perform(self, sub: Subrequest) -> None:
+        try:
+            if sub.source is Source.DOWNLOAD:
+                await download(sub, self._inode, self._sink, self._collector, self._means)
+            elif sub.source is Source.CACHE:
+                sub.transferred += await self._sink.load(sub.position, sub.end)
+            else:
+                await self._zero(sub)
+        except GaveWholeError as gave:
+            self._give_way(gave.reply)
+            sub.error = gave
+        except asyncio.CancelledError:
+            events.sreq(sub, "CANCL")
+            sub.error = self._given_up()
+            raise
+        finally:
+            self._ended(sub)
+
+    async def _zero(self, sub: Subrequest) -> None:
+        self.request.stats.add("ZeroOps", "ZR")
+        try:
+            while sub.position < sub.end:
+                step = min(sub.position + ZERO_STEP_BYTES, sub.end)
+                self._sink.zero(sub.position, step)
+                sub.transferred = step - sub.start
+                self._collector.progressed(sub)
+                await asyncio.sleep(0)
+        except CacheError as error:
+            sub.error = error
+
+    def _ended(self, sub: Subrequest) -> None:
+        self._running.pop(sub, None)
+        try:
+            self._collector.ended(sub)
+        finally:
+            self._wakeup.set()
+
+    def _never_begun(self, sub: Subrequest, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step runs nothing of its own."""
+        if self._running.get(sub) is task:
+            sub.error = self._given_up()
+            self._ended(sub)
+        if not task.cancelled() and task.exception() is not None:
+            self._crash = task.exception()
+            self._wakeup.set()
+
+    def _given_up(self) -> TransientError:
+        return TransientError(f"read of {self._url} was given up", url=self._url)
+
+    def _give_way(self, reply: ReadReply) -> None:
+        """The server sent everything: one request for that brings what all of this one would."""
+        self.request.given_way = True
+        self.whole_reply = reply
+        for task in self._running.values():
+            if task is not None:
+                task.cancel()
+
+    async def _wait(self) -> None:
+        # No await between what was looked at and here: no wake-up is lost.
+        self._wakeup.clear()
+        await self._wakeup.wait()
+
+    async def _quiesce(self) -> None:
+        if self._running:
+            events.rreq(self.request, "WAIT-QUIESCE")
+            while self._running:
+                await self._wait()
+            events.rreq(self.request, "DONE-QUIESCE")
+
+    # Retrying.
+
+    async def _retry(self) -> None:
+        """Let everything that lacks be asked for again, in its new cut; lift the pause."""
+        request, stream = self.request, self.request.stream
+        lacking = [sub for sub in stream.subrequests if sub.state is RetryState.AGAIN]
+        if not lacking or request.failures:
+            request.paused = False
+            return
+        events.rreq(request, "RETRY")
+        request.stats.add("Retries", "rq")
+        try:
+            pause_s = self._pause_s(lacking)
+        except TransientError:
+            for sub in lacking:
+                if sub.error is not None:
+                    self._collector.give_up(sub)
+            return
+        await asyncio.sleep(pause_s)
+        self._cut_anew()
+        request.paused = False
+        events.rreq(request, "UNPAUSE")
+
+    def _pause_s(self, lacking: list[Subrequest]) -> float:
+        """How long to pause: not at all where nothing went wrong but the length."""
+        if any(sub.transferred > sub.before for sub in lacking):
+            self._retries = Retries(self._means.retry)
+        errors = [sub.error for sub in lacking if isinstance(sub.error, TransientError)]
+        if not errors:
+            return 0.0
+        return self._retries.pause_s(max(errors, key=lambda error: error.retry_after_s or 0.0))
+
+    def _cut_anew(self) -> None:
+        stream = self.request.stream
+        for sub in self._again:
+            # It has not had its turn: that is no attempt.
+            sub.retries = max(0, sub.retries - 1)
+        self._again.clear()
+        before = list(stream.subrequests)
+        largest = self._largest()
+        plan = plan_retry(
+            stream.stopped(),
+            retries_max=self._means.retry.attempts - 1,
+            in_place=largest is None,
+            largest=largest,
+        )
+        for index in plan.given_up:
+            self._collector.give_up(before[index])
+        again = stream.cut_anew(plan)
+        for sub in again:
+            self.request.stats.add("Retries", "rs")
+            events.sreq(sub, "RETRY" if sub in before else "SPLIT")
+        self._again.extend(again)
+
+    def _largest(self) -> Largest | None:
+        """What sizes are negotiated by; None when they stay as they are."""
+        negotiate = self._means.read_limit(self._url)
+        known = self.request.largest
+        from_cache = any(sub.source is Source.CACHE for sub in self.request.stream.subrequests)
+        if negotiate is None and known == OPEN_END and not from_cache:
+            return None
+
+        def largest(start: int, end: int) -> int:
+            offered = end - start if negotiate is None else negotiate(start, end)
+            return self._whole_blocks(min(offered, known)) if offered > 0 else 0
+
+        return largest
+
+    # The end.
+
+    async def _stop(self) -> None:
+        """Cancel what still runs and wait until it has ended; drop replies that nobody took."""
+        tasks = [task for task in self._running.values() if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for sub in self.request.stream.subrequests:
+            await drop_reply(sub)
+            if sub.state is RetryState.AGAIN:
+                # Nobody's fault: those who wait for it may ask anew.
+                events.sreq(sub, "ABNDN")
+                sub.state = RetryState.FAILED

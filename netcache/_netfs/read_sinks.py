@@ -1,0 +1,184 @@
+"""Where the bytes of a read request go: into the inode's holding, or into memory.
+
+Both take bytes in any order of subrequests and record them in order of position: ``put`` makes
+them safe, ``record`` lets readers have them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from netcache._core.extent import round_down, round_up
+from netcache._core.stats import Stats
+from netcache._netfs.inode import Inode
+from netcache.errors import CacheError
+
+_ZEROS = bytes(1 << 20)
+
+
+class ReadSink(Protocol):
+    """Takes what a request brings.
+
+    ``loads``: what the cache has is to be read from there.  ``takes_whole``: a server that sends
+    everything for a part is welcome; otherwise what was not asked for is passed over.
+    """
+
+    block_size: int
+    loads: bool
+    takes_whole: bool
+
+    def put(self, start: int, view: memoryview, eof: int) -> int:
+        """Take ``view``, the bytes at ``start``; returns where what was taken ends.
+
+        The sink may leave part of a block to be brought again, unless the bytes end at ``eof``:
+        it then takes zeros up to the end of the block with them.
+        """
+
+    def zero(self, start: int, end: int) -> None:
+        """Take zeros for ``[start, end)``."""
+
+    async def load(self, start: int, end: int) -> int:
+        """Take ``[start, end)``, which the cache has; returns how many bytes it gave."""
+
+    def record(self, start: int, end: int) -> None:
+        """``[start, end)`` is complete: readers may have it.  In order, each byte once."""
+
+    def cancel(self, start: int, end: int) -> None:
+        """What may have been put there by a ``put`` that failed counts for nothing."""
+
+
+class HoldingSink:
+    """Fills the holding of an inode; the cache takes whole blocks.
+
+    ``CacheError`` from any call: the bytes cannot be kept, now and later.
+    """
+
+    __slots__ = ("_inode", "_stats", "block_size")
+
+    loads = False
+    takes_whole = True
+
+    def __init__(self, inode: Inode, stats: Stats) -> None:
+        holding = inode.holding
+        self._inode = inode
+        self._stats = stats
+        self.block_size = holding.block_size if holding is not None else 1
+
+    def put(self, start: int, view: memoryview, eof: int) -> int:
+        """Write whole blocks; the last one of the resource may be short."""
+        end = start + len(view)
+        whole = self._whole_end(start, end)
+        if whole > start:
+            self._write(start, view[: whole - start])
+        if whole == end or end != eof:
+            return whole
+        block_end = whole + self.block_size
+        self._write(whole, memoryview(bytes(view[whole - start :]).ljust(self.block_size, b"\0")))
+        return block_end
+
+    def _whole_end(self, start: int, end: int) -> int:
+        if end == self._inode.size or self._inode.cached is None:
+            return end
+        return max(start, round_down(end, self.block_size))
+
+    def _write(self, start: int, view: memoryview) -> None:
+        holding = self._inode.holding
+        if holding is None:
+            raise CacheError("the cache of this file was given up")
+        self._stats.add("CaWrOps", "WR")
+        self._stats.add("IO", "wr")
+        try:
+            holding.write(start, view)
+        except CacheError:
+            self._stats.add("CaWrOps", "wf")
+            raise
+        self._stats.add("CaWrOps", "ws")
+        self._stats.add("CaWrOps", "bytes", len(view))
+
+    def zero(self, start: int, end: int) -> None:
+        """Write zeros; a hole would mean "not cached"."""
+        while start < end:
+            step = min(len(_ZEROS), end - start)
+            self._write(start, memoryview(_ZEROS)[:step])
+            start += step
+
+    async def load(self, start: int, end: int) -> int:
+        """They are where they are to be."""
+        return end - start
+
+    def record(self, start: int, end: int) -> None:
+        """Record the run in the holding, then tell the inode."""
+        holding = self._inode.holding
+        if holding is None:
+            raise CacheError("the cache of this file was given up")
+        holding.record(start, end)
+        self._inode.arrived(start, end)
+
+    def cancel(self, start: int, end: int) -> None:
+        """Make whole blocks holes again."""
+        holding = self._inode.holding
+        if holding is not None:
+            holding.cancel(round_down(start, self.block_size), round_up(end, self.block_size))
+
+
+class MemorySink:
+    """Fills a buffer that holds ``[base, base + len(buffer))``."""
+
+    __slots__ = ("_base", "_inode", "_stats", "_view", "block_size")
+
+    loads = True
+    takes_whole = False
+
+    def __init__(self, buffer: bytearray, base: int, inode: Inode, stats: Stats) -> None:
+        self._view = memoryview(buffer)
+        self._base = base
+        self._inode = inode
+        self._stats = stats
+        self.block_size = 1
+
+    def place(self, start: int, end: int) -> memoryview:
+        """The part of the buffer for ``[start, end)``."""
+        return self._view[start - self._base : end - self._base]
+
+    def put(self, start: int, view: memoryview, eof: int) -> int:
+        """Copy the bytes in."""
+        end = start + len(view)
+        self.place(start, end)[:] = view
+        return end
+
+    def zero(self, start: int, end: int) -> None:
+        """Clear."""
+        self.place(start, end)[:] = bytes(end - start)
+
+    async def load(self, start: int, end: int) -> int:
+        """Read from the cache on a worker thread; what prevents it leaves the bytes missing."""
+        cached = self._inode.cached
+        if cached is None:
+            return 0
+        self._stats.add("CaRdOps", "RD")
+        self._stats.add("IO", "rd")
+        loop = asyncio.get_running_loop()
+        try:
+            place = self.place(start, end)
+            reading = loop.run_in_executor(None, cached.object.read_into, start, place)
+            try:
+                return await asyncio.shield(reading)
+            except asyncio.CancelledError:
+                # The thread writes into the buffer until it has ended.
+                await asyncio.gather(reading, return_exceptions=True)
+                raise
+        except CacheError:
+            return 0
+        finally:
+            self._stats.add("CaRdOps", "rs")
+
+    def record(self, start: int, end: int) -> None:
+        """Nobody reads before the request has ended."""
+
+    def cancel(self, start: int, end: int) -> None:
+        """Nobody reads what did not come."""
+
+    def close(self) -> None:
+        """Let the buffer go, so that its owner may resize it."""
+        self._view.release()
