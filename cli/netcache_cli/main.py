@@ -34,6 +34,8 @@ _VERBS = {
         "mv",
         "warm",
         "cache",
+        "recover",
+        "conflicts",
         "stats",
         "serve",
         "demo",

@@ -58,11 +58,14 @@ class Session:
 
     # Working.
 
-    def client(self, *, about_cache: bool = False, quick: bool = False) -> Client:
+    def client(
+        self, *, about_cache: bool = False, quick: bool = False, local: bool = False
+    ) -> Client:
         """A client with the options of this command.
 
         `about_cache`: the command fails if the cache cannot be used, so there is nothing to warn
         about.  `quick`: it may well be done without the network, so nothing is made ready for it.
+        `local`: the command is about this machine, and never asks a server.
         """
         from netcache.sync import Client
 
@@ -76,7 +79,7 @@ class Session:
             cache_size=settings.cache_size,
             use_cache=not settings.no_cache,
             validate=settings.validate,
-            offline=settings.offline,
+            offline=settings.offline or local,
             timeout=settings.timeout,
             retries=settings.retries,
             transfers=settings.transfers,

@@ -5,11 +5,18 @@ A cache that cannot be used is an error here (exit code 9).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from netcache._core.units import format_size
 from netcache_cli.session import Session
 from netcache_cli.text import columns, format_time, printable
 from netcache_cli.values import Size, Url
 from netcache_cli.verb import LazyGroup, argument, option, verb
+from netcache_cli.verbs.conflicts import described
+
+if TYPE_CHECKING:
+    from netcache._client.edits import UnsentEdit
 
 EXIT_VERIFICATION_FAILED = 7
 
@@ -26,8 +33,9 @@ command = LazyGroup(
 @verb("status")
 def status(session: Session) -> int | None:
     """Show directory, filesystem, block size, what is held, limits, culling."""
-    with session.client(about_cache=True) as client:
+    with session.client(about_cache=True, local=True) as client:
         state = client.cache.status()
+        unsent = client.edits.unsent()
     if session.settings.json:
         session.document(
             {
@@ -39,8 +47,7 @@ def status(session: Session) -> int | None:
                 "objects": state.objects,
                 "limit": state.limit_bytes,
                 "culling": state.culling,
-                # In this version nothing is reported as written before the server has it.
-                "dirty": [],
+                "dirty": [described(edit) for edit in unsent],
                 "missing": list(state.missing),
             }
         )
@@ -55,11 +62,20 @@ def status(session: Session) -> int | None:
         ("limit", limit),
         ("free", f"{format_size(state.free_bytes)}, room for {state.free_files} files"),
         ("culling", "yes" if state.culling else "no"),
-        ("not uploaded", "nothing"),
+        ("not uploaded", _unsent(unsent)),
         ("missing", ", ".join(state.missing) or "nothing"),
     ):
         session.line(f"{label + ':':<14}{value}")
     return None
+
+
+def _unsent(edits: Sequence[UnsentEdit]) -> str:
+    if not edits:
+        return "nothing"
+    size = format_size(sum(edit.size for edit in edits))
+    waiting = sum(1 for edit in edits if edit.conflict)
+    conflicts = f", {_count(waiting, 'conflict')} (netcache conflicts)" if waiting else ""
+    return f"{size} of {_count(len(edits), 'edit')}{conflicts}"
 
 
 @verb("ls")
@@ -68,7 +84,7 @@ def ls(session: Session) -> int | None:
 
     --json prints one array of {url, size, cached_bytes, content, etag, last_used, pinned}.
     """
-    with session.client(about_cache=True) as client:
+    with session.client(about_cache=True, local=True) as client:
         objects = sorted(client.cache.objects(), key=lambda item: (-item.last_used_s, item.url))
     if session.settings.json:
         session.document(
@@ -110,7 +126,7 @@ def map(session: Session, url: str) -> int | None:  # the name of the contract
 
     --json prints {url, size, block_size, content, cached_bytes, extents: [[start, end], ...]}.
     """
-    with session.client(about_cache=True) as client:
+    with session.client(about_cache=True, local=True) as client:
         found = client.cache.map(url)
     if session.settings.json:
         session.document(
@@ -138,7 +154,7 @@ def verify(session: Session, urls: tuple[str, ...]) -> int | None:
 
     --json prints {problems: [{what, why}, ...]}. Anything wrong is exit code 7.
     """
-    with session.client(about_cache=True) as client:
+    with session.client(about_cache=True, local=True) as client:
         problems = client.cache.verify(list(urls) or None)
     if session.settings.json:
         session.document({"problems": [{"what": what, "why": why} for what, why in problems]})
@@ -161,7 +177,7 @@ def verify(session: Session, urls: tuple[str, ...]) -> int | None:
 @option("--to", "target", type=Size(), typed_only=True, help="Down to this size.")
 def cull(session: Session, target: int | None) -> int | None:
     """Make room now: discard what was used least recently, down to the limits."""
-    with session.client(about_cache=True) as client:
+    with session.client(about_cache=True, local=True) as client:
         objects, freed = client.cache.cull(target)
     if session.settings.json:
         session.document({"objects": objects, "freed": freed})
@@ -174,7 +190,7 @@ def cull(session: Session, target: int | None) -> int | None:
 @argument("urls", metavar="URL...", nargs=-1, required=True, type=Url())
 def drop(session: Session, urls: tuple[str, ...]) -> int | None:
     """Forget cached objects."""
-    with session.client(about_cache=True) as client:
+    with session.client(about_cache=True, local=True) as client:
         _tell_freed(session, client.cache.drop(urls))
     return None
 
@@ -182,7 +198,7 @@ def drop(session: Session, urls: tuple[str, ...]) -> int | None:
 @verb("clear")
 def clear(session: Session) -> int | None:
     """Forget everything that is cached."""
-    with session.client(about_cache=True) as client:
+    with session.client(about_cache=True, local=True) as client:
         _tell_freed(session, client.cache.clear())
     return None
 
