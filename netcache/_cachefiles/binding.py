@@ -15,11 +15,14 @@ from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.mapping_table import MappingTable
+from netcache._cachefiles.sum_table import remove_table
 from netcache._core.coherency import Version
 from netcache._core.content import Content
+from netcache._core.extent import Extent
 from netcache._core.keys import fan_out, object_file, object_place, volume_folder
 from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label, LabelError, Why
-from netcache._fscache.ports import ObjectKey
+from netcache._core.verifying import Verify
+from netcache._fscache.ports import ObjectKey, OnDamage
 
 if TYPE_CHECKING:
     from netcache._cachefiles.committer import Committer
@@ -50,6 +53,9 @@ class Bound:
         block_size: int,
         sync_each: bool,
         clock: Callable[[], float],
+        verify: Verify,
+        on_damage: OnDamage,
+        sums_in_label: int,
     ) -> None:
         self.ops = ops
         self.root = root
@@ -57,6 +63,10 @@ class Bound:
         self.block_size = block_size
         self.sync_each = sync_each
         self.clock = clock
+        self.verify = verify
+        self._on_damage = on_damage
+        # Objects with more blocks have a table of sums.
+        self.sums_in_label = sums_in_label
         self.dead = False
         self.committer: Committer | None = None
         self.mappings = MappingTable(ops, root)
@@ -207,11 +217,12 @@ class Bound:
             private, at = self._private_name(), folder
             self.ops.link(fd, private, folder)
         try:
-            self._bury_if_weird(folder, name)
+            replaced = self._bury_if_weird(folder, name)
             self.ops.rename(private, at, name, folder)
         except BaseException:
             self.ops.unlink(private, at)
             raise
+        remove_table(self.ops, self.root, replaced)
 
     def inode_of(self, name: str, folder: int) -> int:
         """The inode number of the file with this name; 0 when there is none."""
@@ -220,14 +231,19 @@ class Bound:
         except FileNotFoundError:
             return 0
 
-    def _bury_if_weird(self, folder: int, name: str) -> None:
-        """A folder that has an object's name cannot be renamed over: it goes to the graveyard."""
+    def _bury_if_weird(self, folder: int, name: str) -> int:
+        """A folder that has an object's name cannot be renamed over: it goes to the graveyard.
+
+        Returns the inode number of the file that has the name; 0 when none has.
+        """
         try:
-            mode = self.ops.stat_name(name, folder).st_mode
+            found = self.ops.stat_name(name, folder)
         except FileNotFoundError:
-            return
-        if stat.S_ISDIR(mode):
+            return 0
+        if stat.S_ISDIR(found.st_mode):
             self.ops.rename(name, folder, self._private_name(), self.graveyard)
+            return 0
+        return found.st_ino
 
     @staticmethod
     def _private_name() -> str:
@@ -251,6 +267,7 @@ class Bound:
             binding=_NO_BINDING,
             checked_ms=int(checked_s * 1000),
             key=key.name,
+            unit=self.block_size,
         )
 
     def replace(self, cache_object: CachefilesObject, version: Version) -> None:
@@ -280,6 +297,10 @@ class Bound:
         """Nothing of the object is worth making durable any more."""
         if self.committer is not None:
             self.committer.discard(cache_object)
+
+    def damaged(self, key: ObjectKey, extent: Extent) -> None:
+        """Blocks of the object were found damaged, and are not cached any more."""
+        self._on_damage(key, extent)
 
     def released(self, cache_object: CachefilesObject) -> None:
         """The object is about to be closed."""

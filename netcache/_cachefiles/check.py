@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
 from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.modify import ModifiableObject
-from netcache._cachefiles.space import Space
+from netcache._cachefiles.space import Found, Space
+from netcache._cachefiles.sum_table import table_name
 from netcache._core.label import Label, LabelError
-from netcache._fscache.ports import ObjectKey, ObjectRecord
+from netcache._fscache.ports import ObjectKey, ObjectRecord, Problem, RepairedProblem
 from netcache.errors import CacheError, InvariantError
 
 
 def records(bound: Bound, space: Space) -> Iterator[ObjectRecord]:
     """All objects with a usable label."""
-    for found in space.files():
+    tables = space.tables()
+    for found in space.objects():
         if found.name.startswith(PRIVATE_PREFIX):
             continue
         try:
@@ -30,7 +32,7 @@ def records(bound: Bound, space: Space) -> Iterator[ObjectRecord]:
                 label.version,
                 label.content,
                 sum(extent.length for extent in cache_object.extents()),
-                found.allocated,
+                found.allocated + tables.get(table_name(found.inode), 0),
                 found.used_ns / 1e9,
                 label.checked_ms / 1000,
                 in_use,
@@ -59,30 +61,62 @@ def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label, 
 
 
 def problems(
-    bound: Bound, space: Space, keys: Sequence[ObjectKey] | None
-) -> Iterator[tuple[str, str]]:
-    """``(what, why)`` for everything that is not as it should be."""
+    bound: Bound, space: Space, keys: Sequence[ObjectKey] | None, *, repair: bool
+) -> Iterator[Problem]:
+    """Everything that is not as it should be, and with ``repair`` no longer is."""
     wanted = None if keys is None else {bound.place(key) for key in keys}
-    for found in space.files():
+    for found in space.objects():
         place = f"{found.path}/{found.name}"
         if wanted is not None and place not in wanted:
             continue
         if found.name.startswith(PRIVATE_PREFIX):
             # Left by a process that was killed while it published: reaped with the next culling.
             continue
-        try:
-            cache_object, _, _ = _open(bound, found.path, found.name)
-        except LabelError as error:
-            yield place, f"its label is not valid ({error})"
-            continue
-        except (OSError, IndexError) as error:
-            yield place, f"it cannot be opened ({error})"
-            continue
-        try:
-            cache_object.check_invariants()
-            if bound.place(cache_object.key) != place:
-                yield place, "it has another object's name"
-        except InvariantError as error:
-            yield place, str(error)
-        finally:
-            cache_object.close()
+        broken = None
+        for why, repaired in _problems_of(bound, found, place, repair=repair):
+            if repaired is None:
+                broken = why
+            else:
+                yield _told(place, why, repaired)
+        if broken is not None:
+            yield _told(place, broken, repair and space.discard(found) > 0)
+    if wanted is None:
+        for table in space.orphans():
+            gone = repair and space.discard(table) > 0
+            if gone or not space.in_use(table):
+                yield _told(f"{table.path}/{table.name}", "sums of an object that is gone", gone)
+
+
+def _told(what: str, why: str, repaired: bool) -> Problem:
+    return RepairedProblem(what, why) if repaired else Problem(what, why)
+
+
+def _problems_of(
+    bound: Bound, found: Found, place: str, *, repair: bool
+) -> Iterator[tuple[str, bool | None]]:
+    """What is wrong with one object and whether it was repaired; None: the object has to go."""
+    try:
+        cache_object, _, _ = _open(bound, found.path, found.name)
+    except FileNotFoundError:
+        return
+    except LabelError as error:
+        yield f"its label is not valid ({error})", None
+        return
+    except (OSError, IndexError) as error:
+        yield f"it cannot be opened ({error})", None
+        return
+    try:
+        cache_object.check_invariants()
+        if bound.place(cache_object.key) != place:
+            yield "it has another object's name", None
+        elif cache_object.lacks_sums():
+            yield "its table of sums is missing, or another's", None
+        else:
+            for extent in cache_object.damage(forget=repair):
+                yield f"damaged at {extent}", repair
+            if repair:
+                cache_object.settle()
+    except InvariantError as error:
+        yield str(error), None
+    finally:
+        cache_object.close()

@@ -5,10 +5,10 @@ Rules:
 1. A label is read again before it is changed, under an exclusive lock on one reserved byte of the
    file, so that processes that fill one object do not undo each other.  The wait is bounded: a
    stopped process holds nobody up, and what is lost then is knowledge of cached blocks.
-2. A label of another epoch counts only as far as its data was synced.  Whoever meets one first
-   cuts the file to that and takes the label over into the present epoch.  While others have the
-   object open in this boot it is only another mount of the same filesystem: the data is there, and
-   the label stays as it is.
+2. A label of another epoch counts as far as its data was synced, and beyond that as far as sums
+   prove.  Whoever meets one first takes it over into the present epoch, as a map of doubtful
+   blocks where not all was synced.  While others have the object open in this boot it is only
+   another mount of the same filesystem: the data is there, and the label stays as it is.
 3. What breaks a rule is stale: it counts as a miss, keeps its name, and is replaced later.
 """
 
@@ -84,9 +84,12 @@ class LabelFile:
             raise LabelError(Why.KEY)
         if label.content is Content.DIRTY:
             raise LabelError(Why.DIRTY)
-        if backing_size % self._block_size or label.stored_end % self._block_size:
+        whole = backing_size >= label.stored_end and backing_size % self._block_size == 0
+        if not whole and not _provable(label, self._epoch):
             raise LabelError(Why.LENGTH)
-        if backing_size < label.stored_end or label.committed > label.stored_end:
+        if label.stored_end % self._block_size or label.unit > self._block_size:
+            raise LabelError(Why.LENGTH)
+        if label.committed > label.stored_end:
             raise LabelError(Why.LENGTH)
         if label.stored_end > round_up(label.version.size, self._block_size):
             raise LabelError(Why.SIZE)
@@ -97,23 +100,17 @@ class LabelFile:
         """Bring a label of another epoch into the present one, as far as its data is durable."""
         self.lock()
         try:
-            label = self.read()
-            self._check(label, key, self._ops.stat(self.fd).st_size)
+            label, backing_size = self.read(), self._ops.stat(self.fd).st_size
+            self._check(label, key, backing_size)
             if label.epoch == self._epoch:
                 return label
             if not self.claim() and label.epoch.boot == self._epoch.boot:
+                if backing_size < label.stored_end:
+                    raise LabelError(Why.LENGTH)
                 return label
-            if label.content is Content.BACKFS_MAP or (
-                label.content is Content.SINGLE and label.committed != label.stored_end
-            ):
-                raise LabelError(Why.EPOCH)
+            label = _after_reboot(label, backing_size)._replace(epoch=self._epoch)
             # First the file, then the label: what lies above could be anything.
-            self._ops.truncate(self.fd, label.committed)
-            label = label._replace(
-                epoch=self._epoch,
-                stored_end=label.committed,
-                content=label.content if label.committed else Content.NO_DATA,
-            )
+            self._ops.truncate(self.fd, label.stored_end)
             return self.write(label)
         finally:
             self.use()
@@ -177,3 +174,21 @@ class LabelFile:
         alone = self.claim()
         self.use()
         return alone
+
+
+def _provable(label: Label, epoch: Epoch) -> bool:
+    """Whether sums can tell what of the data of another epoch is there."""
+    return label.epoch != epoch and bool(label.table or label.sums)
+
+
+def _after_reboot(label: Label, backing_size: int) -> Label:
+    """What of a label is still to be believed; the file is then cut, or stretched, to its end."""
+    durable = label.stored_end == label.committed <= backing_size
+    if durable and label.content is not Content.BACKFS_MAP:
+        return label
+    if label.table or label.sums:
+        return label._replace(content=Content.BACKFS_MAP, committed=0, doubtful=True)
+    if label.content is not Content.ALL:
+        raise LabelError(Why.EPOCH)
+    content = label.content if label.committed else Content.NO_DATA
+    return label._replace(content=content, stored_end=label.committed)

@@ -4,6 +4,7 @@
 
     CACHEDIR.TAG   format   probe   stats
     cache/I<volume>/@xx/<object>
+    cache/+sums/@xx/<inode number>
     graveyard/
 
 The directory is 0700 and its files 0600.  One of another user, one that is a symbolic link where
@@ -19,7 +20,7 @@ from netcache._cachefiles.fileops import FileOps
 from netcache._core.label import FORMAT
 from netcache.errors import CacheError
 
-STORE, GRAVEYARD = "cache", "graveyard"
+STORE, GRAVEYARD, SUMS = "cache", "graveyard", "+sums"
 _TAG_NAME, _FORMAT_NAME = "CACHEDIR.TAG", "format"
 _TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"

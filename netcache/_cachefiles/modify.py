@@ -13,14 +13,19 @@ from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.lease import lease
 from netcache._cachefiles.object import CachefilesObject
+from netcache._cachefiles.sums import ObjectSums
+from netcache._core.checksums import block_sums
 from netcache._core.coherency import Version
 from netcache._core.content import Content, WriteKind
-from netcache._core.extent import Extent, round_down, round_up
+from netcache._core.extent import Extent, round_down, round_out, round_up
+from netcache._core.label import Label
 from netcache._fscache.ports import FillGap
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+_COPY_BYTES = 1 << 20
 
 
 class ModifiableObject(CachefilesObject):
@@ -63,9 +68,11 @@ class ModifiableObject(CachefilesObject):
             head = self._gap(low, start, fill)
             tail = self._gap(end, min(high, size), fill) if end < size else b""
             zeros = bytes(high - end - len(tail))
-            self._ops.write_all(self._file.fd, b"".join((head, view, tail, zeros)), low)
+            whole = b"".join((head, view, tail, zeros))
+            self._ops.write_all(self._file.fd, whole, low)
             self._collect(low, high)
             self._resize(size)
+            self._record_whole(low, whole)
 
     def _gap(self, start: int, end: int, fill: FillGap) -> bytes:
         """Real bytes of part of a block: cached ones, zeros past ``S``, or else asked for."""
@@ -86,12 +93,20 @@ class ModifiableObject(CachefilesObject):
         return real + bytes(end - known_end)
 
     def _cached(self, start: int, end: int) -> bool:
+        """Whether ``[start, end)`` is there, and sound: what is carried on gets a new sum."""
         return any(
             found.start <= start and end <= found.end for found in self.query_occupancy(start, end)
-        )
+        ) and not self._compare(round_out(Extent(start, end), self._label.unit))
 
     def _collect(self, low: int, high: int) -> None:
         self._label = self._collected(self._label, WriteKind.DATA, low, high, synced=False)
+
+    def _record_whole(self, start: int, blocks: bytes) -> None:
+        """The sums of blocks that were changed; the label on disk is DIRTY meanwhile."""
+        unit = self._label.unit
+        sums = [(start // unit, block_sums(blocks, unit))]
+        self._label = self._recorded(self._label, sums, synced=False)
+        self._stored(sums)
 
     def _resize(self, size: int) -> None:
         version = self._label.version._replace(size=size)
@@ -110,14 +125,21 @@ class ModifiableObject(CachefilesObject):
 
     def _cut(self, size: int) -> None:
         """Shrink the file; a block that is cut keeps its head only if it was cached."""
-        end = min(round_up(size, self.block_size), self.stored_end)
+        old_end = self.stored_end
+        end = min(round_up(size, self.block_size), old_end)
         if size < end and not self._cached(size, min(end, self.size)):
             # The block that is cut was a hole: zeroing its tail would make it look cached.
             end -= self.block_size
         if not self._file.alone():
             self._copy_out(end)
         self._ops.truncate(self._file.fd, end)
-        self._zero(min(size, end), end)
+        self._label = self._proof.sums.cut(self._label, end // self._label.unit)
+        self._proof.lost(end, old_end)
+        if size < end:
+            self._zero(size, end)
+            block = bytearray(self.block_size)
+            self._ops.read_into(self._file.fd, block, end - self.block_size)
+            self._record_whole(end - self.block_size, bytes(block))
         stored_end = min(self.stored_end, end)
         self._label = self._label._replace(
             stored_end=stored_end,
@@ -130,18 +152,34 @@ class ModifiableObject(CachefilesObject):
         label, kept = self._label, [extent.clip(0, end) for extent in self.extents()]
         old = self._file.fd
         fd, private = self._bound.new_file(self.key)
-        for extent in kept:
-            for start in range(extent.start, extent.end, 1 << 20):
-                buffer = bytearray(min(1 << 20, round_up(extent.end, self.block_size) - start))
-                count = self._ops.read_into(old, buffer, start)
-                self._ops.write_all(fd, memoryview(buffer)[:count], start)
-        self._ops.truncate(fd, end)
-        file = LabelFile(self._ops, fd, self._bound.epoch, self.block_size)
-        dirty = label._replace(content=Content.DIRTY, binding=file.binding())
-        inode = self._ops.stat(old).st_ino
-        written = self._bound.publish(self.key, fd, private, dirty, instead_of=inode)
-        self._ops.fsync(fd)
-        self.swap(file, label._replace(binding=written.binding, generation=written.generation))
+        sums = ObjectSums(self._bound)
+        try:
+            file = LabelFile(self._ops, fd, self._bound.epoch, self.block_size)
+            label = label._replace(binding=file.binding(), table=0, sums=b"")
+            for extent in kept:
+                label = self._copy_extent(extent, fd, label, sums)
+            self._ops.truncate(fd, end)
+            inode = self._ops.stat(old).st_ino
+            dirty = label._replace(content=Content.DIRTY)
+            dirty = self._bound.publish(self.key, fd, private, dirty, instead_of=inode)
+            self._ops.fsync(fd)
+        except BaseException:
+            sums.close()
+            self._ops.close(fd)
+            raise
+        self.swap(file, label._replace(generation=dirty.generation), sums)
+
+    def _copy_extent(self, extent: Extent, fd: int, label: Label, sums: ObjectSums) -> Label:
+        """Copy blocks as they are, with the sums that they had: damage stays damage."""
+        unit, old = label.unit, self._file.fd
+        for start in range(extent.start, round_up(extent.end, self.block_size), _COPY_BYTES):
+            stop = min(start + _COPY_BYTES, round_up(extent.end, self.block_size))
+            buffer = bytearray(stop - start)
+            count = self._ops.read_into(old, buffer, start)
+            self._ops.write_all(fd, memoryview(buffer)[:count], start)
+            first, last = start // unit, stop // unit
+            label = sums.record(label, first, self._proof.sums.read(self._label, first, last))
+        return label
 
     def invalidate(self, version: Version) -> None:
         """Throw the content away and go on, empty, as ``version``."""
@@ -161,6 +199,7 @@ class ModifiableObject(CachefilesObject):
                     f"a commit of {version.size} bytes for an object of {self.size} bytes"
                 )
             self._ops.fdatasync(self._file.fd)
+            self._proof.sums.sync(self._label)
             self._file.lock()
             try:
                 if not self._modifying:

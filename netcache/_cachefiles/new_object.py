@@ -8,6 +8,9 @@ from netcache._cachefiles.binding import Bound
 from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.modify import ModifiableObject
+from netcache._cachefiles.proof import STEP_BYTES
+from netcache._cachefiles.sum_table import remove_table
+from netcache._cachefiles.sums import SumWriter
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.extent import round_up
@@ -27,6 +30,12 @@ class CachefilesNewObject:
         self._size = 0
         with told_as_cache_errors(bound):
             self._fd, self._private = bound.new_file(key)
+            file = LabelFile(bound.ops, self._fd, bound.epoch, bound.block_size)
+            try:
+                self._sums = SumWriter(bound, file.binding())
+            except BaseException:
+                bound.discard_private(self._fd, self._private)
+                raise
 
     @property
     def size(self) -> int:
@@ -44,6 +53,7 @@ class CachefilesNewObject:
         view = memoryview(data).cast("B")
         with told_as_cache_errors(self._bound):
             self._bound.ops.write_all(self.fileno(), view, self._size)
+            self._sums.add(view)
         self._size += len(view)
 
     def copy_from(self, source: int, length: int) -> int:
@@ -53,6 +63,12 @@ class CachefilesNewObject:
         """
         with told_as_cache_errors(self._bound):
             end = self._bound.ops.copy_range(source, self.fileno(), self._size, self._size + length)
+            # The copy is what counts: it is sent, and it is served later.
+            buffer = memoryview(bytearray(min(STEP_BYTES, end - self._size)))
+            for start in range(self._size, end, STEP_BYTES):
+                view = buffer[: min(STEP_BYTES, end - start)]
+                self._bound.ops.read_into(self.fileno(), view, start)
+                self._sums.add(view)
         count, self._size = end - self._size, end
         return count
 
@@ -73,10 +89,17 @@ class CachefilesNewObject:
                 stored_end=end,
                 committed=end if bound.sync_each else 0,
             )
-            label = bound.publish(self._key, fd, self._private, label)
-            self._fd, self._private = -1, None
             file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
-            made = ModifiableObject(bound, self._key, file, label)
+            label, sums = self._sums.finish(label._replace(binding=file.binding()))
+            try:
+                label = bound.publish(self._key, fd, self._private, label)
+            except BaseException:
+                sums.close()
+                remove_table(bound.ops, bound.root, label.binding.inode)
+                raise
+            self._fd, self._private = -1, None
+            made = ModifiableObject(bound, self._key, file, label, sums)
+            made.believe()
             if not bound.sync_each:
                 bound.filled(made)
             return made
@@ -85,4 +108,5 @@ class CachefilesNewObject:
         """Throw it away.  Idempotent, also after ``publish``."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            self._sums.discard()
             self._bound.discard_private(fd, self._private)

@@ -1,29 +1,28 @@
 """Cache objects: the bytes of one version of one resource, in one sparse file.
 
 The invariants are those of the reference (5.1), checked by ``check_invariants``; what a finished
-write records is decided by ``_core.collect``.
-
-Threads: ``_lock`` guards everything but ``fileno`` and the properties, which read one attribute.
-Processes: see ``label_file``.
+write records is decided by ``_core.collect``.  Reading, threads and processes: ``readable``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.label_file import FILLS_BASE, LabelFile
+from netcache._cachefiles.proof import Proof
+from netcache._cachefiles.readable import ReadableObject
+from netcache._cachefiles.sums import ObjectSums
+from netcache._core.checksums import PendingSums, block_sums
 from netcache._core.coherency import Version
 from netcache._core.collect import collect_write
-from netcache._core.content import Content, Occupancy, WriteKind
-from netcache._core.extent import Extent, ExtentSet, round_down, round_up
-from netcache._core.label import Label, LabelError
+from netcache._core.content import Content, WriteKind
+from netcache._core.extent import round_down, round_up
+from netcache._core.label import SUM_BYTES, Label, LabelError
 from netcache._core.label_rules import check_label
-from netcache._fscache.ports import CachedExtent, ObjectKey
+from netcache._fscache.ports import ObjectKey
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -34,117 +33,21 @@ if TYPE_CHECKING:
 USED_INTERVAL_S = 60.0
 
 
-class CachefilesObject:
-    """An open object; ``_label`` is what this process knows, possibly behind the disk.
+class CachefilesObject(ReadableObject):
+    """An object that bytes from the server are filled into."""
 
-    It owns the descriptor of ``file`` from the first moment, also when the constructor fails.
-    """
-
-    def __init__(self, bound: Bound, key: ObjectKey, file: LabelFile, label: Label) -> None:
-        self.key = key
-        self.block_size = bound.block_size
-        self.inval_counter = 0
-        self._bound = bound
-        self._ops = bound.ops
-        self._file = file
-        self._label = label
-        self._modifying = False
+    def __init__(
+        self,
+        bound: Bound,
+        key: ObjectKey,
+        file: LabelFile,
+        label: Label,
+        sums: ObjectSums | None = None,
+    ) -> None:
+        super().__init__(bound, key, file, label, sums)
         self._used_s = 0.0
-        # Written and not collected yet: nothing of it may be read.
-        self._pending = ExtentSet()
-        self._lock = threading.RLock()
-        try:
-            file.use()
-        except BaseException:
-            bound.ops.close(file.fd)
-            raise
+        self._written = PendingSums()
         bound.objects.add(self)
-
-    # What is known without asking.
-
-    @property
-    def version(self) -> Version:
-        """The version whose bytes the object holds."""
-        return self._label.version
-
-    @property
-    def content(self) -> Content:
-        """The content state as far as this process knows it."""
-        return self._label.content
-
-    @property
-    def size(self) -> int:
-        """``S``: the size of the resource."""
-        return self._label.version.size
-
-    @property
-    def stored_end(self) -> int:
-        """``L``: nothing at or past it may be read."""
-        return self._label.stored_end
-
-    @property
-    def checked_s(self) -> float:
-        """When the version was last found current (wall clock), 0.0 for never."""
-        return self._label.checked_ms / 1000
-
-    def fileno(self) -> int:
-        """The descriptor of the backing file."""
-        if self._file.fd < 0:
-            raise CacheError("a cache object was used after it was closed")
-        return self._file.fd
-
-    # Reading.
-
-    def query_occupancy(self, start: int, end: int) -> tuple[CachedExtent, ...]:
-        """Up to two cached extents that meet ``[start, end)``; no seek for ALL and SINGLE."""
-        with self._lock, told_as_cache_errors(self._bound):
-            self.fileno()
-            self._refresh()
-            limit = min(self._label.stored_end, self.size)
-            if start >= min(end, limit) or self._label.content is Content.NO_DATA:
-                return ()
-            if self._label.content in (Content.ALL, Content.SINGLE):
-                return (CachedExtent(0, limit, Occupancy.DATA),)
-            found = []
-            for low, high in self._data_extents(start, min(end, limit), limit):
-                found.append(CachedExtent(low, high, Occupancy.DATA))
-                if len(found) == 2:
-                    break
-            return tuple(found)
-
-    def _data_extents(self, start: int, end: int, limit: int) -> Iterator[Extent]:
-        """What the filesystem calls data, rounded in to whole blocks (the last ends with ``S``)."""
-        position = round_down(start, self.block_size)
-        while position < end:
-            data = self._ops.seek_data(self._file.fd, position)
-            if data < 0 or data >= end:
-                return
-            hole = self._ops.seek_hole(self._file.fd, data)
-            position = max(hole, data + 1)
-            low = round_up(data, self.block_size)
-            high = min(round_down(hole, self.block_size), limit)
-            yield from self._pending.missing(low, high)
-
-    def extents(self) -> Iterator[Extent]:
-        """All cached extents, in order, clipped to ``S``."""
-        position = 0
-        while position < self.size:
-            answer = self.query_occupancy(position, self.size)
-            if not answer:
-                return
-            for extent in answer:
-                yield Extent(extent.start, extent.end)
-            position = answer[-1].end
-
-    def read_into(self, start: int, buffer: Buffer) -> int:
-        """Read cached bytes at ``start``, clamped at ``S`` and ``L``."""
-        fd = self.fileno()
-        view = memoryview(buffer).cast("B")
-        length = min(len(view), self.size - start, self._label.stored_end - start)
-        if length <= 0 or start < 0:
-            return 0
-        with told_as_cache_errors(self._bound):
-            return self._ops.read_into(fd, view[:length], start)
 
     # Filling.
 
@@ -160,6 +63,7 @@ class CachefilesObject:
         with self._lock, told_as_cache_errors(self._bound, self._doubt_fill):
             self.fileno()
             self._pending.add(start, round_up(end, self.block_size))
+            self._written.add(start // self._label.unit, block_sums(view, self._label.unit))
             if whole:
                 self._ops.write_all(self._file.fd, view[:whole], start)
             if whole < len(view):
@@ -180,10 +84,17 @@ class CachefilesObject:
                 if kind is WriteKind.CANCEL:
                     self._discard_run(start, min(end, backing))
                 self._pending.remove(start, end)
+                self._take_sums(start, end)
                 return
             synced = self._sync_data()
-            self._change(lambda label: self._collected(label, kind, start, end, synced=synced))
+            sums = self._take_sums(start, end)
+            self._change(
+                lambda label: self._recorded(
+                    self._collected(label, kind, start, end, synced=synced), sums, synced=synced
+                )
+            )
             self._pending.remove(start, end)
+            self._stored(sums)
             if synced:
                 self._ops.fsync(self._file.fd)
             elif not self._modifying:
@@ -195,6 +106,24 @@ class CachefilesObject:
             return False
         self._ops.fdatasync(self._file.fd)
         return True
+
+    def _take_sums(self, start: int, end: int) -> list[tuple[int, bytes]]:
+        unit = self._label.unit
+        return self._written.take(start // unit, end // unit)
+
+    def _recorded(self, label: Label, sums: list[tuple[int, bytes]], *, synced: bool) -> Label:
+        """Put sums on record before the label that counts on them."""
+        for first, run in sums:
+            label = self._proof.sums.record(label, first, run)
+        if synced:
+            self._proof.sums.sync(label)
+        return label
+
+    def _stored(self, sums: list[tuple[int, bytes]]) -> None:
+        """What we have just written and recorded needs no proof."""
+        unit = self._label.unit
+        for first, run in sums:
+            self._proof.stored(first * unit, (first + len(run) // SUM_BYTES) * unit)
 
     def _collected(
         self, label: Label, kind: WriteKind, start: int, end: int, *, synced: bool
@@ -222,6 +151,13 @@ class CachefilesObject:
             if self._label.content in (Content.ALL, Content.SINGLE):
                 start = max(start, self._label.stored_end)
             if start < end:
+                # First the record: a block without one is not there, whatever is in it.
+                unit, label = self._label.unit, self._label
+                kept = self._proof.sums.forget(label, start // unit, -(-end // unit))
+                if kept != label and not self._modifying:
+                    kept = self._file.write(kept)
+                self._label = kept
+                self._proof.lost(start, end)
                 self._unwrite(start, end)
         finally:
             self._file.unlock()
@@ -258,45 +194,24 @@ class CachefilesObject:
         """Make the label DIRTY, durably, before the first block changes in place."""
         raise NotImplementedError
 
-    def swap(self, file: LabelFile, label: Label) -> None:
+    def swap(self, file: LabelFile, label: Label, sums: ObjectSums | None = None) -> None:
         """Go on with another backing file; the old one is closed."""
+        sums = sums or ObjectSums(self._bound)
         try:
             file.use()
         except BaseException:
+            sums.close()
             self._ops.close(file.fd)
             raise
+        self._proof.close()
+        self._proof = Proof(self._ops, file.fd, sums)
+        self._written.clear()
         old, self._file = self._file, file
         self._label = label
         self.inval_counter += 1
         self._ops.close(old.fd)
 
-    # The label.
-
-    def _change(self, change: object) -> None:
-        """Read the label again under its lock, change it, write it.
-
-        While the object is being modified the label on disk stays DIRTY, and only ours changes.
-        """
-        assert callable(change)
-        if self._modifying:
-            self._label = change(self._label)
-            return
-        self._file.lock()
-        try:
-            self._refresh()
-            changed = change(self._label)
-            if changed != self._label:
-                self._label = self._file.write(changed)
-        finally:
-            self._file.unlock()
-
-    def _refresh(self) -> None:
-        """Learn what other processes have recorded since."""
-        if not self._modifying:
-            label = self._file.read()
-            if label.content is Content.DIRTY:
-                label = label._replace(content=Content.NO_DATA, stored_end=0)
-            self._label = label
+    # Doubts.
 
     def _doubt(self, error: OSError) -> None:
         """Something failed in the middle: nobody may believe the object any more."""
@@ -338,16 +253,20 @@ class CachefilesObject:
     def commit_fills(self) -> None:
         """Make filled data durable, then say so in the label; a later fill is not covered.
 
-        Only for what is present from 0 on.  A map has no length below which all of it is durable,
-        and another process may be filling a hole of it at this moment.
+        The label says so only of what is present from 0 on.  A map has no length below which all
+        of it is durable, and another process may be filling a hole of it at this moment: after a
+        reboot its sums tell.
         """
         with self._lock, told_as_cache_errors(self._bound):
             self.fileno()
             self._refresh()
             covered = self._label.stored_end
-            if self._label.content not in (Content.ALL, Content.SINGLE):
+            if self._label.content is Content.NO_DATA:
                 return
             self._ops.fdatasync(self._file.fd)
+            self._proof.sums.sync(self._label)
+            if self._label.content is Content.BACKFS_MAP:
+                return
             self._change(lambda label: _committed(label, covered))
 
     def reuse(self) -> None:
@@ -370,6 +289,7 @@ class CachefilesObject:
             fd, self._file.fd = self._file.fd, -1
             if fd >= 0:
                 self._bound.released(self)
+                self._proof.close()
                 self._ops.close(fd)
 
     def _cancel_pending(self) -> None:

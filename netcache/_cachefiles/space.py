@@ -18,18 +18,21 @@ from typing import NamedTuple
 
 from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
 from netcache._cachefiles.label_file import USE_BYTE
-from netcache._cachefiles.layout import GRAVEYARD, STORE
+from netcache._cachefiles.layout import GRAVEYARD, STORE, SUMS
+from netcache._cachefiles.sum_table import remove_table, table_name
 from netcache._core.extent import round_up
+from netcache._core.label import SUM_BYTES
 from netcache._core.watermarks import Watermarks, culled_size
 from netcache._fscache.ports import NoSpaceError
 
 LABEL_OVERHEAD_BYTES = 8192
-"""What an object may take besides its data: an attribute block, a partly filled block."""
+"""What an object may take besides its data: an attribute block, a block of sums."""
 
 TRUSTED_PART = 8
 """After using this part of the room that it saw, a process counts anew: others fill it too."""
 
 _STAT_BLOCK = 512
+_TABLES = f"{STORE}/{SUMS}"
 
 
 class Found(NamedTuple):
@@ -39,6 +42,12 @@ class Found(NamedTuple):
     allocated: int
     path: str
     name: str
+    inode: int
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table of sums, which goes with its object."""
+        return self.path.startswith(_TABLES)
 
 
 class Space:
@@ -56,7 +65,8 @@ class Space:
 
     def reserve(self, length: int) -> None:
         """Make room for ``length`` more bytes; ``NoSpaceError`` when there can be none."""
-        need = round_up(length, self._bound.block_size) + LABEL_OVERHEAD_BYTES
+        sums = length // self._bound.block_size * SUM_BYTES
+        need = round_up(length, self._bound.block_size) + sums + LABEL_OVERHEAD_BYTES
         with self._lock:
             self._reserve_on_filesystem(need)
             if self.limit_bytes is not None:
@@ -112,16 +122,19 @@ class Space:
 
     def _cull(self, enough: object) -> tuple[int, int]:
         assert callable(enough)
-        heap = list(self.files())
+        heap, tables = list(self.objects()), self.tables()
         heapq.heapify(heap)
         count = freed = 0
         while heap and not enough(freed):
-            gone = self._discard(heapq.heappop(heap))
+            goes = heapq.heappop(heap)
+            gone = self.discard(goes)
+            if gone:
+                gone += tables.get(table_name(goes.inode), 0)
             count += bool(gone)
             freed += gone
         return count, freed
 
-    def _discard(self, found: Found) -> int:
+    def discard(self, found: Found) -> int:
         """Unlink a file unless it is in use or was used again; returns the bytes given free."""
         ops = self._bound.ops
         try:
@@ -137,6 +150,8 @@ class Space:
                     return 0
                 with self._bound.mappings.changing(f"{found.path}/{found.name}", needed=False):
                     ops.unlink(found.name, folder)
+                if not found.is_table:
+                    remove_table(ops, self._bound.root, found.inode)
                 return found.allocated
             finally:
                 ops.close(fd)
@@ -144,6 +159,22 @@ class Space:
             return 0
         finally:
             ops.close(folder)
+
+    def in_use(self, found: Found) -> bool:
+        """Whether somebody has the file open."""
+        ops = self._bound.ops
+        try:
+            fd = ops.open_file(f"{found.path}/{found.name}", self._bound.root)
+        except OSError:
+            return False
+        try:
+            return not ops.lock_range(fd, USE_BYTE, 1)
+        finally:
+            ops.close(fd)
+
+    def tables(self) -> dict[str, int]:
+        """The allocated bytes of each table of sums, by its name."""
+        return {found.name: found.allocated for found in self._walk(_TABLES)}
 
     def allocated_bytes(self) -> int:
         """The allocated bytes of everything below ``cache`` and ``graveyard``."""
@@ -170,16 +201,32 @@ class Space:
                 if found.st_mode & 0o170000 == 0o040000:
                     yield from self._walk(f"{path}/{name}")
                 else:
-                    yield Found(found.st_atime_ns, found.st_blocks * _STAT_BLOCK, path, name)
+                    allocated = found.st_blocks * _STAT_BLOCK
+                    yield Found(found.st_atime_ns, allocated, path, name, found.st_ino)
         finally:
             ops.close(folder)
 
+    def objects(self, *, graveyard: bool = False) -> Iterator[Found]:
+        """Every file that is, or is to become, an object, in no order."""
+        return (found for found in self.files(graveyard=graveyard) if not found.is_table)
+
     def reap(self) -> None:
-        """Empty the graveyard, and forget private names that a killed process left."""
+        """Empty the graveyard, and forget what a killed process left: private names, tables."""
         for found in list(self.files(graveyard=True)):
             if found.path.startswith(GRAVEYARD) or found.name.startswith(PRIVATE_PREFIX):
-                self._discard(found)
+                self.discard(found)
+        for table in self.orphans():
+            self.discard(table)
         self._remove_folders(GRAVEYARD)
+
+    def orphans(self) -> list[Found]:
+        """The tables of sums whose objects are gone, or have no name yet (those are in use)."""
+        # First the tables: an object that is being named meanwhile is then found.
+        tables = list(self._walk(_TABLES))
+        if not tables:
+            return []
+        owners = {table_name(found.inode) for found in self.objects(graveyard=True)}
+        return [table for table in tables if table.name not in owners]
 
     def _remove_folders(self, path: str) -> None:
         ops = self._bound.ops

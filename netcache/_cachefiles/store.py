@@ -23,11 +23,22 @@ from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.new_object import CachefilesNewObject
 from netcache._cachefiles.probe import probe
 from netcache._cachefiles.space import Space
+from netcache._cachefiles.sum_table import remove_table
+from netcache._core.checksums import INLINE_BLOCKS_MAX
 from netcache._core.coherency import Version
 from netcache._core.keys import object_file
 from netcache._core.label import FORMAT, Epoch, LabelError, Why
+from netcache._core.verifying import VERIFY_DEFAULT, VERIFY_LEVELS, Verify
 from netcache._core.watermarks import Watermarks
-from netcache._fscache.ports import CacheObject, NewObject, ObjectKey, ObjectRecord, StoreStatus
+from netcache._fscache.ports import (
+    CacheObject,
+    NewObject,
+    ObjectKey,
+    ObjectRecord,
+    OnDamage,
+    Problem,
+    StoreStatus,
+)
 from netcache._fscache.sharing import MappingWorker
 from netcache.errors import CacheError, UsageError
 
@@ -45,15 +56,23 @@ def bind(
     limit_bytes: int | None = None,
     clock: Callable[[], float] = time.time,
     watermarks: Watermarks = Watermarks(),  # noqa: B008 - an immutable value
+    verify: str = VERIFY_DEFAULT,
+    on_damage: OnDamage = lambda key, extent: None,
+    sums_in_label: int = INLINE_BLOCKS_MAX,
 ) -> CachefilesStore:
     """Bind ``directory`` as a cache.
 
     ``block_size`` in bytes, a power of two from 512 to 65536 and no less than the filesystem's
     own (None: that); ``sync`` as in the module ``committer``; ``limit_bytes`` the most that it may
-    hold.  Raises ``CacheError`` when it cannot be a cache, ``UsageError`` for a bad option.
+    hold; ``verify`` when blocks are compared with their sums (``_core.verifying``); ``on_damage``
+    is told of those that do not fit, on any thread; ``sums_in_label`` the most blocks of an object
+    that has its sums in its label (0: every object has a table).  Raises ``CacheError`` when it
+    cannot be a cache, ``UsageError`` for a bad option.
     """
     if sync not in SYNC_POLICIES:
         raise UsageError(f"sync={sync!r}: one of {', '.join(SYNC_POLICIES)} is needed")
+    if verify not in VERIFY_LEVELS:
+        raise UsageError(f"verify={verify!r}: one of {', '.join(VERIFY_LEVELS)} is needed")
     watermarks.check()
     ops = fileops or PosixFileOps()
     path = os.path.abspath(os.fspath(directory))
@@ -70,6 +89,9 @@ def bind(
                 # Without a name for the epoch nothing that is not synced may be promised.
                 sync_each=sync == "commit" or not epoch.mount or not any(epoch.boot),
                 clock=clock,
+                verify=Verify(verify),
+                on_damage=on_damage,
+                sums_in_label=sums_in_label,
             )
         except BaseException:
             ops.close(root)
@@ -175,11 +197,13 @@ class CachefilesStore:
             told = self._bound.mappings.changing(self._bound.place(key), needed=False)
             try:
                 folder = self._bound.folder(key, make=False)
-                freed = self._bound.ops.stat_name(name, folder).st_blocks * _STAT_BLOCK
+                found = self._bound.ops.stat_name(name, folder)
+                freed = found.st_blocks * _STAT_BLOCK
                 with self._bound.naming(folder), told:
                     self._bound.ops.unlink(name, folder)
             except FileNotFoundError:
                 return 0
+            remove_table(self._bound.ops, self._bound.root, found.st_ino)
             return max(freed, 1)
 
     def clear(self) -> int:
@@ -206,10 +230,12 @@ class CachefilesStore:
         with told_as_cache_errors(self._bound):
             yield from records(self._bound, self._space)
 
-    def verify(self, keys: Sequence[ObjectKey] | None = None) -> Iterator[tuple[str, str]]:
-        """Check structure: yields ``(what, why)`` for everything that is not right."""
+    def verify(
+        self, keys: Sequence[ObjectKey] | None = None, *, repair: bool = False
+    ) -> Iterator[Problem]:
+        """Check labels, structure and all sums; forget what is not right, with ``repair``."""
         with told_as_cache_errors(self._bound):
-            yield from problems(self._bound, self._space, keys)
+            yield from problems(self._bound, self._space, keys, repair=repair)
 
     def status(self) -> StoreStatus:
         """Figures for ``cache status``; walks the cache."""
@@ -222,7 +248,9 @@ class CachefilesStore:
                 block_size=self.block_size,
                 format=FORMAT,
                 allocated_bytes=sum(found.allocated for found in files),
-                objects=sum(not found.name.startswith(".") for found in files),
+                objects=sum(
+                    not found.is_table and not found.name.startswith(".") for found in files
+                ),
                 limit_bytes=self._space.limit_bytes,
                 culling=self._space.culling,
                 missing=self._missing,

@@ -13,7 +13,7 @@ from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._core.stats import merge
 from netcache._core.urls import Resource, as_folder, parse
-from netcache._fscache.ports import CacheObject, ObjectKey, ObjectRecord, StoreStatus
+from netcache._fscache.ports import CacheObject, ObjectKey, ObjectRecord, Problem, StoreStatus
 from netcache._netfs.inodes import key_of
 from netcache.errors import NotCachedError
 
@@ -111,14 +111,18 @@ class CacheAdmin:
         self._core.stats.add("NoSpace", "cull", objects)
         return objects, freed
 
-    def verify(self, urls: Sequence[str] | None = None) -> list[tuple[str, str]]:
-        """Check the structure on disk; returns ``(what, why)`` for all that is not right."""
+    def verify(self, urls: Sequence[str] | None = None, *, repair: bool = False) -> list[Problem]:
+        """Check labels, structure and all sums; returns everything that is not right.
+
+        With ``repair`` it is forgotten: damaged blocks alone, or else the object.  It is fetched
+        again when it is needed.
+        """
         keys: list[ObjectKey] | None = None
         if urls is not None:
             keys = [key_of(self._core.parse(url)) for url in urls]
             for url in urls:
                 self._lookup(self._core.parse(url)).close()
-        return list(self._core.need_store().verify(keys))
+        return list(self._core.need_store().verify(keys, repair=repair))
 
     def stats(self) -> dict[str, dict[str, int]]:
         """The counters of all clients of this cache directory so far, and of this one."""

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_64_digest
 
-from netcache._core.label import Binding
+from netcache._core.label import SUM_BYTES, Binding
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-SUM_BYTES = 8
 ABSENT = bytes(SUM_BYTES)
 
 INLINE_BLOCKS_MAX = 64

@@ -17,15 +17,19 @@ from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.content import Content
 
 ATTRIBUTE = "user.CacheFiles.cache"
-FORMAT = 1
+FORMAT = 2
 TYPE_DATA = 1
 
 LABEL_BYTES_MAX = 3800
 """An attribute must fit, with its name, into one 4 KiB block of ext4."""
 
+SUM_BYTES = 8
+"""The length of the sum of one block."""
+
 _HEAD = struct.Struct(">QQBB")
-_BODY = struct.Struct(">BBIQQ16sQQqQqBHH")
+_BODY = struct.Struct(">BBIQQ16sQQqQqBHHIQH")
 _SUM = struct.Struct(">I")
+_HAS_MTIME, _DOUBTFUL = 1, 2
 
 
 class Why(Enum):
@@ -71,7 +75,12 @@ class Label(NamedTuple):
     """All fields.  Sizes and positions in bytes, times in milliseconds since 1970.
 
     ``committed`` is how much of ``stored_end`` was synced to the disk, for ALL and SINGLE; a
-    BACKFS_MAP has no such length, and does not count in another epoch.
+    BACKFS_MAP has no such length.
+
+    The sums of its blocks of ``unit`` bytes (see ``checksums``) are in ``sums``, as far as there
+    are any, or in the table with the number ``table``; 0 means that there is none.  ``doubtful``
+    says that the data comes from another epoch and was not all synced: a block of it counts only
+    when its sum fits.
     """
 
     version: Version
@@ -83,6 +92,17 @@ class Label(NamedTuple):
     binding: Binding
     checked_ms: int
     key: bytes
+    unit: int
+    table: int = 0
+    sums: bytes = b""
+    doubtful: bool = False
+
+
+def fits_with_sums(label: Label, length: int) -> bool:
+    """Whether the label has room for ``length`` bytes of sums."""
+    value = label.version.validator.value
+    fixed = _HEAD.size + _BODY.size + _SUM.size
+    return fixed + len(value) + len(label.key) + length <= LABEL_BYTES_MAX
 
 
 def encode(label: Label) -> bytes:
@@ -99,7 +119,7 @@ def _encode(label: Label) -> bytes:
     mtime_s = label.version.mtime_s
     body = _BODY.pack(
         FORMAT,
-        mtime_s is not None,
+        (_HAS_MTIME if mtime_s is not None else 0) | (_DOUBTFUL if label.doubtful else 0),
         label.generation & 0xFFFFFFFF,
         label.stored_end,
         label.committed,
@@ -112,8 +132,11 @@ def _encode(label: Label) -> bytes:
         label.version.validator.kind,
         len(value),
         len(label.key),
+        label.unit,
+        label.table,
+        len(label.sums),
     )
-    raw = head + body + value + label.key
+    raw = head + body + value + label.key + label.sums
     if len(raw) + _SUM.size > LABEL_BYTES_MAX:
         raise ValueError(f"a label of {len(raw)} bytes does not fit (key or validator too long)")
     return raw + _SUM.pack(zlib.crc32(raw))
@@ -134,18 +157,24 @@ def decode(raw: bytes) -> Label:
     if len(raw) < start + _SUM.size:
         raise LabelError(Why.XATTR)
     fields = _BODY.unpack_from(raw, _HEAD.size)
-    *_, validator_kind, value_length, key_length = fields
-    end = start + value_length + key_length
+    validator_kind, value_length, key_length, unit, table, sums_length = fields[11:]
+    key_start = start + value_length
+    key_end = key_start + key_length
+    end = key_end + sums_length
     if len(raw) != end + _SUM.size or _SUM.unpack_from(raw, end)[0] != zlib.crc32(raw[:end]):
         raise LabelError(Why.XATTR)
     if content > Content.DIRTY or validator_kind > max(ValidatorKind):
         raise LabelError(Why.CONTENT)
-    (_, has_mtime, generation, stored_end, committed, boot, mount, inode, born_ns, checked_ms,
+    (_, flags, generation, stored_end, committed, boot, mount, inode, born_ns, checked_ms,
      mtime_s) = fields[:11]  # fmt: skip
-    value = raw[start : start + value_length].decode("latin-1")
+    if not unit or sums_length % SUM_BYTES or (table and sums_length):
+        raise LabelError(Why.CONTENT)
+    value = raw[start:key_start].decode("latin-1")
     return Label(
         Version(
-            Validator(ValidatorKind(validator_kind), value), size, mtime_s if has_mtime else None
+            Validator(ValidatorKind(validator_kind), value),
+            size,
+            mtime_s if flags & _HAS_MTIME else None,
         ),
         Content(content),
         generation,
@@ -154,5 +183,9 @@ def decode(raw: bytes) -> Label:
         Epoch(boot, mount),
         Binding(inode, born_ns),
         checked_ms,
-        raw[start + value_length : end],
+        raw[key_start:key_end],
+        unit,
+        table,
+        raw[key_end:end],
+        bool(flags & _DOUBTFUL),
     )

@@ -43,6 +43,10 @@ FillGap = Callable[[Extent], bytes]
 """Gives the real bytes of an extent that a rounded write needs and the object lacks (INV-h)."""
 
 
+OnDamage = Callable[[ObjectKey, Extent], None]
+"""Is told that an extent of an object was found damaged, and is not cached any more."""
+
+
 class CachedExtent(NamedTuple):
     """A run of an occupancy answer: ``[start, end)`` is in the object as DATA or ZERO."""
 
@@ -62,6 +66,27 @@ class ObjectRecord(NamedTuple):
     last_used_s: float
     checked_s: float
     in_use: bool
+
+
+class Problem(NamedTuple):
+    """Something that is not as it should be: where it is below the cache directory, and why."""
+
+    what: str
+    why: str
+
+    @property
+    def repaired(self) -> bool:
+        """Whether nothing of it is left; what was cached there is fetched again when needed."""
+        return False
+
+
+class RepairedProblem(Problem):
+    """Something that was not as it should be."""
+
+    @property
+    def repaired(self) -> bool:
+        """Nothing of it is left."""
+        return True
 
 
 class StoreStatus(NamedTuple):
@@ -122,11 +147,29 @@ class CacheObject(Protocol):
         ``S`` at the end), possibly reaching past ``end``.
 
         ALL and SINGLE answer without any seek call; BACKFS_MAP asks SEEK_DATA/SEEK_HOLE for at
-        most two extents.  A hole is never reported.
+        most two extents, and the record of sums.  A hole is never reported.  Bytes are compared
+        with sums only in an object that a reboot left in doubt; else ``prove`` does that.
         """
 
+    @property
+    def proves_each_read(self) -> bool:
+        """Whether what ``prove`` returned holds for one read only."""
+
+    def prove(self, start: int, end: int) -> Extent:
+        """Compare ``[start, end)``, which is there, with its sums as far as the level asks for it.
+
+        Returns a proven extent that begins at or before ``start``, and possibly reaches past
+        ``end``.  Where it ends before ``end``, a block was damaged: its record is cleared, and it
+        is not cached any more.  Reads the range when it was not compared before; may be called
+        from several threads, and does not keep others from filling the object for long.
+        """
+
+    def damaged(self, start: int, end: int) -> bool:
+        """Whether part of ``[start, end)`` was found damaged and has not been stored again."""
+
     def extents(self) -> Iterator[Extent]:
-        """All cached extents, in order, clipped to ``S``.  Cost: one seek pair an extent."""
+        """All cached extents, in order, clipped to ``S``; nothing is compared.  Cost: one seek pair
+        an extent, and the record of sums of a map."""
 
     def read_into(self, start: int, buffer: Buffer) -> int:
         """Read cached bytes at ``start``; the caller knows from occupancy that they are there.
@@ -236,7 +279,8 @@ class CacheStore(Protocol):
         """Open the object of ``key`` if there is a usable one, whatever its version.
 
         One that fails validation (reference 1.4) is a miss, and is replaced by the next
-        ``create``.  Cost: one open and one attribute read, whatever the size of the cache.
+        ``create``.  Cost: one open and one attribute read, whatever the size of the cache; and for
+        an object with a table of sums, one open and one read of that.
         """
 
     def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
@@ -267,8 +311,13 @@ class CacheStore(Protocol):
     def objects(self) -> Iterator[ObjectRecord]:
         """All objects with a readable label, in no order."""
 
-    def verify(self, keys: Sequence[ObjectKey] | None = None) -> Iterator[tuple[str, str]]:
-        """Check structure: yields ``(what, why)`` for everything that is not right."""
+    def verify(
+        self, keys: Sequence[ObjectKey] | None = None, *, repair: bool = False
+    ) -> Iterator[Problem]:
+        """Check labels, structure and all sums: yields everything that is not right.
+
+        With ``repair`` it is forgotten: damaged blocks alone, else the object.
+        """
 
     def worker(self) -> MappingWorker:
         """This process's place among those that share maps of objects; always the same."""

@@ -157,15 +157,47 @@ def test_power_cut_around_a_replacement_leaves_one_version(
     expect_right_or_nothing(lose_power(shim, tmp_path, seed, newest_labels), old, new)
 
 
-def test_a_map_never_counts_in_another_epoch(tmp_path: Path) -> None:
-    """A commit cannot tell what another process is filling, so it promises nothing of a map."""
-    store = bind(tmp_path)
+@pytest.mark.parametrize("in_label", [64, 0], ids=["sums-in-label", "table"])
+def test_a_map_counts_in_another_epoch_as_far_as_sums_prove(tmp_path: Path, in_label: int) -> None:
+    """A commit cannot tell what another process is filling: each block is compared instead."""
+    store = bind(tmp_path, sums_in_label=in_label, verify="none")
     model = text(20 * store.block_size)
     cache_object = create(store, model.size)
-    fill_blocks(cache_object, model, 15, 16)
+    for first in (15, 3, 4, 9):
+        fill_blocks(cache_object, model, first, first + 1)
     commit_pending(store)
-    assert blocks(found(bind(tmp_path))) == [15]
-    assert bind(tmp_path, fileops=in_epoch(1)).lookup(KEY) is None
+    os.pwrite(cache_object.fileno(), b"torn", 4 * store.block_size + 77)
+    assert blocks(found(bind(tmp_path, verify="none"))) == [3, 4, 9, 15], "no reboot, no doubt"
+    store.close()
+    for number in (1, 2):
+        again = bind(tmp_path, fileops=in_epoch(number), verify="none", sums_in_label=in_label)
+        cache_object = found(again)
+        assert blocks(cache_object) == ([3, 9, 15] if number == 1 else [3, 6, 9, 15])
+        check(cache_object, model)
+        fill_blocks(cache_object, model, 6, 7)
+        fill_blocks(cache_object, model, 4, 5)
+        assert blocks(cache_object) == [3, 4, 6, 9, 15]
+        check(cache_object, model)
+        os.pwrite(cache_object.fileno(), b"torn", 4 * store.block_size + 77)
+        again.close()
+
+
+def test_a_map_without_its_table_is_empty_in_another_epoch(tmp_path: Path) -> None:
+    """The power cut took the table with it: a doubt is a miss, and the object goes on working."""
+    store = bind(tmp_path, sums_in_label=0)
+    model = text(20 * store.block_size)
+    cache_object = create(store, model.size)
+    fill_blocks(cache_object, model, 3, 5)
+    store.close()
+    (table,) = (path for path in (tmp_path / "cache" / "+sums").rglob("*") if path.is_file())
+    table.unlink()
+    again = bind(tmp_path, fileops=in_epoch(1), sums_in_label=0)
+    cache_object = found(again)
+    assert blocks(cache_object) == []
+    fill_blocks(cache_object, model, 4, 6)
+    assert blocks(cache_object) == [4, 5]
+    check(cache_object, model)
+    again.close()
 
 
 def commit_pending(store: CacheStore) -> None:

@@ -9,7 +9,6 @@ import pytest
 from netcache._core.checksums import (
     ABSENT,
     HEAD_BYTES,
-    SUM_BYTES,
     PendingSums,
     TableHead,
     block_sums,
@@ -18,7 +17,7 @@ from netcache._core.checksums import (
     recorded_runs,
     with_part,
 )
-from netcache._core.label import Binding
+from netcache._core.label import SUM_BYTES, Binding
 
 UNIT = 512
 

@@ -1,0 +1,116 @@
+"""Comparing what lies in an object's file with its sums.
+
+``sound`` are blocks that were compared, or written by us, since the object was opened: they are
+believed as long as it stays open (but not with ``Verify.READ``).  ``damaged`` are blocks that were
+found not to fit, until somebody stores them again: they count as not cached, and their record is
+cleared, so that they are fetched again, alone.
+
+The owner (the object) holds its lock around every call.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from netcache._cachefiles.fileops import FileOps
+from netcache._cachefiles.sums import ObjectSums
+from netcache._core.checksums import Run, block_sums, differing_runs, recorded_runs
+from netcache._core.content import Content
+from netcache._core.extent import Extent, ExtentSet, round_up
+from netcache._core.label import Label
+from netcache._core.verifying import Stride
+
+STEP_BYTES = 256 * 1024
+"""What is read and compared at once: it stays in a processor's own cache."""
+
+
+class _Scratch(threading.local):
+    """A buffer for each thread: making one costs more than comparing."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(STEP_BYTES))
+
+
+_scratch = _Scratch()
+
+
+def end_of_data(label: Label) -> int:
+    """Where the last block that may be read ends."""
+    return round_up(min(label.stored_end, label.version.size), label.unit)
+
+
+class Proof:
+    """What is known of the blocks of one backing file."""
+
+    __slots__ = ("_fd", "_ops", "damaged", "sound", "stride", "sums")
+
+    def __init__(self, ops: FileOps, fd: int, sums: ObjectSums) -> None:
+        self._ops = ops
+        self._fd = fd
+        self.sums = sums
+        self.sound = ExtentSet()
+        self.damaged = ExtentSet()
+        self.stride = Stride()
+
+    def stored(self, start: int, end: int) -> None:
+        """We have stored and recorded ``[start, end)``."""
+        self.sound.add(start, end)
+        self.damaged.remove(start, end)
+
+    def lost(self, start: int, end: int) -> None:
+        """``[start, end)`` is not cached any more."""
+        self.sound.remove(start, end)
+
+    def recorded(self, label: Label, start: int, end: int) -> list[Extent]:
+        """The parts of ``[start, end)`` (whole blocks) that have a sum."""
+        unit = label.unit
+        first, last = start // unit, -(-end // unit)
+        runs = recorded_runs(self.sums.read(label, first, last), first)
+        return [Extent(low * unit, high * unit) for low, high in runs]
+
+    def unsound(
+        self, label: Label, start: int, end: int, *, strict: bool = False
+    ) -> tuple[list[Extent], list[Extent]]:
+        """Compare ``[start, end)``, at most ``STEP_BYTES``, with the sums.
+
+        Returns what does not fit its sum, and what has none, in whole blocks.  Padding is nobody's
+        data and counts as the zeros that it should be, unless ``strict``.
+        """
+        unit = label.unit
+        first, last = start // unit, -(-min(end, end_of_data(label)) // unit)
+        if first >= last:
+            return [], []
+        recorded = self.sums.read(label, first, last)
+        size = last * unit if strict else label.version.size
+        differing = differing_runs(recorded, self._found(first, last, unit, size), first)
+        if not differing:
+            return [], []
+        present = ExtentSet(recorded_runs(recorded, first))
+        wrong: list[Run] = [run for low, high in differing for run in present.within(low, high)]
+        absent: list[Run] = [run for low, high in differing for run in present.missing(low, high)]
+        return _extents(wrong, unit), _extents(absent, unit)
+
+    def _found(self, first: int, last: int, unit: int, size: int) -> bytes:
+        """The sums of what lies in the file; what is past its end, or ``size``, counts as zeros."""
+        view = _scratch.buffer[: (last - first) * unit]
+        count = self._ops.read_into(self._fd, view, first * unit)
+        count = min(count, size - first * unit)
+        if count < len(view):
+            view[count:] = bytes(len(view) - count)
+        return block_sums(view, unit)
+
+    def forget(self, label: Label, start: int, end: int) -> Label:
+        """Clear the record of ``[start, end)``: the object is a map with a hole there."""
+        self.sound.remove(start, end)
+        label = self.sums.forget(label, start // label.unit, -(-end // label.unit))
+        if label.content in (Content.ALL, Content.SINGLE):
+            label = label._replace(content=Content.BACKFS_MAP, committed=0)
+        return label
+
+    def close(self) -> None:
+        """Let the table go."""
+        self.sums.close()
+
+
+def _extents(runs: list[Run], unit: int) -> list[Extent]:
+    return [Extent(low * unit, high * unit) for low, high in runs]

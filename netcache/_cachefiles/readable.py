@@ -1,0 +1,330 @@
+"""Reading cache objects: what of the one file is there, and whether it is what was stored.
+
+Two witnesses: a block of a map is there when the filesystem and the record of sums both say so.
+What content ALL promises is there without asking either.  ``prove`` then compares bytes with sums,
+as far as the level of the store asks for it (see ``_core.verifying``).
+
+Threads: ``_lock`` guards everything but ``fileno`` and the properties, which read one attribute.
+Processes: see ``label_file``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from netcache._cachefiles.failures import told_as_cache_errors
+from netcache._cachefiles.label_file import LabelFile
+from netcache._cachefiles.proof import STEP_BYTES, Proof, end_of_data
+from netcache._cachefiles.sums import ObjectSums
+from netcache._core.coherency import Version
+from netcache._core.content import Content, Occupancy
+from netcache._core.extent import Extent, ExtentSet, round_down, round_up
+from netcache._core.label import Label
+from netcache._core.verifying import STRIDE_BYTES_MAX, Verify
+from netcache._fscache.ports import CachedExtent, ObjectKey
+from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from netcache._cachefiles.binding import Bound
+
+_EVERYTHING = Extent(0, 1 << 62)
+_COMPLETE = (Content.ALL, Content.SINGLE)
+
+
+class ReadableObject:
+    """An open object; ``_label`` is what this process knows, possibly behind the disk.
+
+    It owns the descriptor of ``file`` and ``sums`` from the first moment, also when the
+    constructor fails.
+    """
+
+    def __init__(
+        self,
+        bound: Bound,
+        key: ObjectKey,
+        file: LabelFile,
+        label: Label,
+        sums: ObjectSums | None = None,
+    ) -> None:
+        self.key = key
+        self.block_size = bound.block_size
+        self.inval_counter = 0
+        self._bound = bound
+        self._ops = bound.ops
+        self._file = file
+        self._label = label
+        self._modifying = False
+        # Written and not collected yet: nothing of it may be read.
+        self._pending = ExtentSet()
+        self._lock = threading.RLock()
+        self._proof = Proof(bound.ops, file.fd, sums or ObjectSums(bound))
+        try:
+            file.use()
+            if self.proves or label.content not in _COMPLETE:
+                # Now, for its name goes when another object replaces this one.
+                self._proof.sums.table(label)
+        except BaseException:
+            self._proof.close()
+            bound.ops.close(file.fd)
+            raise
+
+    # What is known without asking.
+
+    @property
+    def version(self) -> Version:
+        """The version whose bytes the object holds."""
+        return self._label.version
+
+    @property
+    def content(self) -> Content:
+        """The content state as far as this process knows it."""
+        return self._label.content
+
+    @property
+    def size(self) -> int:
+        """``S``: the size of the resource."""
+        return self._label.version.size
+
+    @property
+    def stored_end(self) -> int:
+        """``L``: nothing at or past it may be read."""
+        return self._label.stored_end
+
+    @property
+    def checked_s(self) -> float:
+        """When the version was last found current (wall clock), 0.0 for never."""
+        return self._label.checked_ms / 1000
+
+    @property
+    def proves(self) -> bool:
+        """Whether ``prove`` compares anything with its sums."""
+        return self._bound.verify is not Verify.NONE or self._label.doubtful
+
+    @property
+    def proves_each_read(self) -> bool:
+        """Whether what was proven once has to be proven again for the next read."""
+        return self._bound.verify is Verify.READ
+
+    def fileno(self) -> int:
+        """The descriptor of the backing file."""
+        if self._file.fd < 0:
+            raise CacheError("a cache object was used after it was closed")
+        return self._file.fd
+
+    # What is there.
+
+    def query_occupancy(self, start: int, end: int) -> tuple[CachedExtent, ...]:
+        """Up to two cached extents that meet ``[start, end)``; no seek for ALL and SINGLE."""
+        found = self._ask(start, end, round_up(end, STRIDE_BYTES_MAX), self._label.doubtful)
+        return tuple(CachedExtent(*extent, Occupancy.DATA) for extent in found)
+
+    def extents(self) -> Iterator[Extent]:
+        """All cached extents, in order, clipped to ``S``; nothing is compared."""
+        position = 0
+        while position < self.size and (found := self._ask(position, self.size, self.size, False)):
+            yield from found
+            position = found[-1].end
+
+    def _ask(self, start: int, end: int, horizon: int, compare: bool) -> list[Extent]:
+        """Up to two extents that meet ``[start, end)``; in a map none reaches past ``horizon``."""
+        found: list[Extent] = []
+        with self._lock, told_as_cache_errors(self._bound):
+            self.fileno()
+            self._refresh()
+            limit = min(self._label.stored_end, self.size)
+            if start >= min(end, limit) or self._label.content is Content.NO_DATA:
+                return found
+            if self._label.content in _COMPLETE:
+                whole = self._proof.damaged.missing(0, limit)
+                return [run for run in whole if run.start < end and start < run.end][:2]
+            for run in self._data_extents(start, min(end, limit), limit):
+                for extent in self._agreed(run.clip(0, horizon), compare):
+                    if found and found[-1].end == extent.start:
+                        found[-1] = Extent(found[-1].start, extent.end)
+                    elif len(found) == 2:
+                        return found
+                    else:
+                        found.append(extent)
+                if len(found) == 2:
+                    break
+        return found
+
+    def _agreed(self, run: Extent, compare: bool) -> Iterator[Extent]:
+        """What of the filesystem's ``run`` is on record too, in steps that may adjoin.
+
+        What this process knows to be damaged is not there, whatever the record says.
+        """
+        label, proof = self._label, self._proof
+        for low in range(run.start, run.end, STRIDE_BYTES_MAX):
+            for known in proof.recorded(label, low, min(low + STRIDE_BYTES_MAX, run.end)):
+                end = min(known.end, run.end)
+                if compare:
+                    self._compare(known)
+                    yield from proof.sound.within(known.start, end)
+                else:
+                    yield from proof.damaged.missing(known.start, end)
+
+    def _data_extents(self, start: int, end: int, limit: int) -> Iterator[Extent]:
+        """What the filesystem calls data, rounded in to whole blocks (the last ends with ``S``)."""
+        position = round_down(start, self.block_size)
+        while position < end:
+            data = self._ops.seek_data(self._file.fd, position)
+            if data < 0 or data >= end:
+                return
+            hole = self._ops.seek_hole(self._file.fd, data)
+            position = max(hole, data + 1)
+            low = round_up(data, self.block_size)
+            high = min(round_down(hole, self.block_size), limit)
+            yield from self._pending.missing(low, high)
+
+    def read_into(self, start: int, buffer: Buffer) -> int:
+        """Read cached bytes at ``start``, clamped at ``S`` and ``L``."""
+        fd = self.fileno()
+        view = memoryview(buffer).cast("B")
+        length = min(len(view), self.size - start, self._label.stored_end - start)
+        if length <= 0 or start < 0:
+            return 0
+        with told_as_cache_errors(self._bound):
+            return self._ops.read_into(fd, view[:length], start)
+
+    # Whether it is what was stored.
+
+    def prove(self, start: int, end: int) -> Extent:
+        """Compare ``[start, end)``, which is there, with its sums as far as the level asks for it.
+
+        Returns a proven extent that begins at or before ``start``.  Where it ends before ``end``,
+        a block was damaged: it is not cached any more.
+        """
+        if not self.proves:
+            return _EVERYTHING
+        with self._lock, told_as_cache_errors(self._bound):
+            self.fileno()
+            self._refresh()
+            proof, unit, limit = self._proof, self._label.unit, end_of_data(self._label)
+            wanted = Extent(round_down(start, unit), min(round_up(end, unit), limit))
+            if not self.proves_each_read:
+                known = proof.sound.holding(wanted.start)
+                if known is not None and known.end >= wanted.end:
+                    return known
+                wanted = proof.stride.stretch(*wanted).clip(0, limit)
+        if self.proves_each_read:
+            return self._proven_now(wanted)
+        for gap in proof.sound.missing(*wanted):
+            self._compare(gap)
+        return proof.sound.holding(start) or Extent(start, start)
+
+    def _proven_now(self, wanted: Extent) -> Extent:
+        """How much of ``wanted`` from its start on is sound at this moment."""
+        for low in range(wanted.start, wanted.end, STEP_BYTES):
+            high = min(low + STEP_BYTES, wanted.end)
+            if unsound := self._compare(Extent(low, high)):
+                return Extent(wanted.start, unsound[0].start)
+        return wanted
+
+    def believe(self) -> None:
+        """All that is recorded was just written by us."""
+        with self._lock:
+            self._proof.stored(0, end_of_data(self._label))
+
+    def damaged(self, start: int, end: int) -> bool:
+        """Whether part of ``[start, end)`` was found damaged and has not come again since."""
+        with self._lock:
+            return bool(self._proof.damaged.within(start, end))
+
+    def lacks_sums(self) -> bool:
+        """Whether the label names a table that is not there."""
+        with self._lock, told_as_cache_errors(self._bound):
+            return bool(self._label.table) and self._proof.sums.table(self._label) is None
+
+    def damage(self, *, forget: bool) -> Iterator[Extent]:
+        """Compare all that is there; yields what does not fit, and clears its record if told so."""
+        for extent in list(self.extents()):
+            for low in range(extent.start, extent.end, STEP_BYTES):
+                high = min(low + STEP_BYTES, extent.end)
+                with self._lock, told_as_cache_errors(self._bound):
+                    label = self._label
+                    wrong, absent = self._proof.unsound(label, low, high, strict=True)
+                    unsound = sorted([*wrong, *absent])
+                    if forget:
+                        self._found_damaged(unsound, strict=True)
+                yield from unsound
+
+    def settle(self) -> None:
+        """All was compared just now: what a reboot left in doubt is in doubt no more."""
+        with self._lock, told_as_cache_errors(self._bound):
+            if self._label.doubtful:
+                self._ops.fdatasync(self._file.fd)
+                self._proof.sums.sync(self._label)
+                self._change(lambda label: label._replace(doubtful=False))
+
+    def _compare(self, extent: Extent) -> list[Extent]:
+        """Compare blocks with their sums; returns what is not sound, in order.
+
+        The lock is not held all the time, for others fill the object meanwhile.
+        """
+        unsound: list[Extent] = []
+        for low in range(extent.start, extent.end, STEP_BYTES):
+            high = min(low + STEP_BYTES, extent.end)
+            with self._lock, told_as_cache_errors(self._bound):
+                self.fileno()
+                wrong, absent = self._proof.unsound(self._label, low, high)
+                bad = ExtentSet([*wrong, *absent])
+                for sound in bad.missing(low, high) if bad else (Extent(low, high),):
+                    self._proof.sound.add(*sound)
+                if bad:
+                    unsound += bad
+                    # In a map, what has no record was never there.
+                    complete = self._label.content in _COMPLETE
+                    self._found_damaged(list(bad) if complete else wrong)
+        return unsound
+
+    def _found_damaged(self, extents: list[Extent], *, strict: bool = False) -> None:
+        """Forget what does not fit, unless somebody has stored it anew by now."""
+        if not extents:
+            return
+        forgotten: list[Extent] = []
+
+        def forget(label: Label) -> Label:
+            for extent in extents:
+                complete = label.content in _COMPLETE
+                wrong, absent = self._proof.unsound(label, *extent, strict=strict)
+                for part in [*wrong, *(absent if complete else ())]:
+                    label = self._proof.forget(label, *part)
+                    forgotten.append(part)
+            return label
+
+        self._change(forget)
+        for extent in forgotten:
+            self._proof.damaged.add(*extent)
+            self._bound.damaged(self.key, extent)
+
+    # The label.
+
+    def _change(self, change: Callable[[Label], Label]) -> None:
+        """Read the label again under its lock, change it, write it.
+
+        While the object is being modified the label on disk stays DIRTY, and only ours changes.
+        """
+        if self._modifying:
+            self._label = change(self._label)
+            return
+        self._file.lock()
+        try:
+            self._refresh()
+            changed = change(self._label)
+            if changed != self._label:
+                self._label = self._file.write(changed)
+        finally:
+            self._file.unlock()
+
+    def _refresh(self) -> None:
+        """Learn what other processes have recorded since."""
+        if not self._modifying:
+            label = self._file.read()
+            if label.content is Content.DIRTY:
+                label = label._replace(content=Content.NO_DATA, stored_end=0)
+            self._label = label

@@ -1,0 +1,150 @@
+"""Tables of sums: one file beside each large object, found by the inode number of its file.
+
+``cache/+sums/@xx/<inode number>``.  The name is free as soon as the inode is, the head binds the
+table to one file (inode, birth) and to one number in that file's label.  So a table that is
+missing, that was swapped, copied, or left by an earlier file is simply not there, and nothing that
+it says is needed to read what is cached: a doubt is a miss.
+
+A table is in use, by a lock, as long as it is open: whoever tidies up leaves it alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from netcache._cachefiles.fileops import FileOps
+from netcache._cachefiles.label_file import USE_BYTE
+from netcache._cachefiles.layout import STORE, SUMS
+from netcache._core.checksums import HEAD_BYTES, TableHead
+from netcache._core.label import SUM_BYTES
+
+_FOLDER = f"{STORE}/{SUMS}"
+
+
+def table_folder(inode: int) -> str:
+    """The folder of the table of a file, from the cache directory on."""
+    return f"{_FOLDER}/@{inode & 0xFF:02x}"
+
+
+def table_name(inode: int) -> str:
+    """The name of the table of a file, in its folder."""
+    return f"{inode:x}"
+
+
+def new_number() -> int:
+    """A number for a new table; never 0."""
+    return int.from_bytes(os.urandom(8), "big") | 1
+
+
+class SumTable:
+    """An open table.  The owner serialises the calls."""
+
+    __slots__ = ("_ops", "fd", "number")
+
+    def __init__(self, ops: FileOps, fd: int, number: int) -> None:
+        self._ops = ops
+        self.fd = fd
+        self.number = number
+
+    def read(self, first: int, last: int) -> bytes:
+        """The sums of blocks ``first`` up to ``last``; absent where the table ends before."""
+        buffer = bytearray((last - first) * SUM_BYTES)
+        self._ops.read_into(self.fd, buffer, HEAD_BYTES + first * SUM_BYTES)
+        return bytes(buffer)
+
+    def write(self, first: int, sums: bytes) -> None:
+        """Set the sums of the blocks from ``first`` on."""
+        self._ops.write_all(self.fd, sums, HEAD_BYTES + first * SUM_BYTES)
+
+    def clear(self, first: int, last: int) -> None:
+        """No block from ``first`` up to ``last`` is recorded any more."""
+        end = self._ops.stat(self.fd).st_size
+        low, high = (min(HEAD_BYTES + block * SUM_BYTES, end) for block in (first, last))
+        if low < high:
+            self._ops.write_all(self.fd, bytes(high - low), low)
+
+    def cut(self, blocks: int) -> None:
+        """No block from number ``blocks`` on is recorded any more."""
+        end = HEAD_BYTES + blocks * SUM_BYTES
+        if self._ops.stat(self.fd).st_size > end:
+            self._ops.truncate(self.fd, end)
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        self._ops.fdatasync(self.fd)
+
+    def close(self) -> None:
+        """Let go.  Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self._ops.close(fd)
+
+
+def open_table(ops: FileOps, root: int, head: TableHead) -> SumTable | None:
+    """The table with this head, and no other; None when it is not there."""
+    inode = head.binding.inode
+    try:
+        fd = ops.open_file(f"{table_folder(inode)}/{table_name(inode)}", root)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            return None
+        raise
+    try:
+        raw = bytearray(HEAD_BYTES)
+        if ops.read_into(fd, raw, 0) == HEAD_BYTES and raw == head.pack():
+            ops.lock_range(fd, USE_BYTE, 1, shared=True)
+            return SumTable(ops, fd, head.number)
+    except BaseException:
+        ops.close(fd)
+        raise
+    ops.close(fd)
+    return None
+
+
+def make_table(ops: FileOps, root: int, head: TableHead, *, sync: bool) -> SumTable:
+    """A new empty table, in place of whatever has its name; durable with ``sync``."""
+    folder, name = table_folder(head.binding.inode), table_name(head.binding.inode)
+    try:
+        at = ops.open_folder(folder, at=root)
+    except FileNotFoundError:
+        ops.make_folder(STORE, at=root)
+        ops.make_folder(_FOLDER, at=root)
+        ops.make_folder(folder, at=root)
+        at = ops.open_folder(folder, at=root)
+    try:
+        fd = _open_anew(ops, name, at)
+        try:
+            ops.lock_range(fd, USE_BYTE, 1, shared=True)
+            ops.write_all(fd, head.pack(), 0)
+            if sync:
+                ops.fsync(fd)
+                ops.fsync(at)
+        except BaseException:
+            ops.close(fd)
+            raise
+        return SumTable(ops, fd, head.number)
+    finally:
+        ops.close(at)
+
+
+def _open_anew(ops: FileOps, name: str, folder: int) -> int:
+    """A new file; one with this name belonged to a file that is gone, or was lost track of."""
+    try:
+        return ops.open_new(name, folder)
+    except FileExistsError:
+        ops.unlink(name, folder)
+        return ops.open_new(name, folder)
+
+
+def remove_table(ops: FileOps, root: int, inode: int) -> None:
+    """Forget the table of a file that has no name any more.
+
+    Whoever has it open keeps it.  What cannot be removed now is found by the next tidying up.
+    """
+    if not inode:
+        return
+    try:
+        ops.unlink(f"{table_folder(inode)}/{table_name(inode)}", root)
+    except OSError:
+        return
