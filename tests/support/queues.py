@@ -11,13 +11,14 @@ from netcache._netfs.segment_array import Arena, Disposal, SegmentArray
 class CountedArena(Arena):
     """An arena whose n-th allocation (from 1) raises ``MemoryError``; 0 for none."""
 
-    __slots__ = ("allocations", "fail_at", "stats")
+    __slots__ = ("allocations", "fail_at", "memory_allocations", "stats")
 
     def __init__(self, fail_at: int = 0) -> None:
         self.stats = Stats()
         super().__init__(self.stats)
         self.fail_at = fail_at
         self.allocations = 0
+        self.memory_allocations = 0
 
     @property
     def alive(self) -> int:
@@ -39,6 +40,7 @@ class CountedArena(Arena):
     def memory(self, length: int) -> mmap.mmap | bytearray:
         """New memory, or the failure."""
         self._allocate()
+        self.memory_allocations += 1
         return super().memory(length)
 
 

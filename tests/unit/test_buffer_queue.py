@@ -188,11 +188,12 @@ def test_read_only_memory_is_not_written_to(arena: CountedArena) -> None:
     with filled(arena, (0, 10)) as queue:
         queue.append([memoryview(b"constant")], Disposal.PINNED)
         queue.append_zeros(10, at=30)
-        for write in (
+        writes: list[Callable[[], object]] = [
             lambda: queue.copy_in(5, bytes(10)),
             lambda: queue.clear(5, 15),
             lambda: queue.clear(0, 31),
-        ):
+        ]
+        for write in writes:
             with pytest.raises(TypeError, match="read-only"):
                 write()
         assert queue.tobytes(0, 18) == pattern(0, 10) + b"constant"
