@@ -27,7 +27,7 @@ from netcache.errors import CacheError
 
 _COPY_BYTES = 1 << 20
 
-Piece = tuple[int, bytes | bytearray]
+Piece = tuple[int, memoryview]
 """Where bytes lie that the server acknowledged, and the bytes."""
 
 

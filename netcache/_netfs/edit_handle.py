@@ -14,7 +14,7 @@ from netcache._core.urls import Resource
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.journaled import save
-from netcache._netfs.writeback import UPDATE_BYTES_MAX
+from netcache._netfs.part_upload import UPDATE_BYTES_MAX
 from netcache.errors import CacheError, ClosedError, ConflictError, NetCacheError, UsageError
 
 ATOMIC_BYTES_MAX = UPDATE_BYTES_MAX - (1 << 17)

@@ -4,7 +4,7 @@ They go to the logger ``netcache.events`` at level DEBUG.  Each bears the id of 
 (``R=0000002a``), so one request can be followed through the log; the arguments of a record are a
 dictionary (``record.args``), for handlers that want fields rather than text.  The lines:
 
-* ``netfs_read``: a request begins: why, on what, which bytes;
+* ``netfs_read``, ``netfs_write``: a request begins: why, on what, which bytes;
 * ``netfs_rreq``: a step in its life (COLLECT, COMPLET, PAUSE, UNPAUSE, RESUBMT, WAIT-QUIESCE,
   DONE-QUIESCE, S-ABNDN, FREE, ...);
 * ``netfs_sreq``: a step in the life of a subrequest (PREP, SUBMT, PRGRS, TERM, CONSM, ABNDN,
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netcache._netfs.read_stream import Subrequest
     from netcache._netfs.request import Request
+    from netcache._netfs.write_request import WriteRequest, WriteSubrequest
 
 LOGGER_NAME = "netcache.events"
 
@@ -45,7 +46,21 @@ def read(request: Request, url: str) -> None:
         )
 
 
-def rreq(request: Request, step: str) -> None:
+def write(request: WriteRequest, url: str) -> None:
+    """A writeback begins."""
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug(
+            "netfs_write R=%(request)08x %(kind)s url=%(url)s size=%(size)d",
+            {
+                "request": request.id,
+                "kind": request.origin.event,
+                "url": url,
+                "size": request.size,
+            },
+        )
+
+
+def rreq(request: Request | WriteRequest, step: str) -> None:
     """A step in the life of a request."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -60,7 +75,7 @@ def rreq(request: Request, step: str) -> None:
         )
 
 
-def sreq(sub: Subrequest, step: str) -> None:
+def sreq(sub: Subrequest | WriteSubrequest, step: str) -> None:
     """A step in the life of a subrequest."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable
 
@@ -15,6 +17,8 @@ from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.journal import JournalEntry
+
+_logger = logging.getLogger("netcache.writeback")
 
 
 def record_of(
@@ -68,6 +72,14 @@ def keep_up(file: DirtyFile) -> None:
         save(file)
     else:
         file.entry.settle()
+
+
+async def on_disk(work: Callable[[], None]) -> None:
+    """Do journal work on a worker thread; a journal that fails does not stop an upload."""
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, work)
+    except OSError as error:
+        _logger.warning("the journal of edits cannot be kept up to date: %s", error)
 
 
 def restore(

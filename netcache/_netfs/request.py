@@ -9,18 +9,16 @@ each step)::
 from __future__ import annotations
 
 import asyncio
-import itertools
 from enum import Enum
 
 from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
 from netcache._core.stats import Stats
 from netcache._netfs.read_stream import Stream, Subrequest
+from netcache._netfs.request_ids import next_id
 
 OPEN_END = 1 << 62
 """The end of a request whose length only the end of the body tells."""
-
-_ids = itertools.count(1)
 
 
 class Origin(Enum):
@@ -87,7 +85,7 @@ class Request:
         zero_limit: int | None = None,
         inval_counter: int = 0,
     ) -> None:
-        self.id = next(_ids) & 0xFFFFFFFF
+        self.id = next_id()
         self.origin = origin
         self.start, self.end = extent
         self.size = size

@@ -13,8 +13,6 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
 
@@ -22,29 +20,22 @@ from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.stats import Stats
 from netcache._netfs.base_version import BaseVersion
-from netcache._netfs.cache_stream import CacheStream, Piece
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
-from netcache._netfs.journaled import keep_up, save
+from netcache._netfs.journaled import keep_up, on_disk, save
 from netcache._netfs.opener import Opener
 from netcache._netfs.overlay_body import OverlayBody
-from netcache._netfs.upload import Uploader, condition_on
+from netcache._netfs.part_upload import PartUploader
+from netcache._netfs.stored_version import stored_version
+from netcache._netfs.upload import Uploader
+from netcache._netfs.write_request import WriteOrigin, WriteRequest, WriteSource
 from netcache.errors import (
-    ConflictError,
     NetCacheError,
     NotOfferedError,
-    RemoteProtocolError,
     TransientError,
 )
-from netcache.spi import Backend, UploadReply
-
-_logger = logging.getLogger("netcache.writeback")
-
-UPDATE_BYTES_MAX = 32 << 20
-"""The largest part that is sent in one exchange; also the largest atomic write."""
-_KEPT_BYTES_MAX = 32 << 20
-"""How much of what was acknowledged is held for the cache at a time."""
+from netcache.spi import Backend
 
 
 class Writeback:
@@ -63,7 +54,7 @@ class Writeback:
         self._opener = opener
         self._uploader = uploader
         self._stats = stats
-        self._cache = CacheStream(engine.store, engine.inodes, stats)
+        self._parts = PartUploader(backend, engine, opener, stats)
 
     async def changes_parts(self, file: DirtyFile) -> bool:
         """Whether the changes can be sent without the rest of the resource.  May ask the origin."""
@@ -88,25 +79,37 @@ class Writeback:
         async with file.writeback_lock:
             await self._flush_locked(file)
 
-    async def _flush_locked(self, file: DirtyFile) -> None:
+    async def _flush_locked(
+        self, file: DirtyFile, origin: WriteOrigin = WriteOrigin.WRITEBACK
+    ) -> None:
         if not file.dirty:
             return
         self._stats.add("Writes", "WP")
-        self._stats.add("Objs", "rr")
-        file.dirtied_at = None
         try:
             await self._resolve(file)
-            parts = await self.changes_parts(file) and not file.whole_pays()
-            if not (parts and await self._send_parts(file)):
-                await self._send_whole(file)
+            await self._send(file, origin)
         except NetCacheError as error:
             file.failed(error)
             raise
         except BaseException:
             file.redirty()
             raise
+
+    async def _send(self, file: DirtyFile, origin: WriteOrigin) -> None:
+        request = WriteRequest(file, origin, self._stats)
+        error: BaseException | None = None
+        try:
+            if await self.changes_parts(file) and not file.whole_pays():
+                try:
+                    return await self._parts.send(request)
+                except NotOfferedError:
+                    file.redirty()
+            await self._send_whole(request)
+        except BaseException as failure:
+            error = failure
+            raise
         finally:
-            self._stats.add("Objs", "rr", -1)
+            request.close(error)
 
     async def _resolve(self, file: DirtyFile) -> None:
         """An earlier upload may have arrived without our knowing: then its version is the base.
@@ -135,162 +138,30 @@ class Writeback:
                     if not file.pages.unsent_bytes:
                         file.put(view, start)
                         break
-            await self._flush_locked(file)
+            await self._flush_locked(file, WriteOrigin.DIRECT)
 
-    # Parts.
-
-    async def _send_parts(self, file: DirtyFile) -> bool:
-        """Send the changed blocks; False when the origin turns out not to take any."""
-        runs = file.take_parts()
-        sending = _Sending(file)
-        try:
-            for run in runs:
-                for start in range(run.start, run.end, UPDATE_BYTES_MAX):
-                    piece = Extent(start, min(start + UPDATE_BYTES_MAX, run.end))
-                    await self._send_part(sending, piece)
-                    if sending.kept_bytes >= _KEPT_BYTES_MAX:
-                        await self._settle(sending)
-        except NotOfferedError:
-            file.redirty()
-            return False
-        finally:
-            await asyncio.shield(self._settle(sending))
-        return True
-
-    async def _send_part(self, sending: _Sending, piece: Extent) -> None:
-        file = sending.file
-        with file.lock:
-            data = file.pages.snapshot(piece)
-        if file.entry is not None and file.entry.saved:
-            await _on_disk(lambda: save(file, sending.version, piece))
-        self._stats.add("UpldOps", "UL")
-        self._stats.add("Objs", "sr")
-        try:
-            reply = await self._backend().update(
-                file.resource.url,
-                piece.start,
-                memoryview(data),
-                size=sending.version.size,
-                condition=condition_on(sending.version.validator),
-            )
-        except BaseException as error:
-            self._stats.add("UpldOps", "uf")
-            if not isinstance(error, ConflictError):
-                file.doubt = _doubt_of(sending, piece, data)
-            raise
-        finally:
-            self._stats.add("UpldOps", "us")
-            self._stats.add("Objs", "sr", -1)
-        self._stats.add("UpldOps", "bytes", len(data))
-        size = max(sending.version.size, piece.end)
-        version = await self._version_of(file, reply, size)
-        sending.acknowledged(piece, data, version, proven=reply.version is not None)
-
-    async def _settle(self, sending: _Sending) -> None:
-        """What was acknowledged is clean, and in the cache."""
-        if not sending.pieces:
-            return
-        file, pieces, sending.pieces = sending.file, sending.pieces, []
-        sending.kept_bytes = 0
-        if sending.proven:
-            await self._rebase(file, sending.version, pieces)
-        else:
-            # The bytes around the parts could be another writer's: nothing cached is carried over.
-            file.uploaded(self._adopted(file, sending.version))
-        with file.lock:
-            landed = [Extent(start, start + len(data)) for start, data in pieces]
-            file.pages.landed(landed)
-        await _on_disk(lambda: keep_up(file))
-        with file.lock:
-            file.pages.forget(extent for extent in landed if file.base.has(*extent))
-
-    async def _rebase(self, file: DirtyFile, version: Version, pieces: list[Piece]) -> None:
-        inode = await asyncio.get_running_loop().run_in_executor(
-            None,
-            self._cache.advance,
-            file.resource,
-            file.base.inode,
-            version,
-            pieces,
-            time.monotonic(),
-        )
-        file.uploaded(BaseVersion(inode, self._engine))
-
-    # The whole.
-
-    async def _send_whole(self, file: DirtyFile) -> None:
+    async def _send_whole(self, request: WriteRequest) -> None:
+        file = request.file
         with file.lock:
             taken = file.pages.take_dirty(file.block_size, file.size)
         if file.entry is not None and file.entry.saved:
-            await _on_disk(lambda: save(file, sending=Extent(0, file.size), whole=True))
+            await on_disk(lambda: save(file, sending=Extent(0, file.size), whole=True))
         tee = self._uploader.tee(file.resource)
         body = OverlayBody(file, tee)
         assert body.size is not None
+        sub = request.issue(WriteSource.UPLOAD, Extent(0, max(1, body.size)))
         try:
             reply = await self._uploader.send(file.resource, body, tee, file.base.condition)
-        except TransientError:
-            if (digest := await body.sha256()) is not None:
-                file.doubt = Doubt(body.size, digest=digest)
+        except BaseException as error:
+            sub.ended(error)
+            if isinstance(error, TransientError):
+                file.doubt = Doubt(body.size, digest=await body.sha256())
             raise
-        version = await self._version_of(file, reply, body.size)
+        sub.ended()
+        version = await stored_version(self._backend(), file.resource.url, reply, body.size)
         file.uploaded(self._adopted(file, version))
         with file.lock:
             file.pages.landed(taken)
-        await _on_disk(lambda: keep_up(file))
+        await on_disk(lambda: keep_up(file))
         with file.lock:
             file.pages.forget(extent for extent in list(file.pages.valid) if file.base.has(*extent))
-
-    async def _version_of(self, file: DirtyFile, reply: UploadReply, size: int) -> Version:
-        """The version that the reply tells, or else the one that is there now.
-
-        Without a validator in the reply (RFC 9110 9.3.4) another writer may have come in between;
-        a size that is not ours shows it.
-        """
-        if reply.version is not None:
-            return reply.version
-        info = await self._backend().stat(file.resource.url)
-        if info is None or info.version is None or info.version.size != size:
-            raise RemoteProtocolError(
-                f"upload of {file.resource.url}: the server does not show what was just stored "
-                f"({size} bytes); somebody else may have replaced it",
-                url=file.resource.url,
-            )
-        return info.version
-
-
-async def _on_disk(work: Callable[[], None]) -> None:
-    """Do journal work on a worker thread; a journal that fails does not stop an upload."""
-    try:
-        await asyncio.get_running_loop().run_in_executor(None, work)
-    except OSError as error:
-        _logger.warning("the journal of edits cannot be kept up to date: %s", error)
-
-
-def _doubt_of(sending: _Sending, piece: Extent, data: bytearray) -> Doubt:
-    """The part may have arrived: what is there would be so long, and bear these bytes."""
-    return Doubt(
-        max(sending.version.size, piece.end),
-        (piece,),
-        lambda extent: data[extent.start - piece.start : extent.end - piece.start],
-    )
-
-
-class _Sending:
-    """A writeback of parts under way: the version reached, and what the cache is to take."""
-
-    def __init__(self, file: DirtyFile) -> None:
-        assert file.base.version is not None
-        self.file = file
-        self.version: Version = file.base.version
-        self.pieces: list[Piece] = []
-        self.kept_bytes = 0
-        self.proven = True
-
-    def acknowledged(
-        self, piece: Extent, data: bytearray, version: Version, *, proven: bool
-    ) -> None:
-        """The server has ``piece``, and with it is ``version``; ``proven``: it has nothing else."""
-        self.version = version
-        self.proven = self.proven and proven
-        self.pieces.append((piece.start, data))
-        self.kept_bytes += len(data)
