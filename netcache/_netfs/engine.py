@@ -210,6 +210,8 @@ class ReadEngine:
         The last piece read this way is kept in memory for the reads that follow it.
         """
         end = inode.clip(end)
+        if end <= start:
+            return b""
         kept_start, kept = inode.memory
         if kept_start <= start and end <= kept_start + len(kept):
             return kept[start - kept_start : end - kept_start]

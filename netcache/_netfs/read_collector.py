@@ -134,6 +134,9 @@ class Collector:
         """Fold in what has come at the front; tell those who wait."""
         request, stream = self._request, self._request.stream
         request.wakes += 1
+        if request.broken:
+            # Whatever still ends brings nothing that could be kept.
+            return
         before = run_start = stream.collected_to
         for sub in list(stream.subrequests):
             if sub.state is RetryState.FAILED and not sub.in_progress:
