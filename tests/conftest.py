@@ -12,8 +12,17 @@ from tests.support.fixtures import (
     opener,
     store,
 )
+from tests.support.leaks import nothing_is_left_over
 
-__all__ = ["block_size", "cache_directory", "filesystem", "loop_filesystems", "opener", "store"]
+__all__ = [
+    "block_size",
+    "cache_directory",
+    "filesystem",
+    "loop_filesystems",
+    "nothing_is_left_over",
+    "opener",
+    "store",
+]
 
 # The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
