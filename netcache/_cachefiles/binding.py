@@ -197,6 +197,8 @@ class Bound:
         """
         file = LabelFile(self.ops, fd, self.epoch, self.block_size)
         label = file.write(label._replace(binding=file.binding(), epoch=self.epoch))
+        # In use before it has a name: who finds it then does not change it in place.
+        file.use()
         if self.sync_each:
             self.ops.fsync(fd)
         folder = self.folder(key, make=True)

@@ -20,7 +20,7 @@ from netcache._core.urls import Resource
 from netcache._fscache.sharing import MappingWorker, Synced
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.inodes import key_of
-from netcache.errors import ClosedError, StaleError
+from netcache.errors import ClosedError, NotCachedError, StaleError
 
 if TYPE_CHECKING:
     from netcache._client.runner import Runner
@@ -188,12 +188,19 @@ class SharedFile:
         if offset < 0 or (length is not None and length < 0):
             raise ValueError(f"read of {length} bytes at {offset}: neither may be negative")
         self._need_open()
+        missing = False
         with self._lock:
             for _ in range(LOOKS_MAX):
                 try:
                     look = self._try(offset, length)
                 except StaleError:
                     look = None
+                except NotCachedError:
+                    # Offline: of what this client knows; another process may have cached more.
+                    self._forget()
+                    if missing:
+                        raise
+                    look, missing = None, True
                 if look is not None:
                     return look
                 self._forget()

@@ -15,7 +15,15 @@ from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core import mapping_record as layout
 from netcache._core.mapping_record import MappingRecord
 from netcache._fscache.sharing import Synced
-from tests.support.mapper import URL, Mapper, content_of, key, mappers, number_in, put_version
+from tests.support.mapper import (
+    URL,
+    Mapper,
+    content_of,
+    mappers,
+    number_in,
+    put_version,
+    record_of,
+)
 
 HOUR_S = 3600.0
 """Longer than a test may take: only the dead not being waited for lets it end."""
@@ -39,12 +47,7 @@ def asking(cache: CachefilesStore, tmp_path: Path) -> Iterator[SharedFile]:
 
 def record(store: CachefilesStore) -> MappingRecord:
     """The record of the resource."""
-    table, place = store._bound.mappings, store._bound.place(key())
-    table.messages()
-    with table.locked(place, table.opened):
-        located = table.find(place)
-    assert located is not None
-    return located.record
+    return record_of(Path(store.status().directory))
 
 
 @pytest.mark.parametrize("looked", [True, False], ids=["bit set", "bit clear"])

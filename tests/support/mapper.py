@@ -18,9 +18,12 @@ from typing import Any
 
 import netcache
 from netcache._client.shared import Look
+from netcache._core import mapping_record as layout
+from netcache._core.keys import object_place
+from netcache._core.mapping_record import MappingRecord
 from netcache._core.urls import parse
 from netcache._fscache.ports import CacheObject, CacheStore, ObjectKey
-from tests.support.stores import CHECKED_S, no_fill, version
+from tests.support.stores import CHECKED_S, version
 
 ROOT = Path(__file__).parent.parent.parent
 URL = "http://example.org/shared/data"
@@ -62,9 +65,23 @@ def put_version(store: CacheStore, number: int) -> None:
 def modify(cache_object: CacheObject, number: int) -> None:
     """Make an open object the next version, by a local modification."""
     cache_object.begin_modify()
-    cache_object.write(0, content_of(number), no_fill)
+    # What is asked for lies past the new end, and is cut.
+    cache_object.write(0, content_of(number), lambda extent: bytes(extent.length))
     cache_object.truncate(size_of(number))
     cache_object.commit(version(size_of(number), str(number)))
+
+
+def record_of(directory: Path) -> MappingRecord:
+    """The record of the resource, from the file; an empty one when there is none."""
+    tag = layout.tag_of("cache/" + object_place(*key()))
+    first = layout.record_at(layout.set_of(tag), 0)
+    with (directory / "mappings" / "table").open("rb") as file:
+        raw = os.pread(file.fileno(), layout.SET_BYTES, first)
+    for start in range(0, len(raw), layout.RECORD_BYTES):
+        found = layout.unpack(raw, start)
+        if found.tag == tag:
+            return found
+    return MappingRecord()
 
 
 class Mapper:

@@ -20,7 +20,7 @@ from netcache._core import mapping_record as layout
 from netcache._core.mapping_record import MappingRecord
 from netcache._fscache.sharing import Synced
 from netcache.errors import ClosedError, NotCachedError, StaleError
-from tests.support.mapper import URL, content_of, key, number_in, put_version, size_of
+from tests.support.mapper import URL, content_of, key, number_in, put_version, record_of, size_of
 
 MINUTE_S = 60.0
 """Long enough never to pass in a test that goes well."""
@@ -54,16 +54,8 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
 
 
 def record(store: CachefilesStore) -> MappingRecord:
-    """The record of the resource, from the file."""
-    directory = Path(store.status().directory)
-    place = store._bound.place(key())
-    raw = (directory / "mappings" / "table").read_bytes()
-    tag = layout.tag_of(place)
-    for way in range(layout.WAYS):
-        found = layout.unpack(raw, layout.record_at(layout.set_of(tag), way))
-        if found.tag == tag:
-            return found
-    raise AssertionError("no record")
+    """The record of the resource."""
+    return record_of(Path(store.status().directory))
 
 
 def messages(store: CachefilesStore) -> int:
