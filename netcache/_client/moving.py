@@ -35,6 +35,8 @@ async def mv(
         if info.type == "file":
             target = child(target, source.name)
     target = as_file(target)
+    # What was written under the old name moves along, or it would conflict with nothing there.
+    await core.remote().dirty.flush_resource(as_file(source))
     kind = await backend.move(
         source.url,
         target.url,

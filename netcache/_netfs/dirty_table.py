@@ -175,6 +175,12 @@ class DirtyTable:
         finally:
             self.on_dirty(file)
 
+    async def flush_resource(self, resource: Resource) -> None:
+        """Send what the writers of a resource have written, if there are any."""
+        file = self._shared.get(key_of(resource))
+        if file is not None:
+            await self.flush(file)
+
     async def write_at_once(self, file: DirtyFile, view: memoryview, start: int) -> None:
         """A write that is one exchange, behind everything that was written before it."""
         try:

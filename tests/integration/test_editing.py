@@ -358,3 +358,18 @@ def test_the_private_file_has_no_name(
     found = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert all(path.stat().st_blocks * 512 < MIB for path in found)
     file.abort()
+
+
+def test_a_move_takes_unsent_writes_along(served: Served, new_client: NewClient) -> None:
+    """What was written under the old name is under the new one, and the writer hears of it."""
+    client = new_client(write_mode="back")
+    url = served.put("old", BIG)
+    file = client.open(url, "r+b")
+    file.pwrite(b"n" * BLOCK, 0)
+    client.mv(url, served.url + "new")
+    assert (served.root / "new").read_bytes() == patched(BIG, 0, b"n" * BLOCK)
+    file.pwrite(b"m", 0)
+    with pytest.raises(netcache.ConflictError):
+        file.close()
+    file.abort()
+    assert not (served.root / "old").exists()
