@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable, Iterable
 
 from netcache._core.stats import Stats
+from netcache._netfs.queue_position import Position
 from netcache._netfs.segment_array import Arena, Disposal, SegmentArray
 
 
@@ -25,7 +27,8 @@ class CountedArena(Arena):
         """How many segment arrays are alive."""
         return self.stats.value("Objs", "bq")
 
-    def _allocate(self) -> None:
+    def allocate(self) -> None:
+        """One more allocation, or the failure."""
         self.allocations += 1
         if self.allocations == self.fail_at:
             raise MemoryError(f"allocation {self.allocations}, as ordered")
@@ -34,14 +37,62 @@ class CountedArena(Arena):
         self, start: int, slots: int, disposal: Disposal, *, after_gap: bool = False
     ) -> SegmentArray:
         """A new array, or the failure."""
-        self._allocate()
-        return super().array(start, slots, disposal, after_gap=after_gap)
+        self.allocate()
+        array = CountedArray(self, start, slots, disposal, after_gap)
+        self.count(1)
+        return array
 
     def memory(self, length: int) -> mmap.mmap | bytearray:
         """New memory, or the failure."""
-        self._allocate()
+        self.allocate()
         self.memory_allocations += 1
         return super().memory(length)
+
+
+class CountedArray(SegmentArray):
+    """An array whose views and lists count as allocations of its arena."""
+
+    __slots__ = ()
+
+    @property
+    def arena(self) -> CountedArena:
+        """The arena, which this one always has."""
+        assert isinstance(self._arena, CountedArena)
+        return self._arena
+
+    def take(self, views: Iterable[memoryview], then: Callable[[], object] | None) -> None:
+        """Grow the list of slots."""
+        self.arena.allocate()
+        super().take(views, then)
+
+    def cut(self, length: int) -> None:
+        """Make a list of slots."""
+        self.arena.allocate()
+        super().cut(length)
+
+    def parts(self, low: int, high: int) -> list[memoryview]:
+        """Make views."""
+        self.arena.allocate()
+        return super().parts(low, high)
+
+    def _lend(self, view: memoryview, low: int, high: int) -> memoryview:
+        self.arena.allocate()
+        return super()._lend(view, low, high)
+
+
+class CountedPosition(Position):
+    """A position that counts as an allocation of the array's arena."""
+
+    __slots__ = ()
+
+    def __init__(self, array: SegmentArray, slot: int = 0, offset: int = 0) -> None:
+        assert isinstance(array, CountedArray)
+        array.arena.allocate()
+        super().__init__(array, slot, offset)
+
+    def copy(self) -> Position:
+        """Another of the same kind."""
+        return CountedPosition(self.array, self.slot, self.offset)
 
 
 def resizable(buffer: bytearray) -> bool:
