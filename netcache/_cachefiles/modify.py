@@ -17,7 +17,7 @@ from netcache._cachefiles.sums import ObjectSums
 from netcache._core.checksums import block_sums
 from netcache._core.coherency import Version
 from netcache._core.content import Content, WriteKind
-from netcache._core.extent import Extent, round_down, round_out, round_up
+from netcache._core.extent import Extent, round_down, round_up
 from netcache._core.label import Label
 from netcache._fscache.ports import FillGap
 from netcache.errors import CacheError
@@ -96,7 +96,7 @@ class ModifiableObject(CachefilesObject):
         """Whether ``[start, end)`` is there, and sound: what is carried on gets a new sum."""
         return any(
             found.start <= start and end <= found.end for found in self.query_occupancy(start, end)
-        ) and not self._compare(round_out(Extent(start, end), self._label.unit))
+        ) and self.is_sound(start, end)
 
     def _collect(self, low: int, high: int) -> None:
         self._label = self._collected(self._label, WriteKind.DATA, low, high, synced=False)

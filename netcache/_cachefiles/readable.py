@@ -20,7 +20,7 @@ from netcache._cachefiles.proof import STEP_BYTES, Proof, end_of_data
 from netcache._cachefiles.sums import ObjectSums
 from netcache._core.coherency import Version
 from netcache._core.content import Content, Occupancy
-from netcache._core.extent import Extent, ExtentSet, round_down, round_up
+from netcache._core.extent import Extent, ExtentSet, round_down, round_out, round_up
 from netcache._core.label import Label
 from netcache._core.verifying import STRIDE_BYTES_MAX, Verify
 from netcache._fscache.ports import CachedExtent, ObjectKey
@@ -156,12 +156,15 @@ class ReadableObject:
     def _agreed(self, run: Extent, compare: bool) -> Iterator[Extent]:
         """What of the filesystem's ``run`` is on record too, in steps that may adjoin.
 
-        What this process knows to be damaged is not there, whatever the record says.
+        What this process found damaged is there again when somebody has stored it anew.
         """
         label, proof = self._label, self._proof
         for low in range(run.start, run.end, STRIDE_BYTES_MAX):
             for known in proof.recorded(label, low, min(low + STRIDE_BYTES_MAX, run.end)):
                 end = min(known.end, run.end)
+                for bad in proof.damaged.within(known.start, end):
+                    if self.is_sound(*bad):
+                        proof.damaged.remove(*bad)
                 if compare:
                     self._compare(known)
                     yield from proof.sound.within(known.start, end)
@@ -224,6 +227,10 @@ class ReadableObject:
             if unsound := self._compare(Extent(low, high)):
                 return Extent(wanted.start, unsound[0].start)
         return wanted
+
+    def is_sound(self, start: int, end: int) -> bool:
+        """Compare ``[start, end)`` now, whatever the level: it is about to get new sums."""
+        return not self._compare(round_out(Extent(start, end), self._label.unit))
 
     def believe(self) -> None:
         """All that is recorded was just written by us."""

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netcache._client.options import ClientOptions
+from netcache._core.extent import Extent
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource, parse
-from netcache._fscache.ports import CacheStore
+from netcache._fscache.ports import CacheStore, ObjectKey
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.inodes import InodeTable
 from netcache._netfs.journal import Journal
@@ -38,6 +39,7 @@ class ClientCore:
         self.stats = Stats()
         self.cache_error: CacheError | None = None
         self._warn = warn
+        self._damaged: set[ObjectKey] = set()
         self._closed = False
         self._lock = threading.Lock()
         self._remote: Remote | None = None
@@ -59,11 +61,22 @@ class ClientCore:
                 block_size=self.options.block_size,
                 sync=self.options.sync,
                 limit_bytes=self.options.cache_size,
+                verify=self.options.verify,
+                on_damage=self._tell_damage,
             )
         except CacheError as error:
             self.cache_error = error
             self._warn(f"going on without a cache: {error}")
             return None
+
+    def _tell_damage(self, key: ObjectKey, extent: Extent) -> None:
+        """Cached bytes were damaged: one warning a resource; they are fetched again when read."""
+        self.stats.add("CaRdOps", "rf")
+        if key not in self._damaged:
+            self._damaged.add(key)
+            from netcache._client.admin import url_of
+
+            self._warn(f"the cache is damaged: {url_of(key)} {extent} (no longer served from it)")
 
     def need_store(self) -> CacheStore:
         """The store, for calls that are about the cache; ``CacheError`` when there is none."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.units import parse_size
 from netcache._core.validity import ValidityPolicy, parse_validity
+from netcache._core.verifying import VERIFY_LEVELS
 from netcache.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ClientOptions(NamedTuple):
     dirty_hard: int
     flush_interval_s: float
     sync: str
+    verify: str
     write_mode: str
     durability: str | None
     state_dir: str
@@ -87,7 +89,7 @@ def check_options(
     """Check what a caller gave; ``UsageError`` names the option and what it takes."""
     _one_of("write_mode", write_mode, ("through", "back"))
     _one_of("durability", durability, (None, "journal"))
-    _one_of("verify", verify, ("none",))
+    _one_of("verify", verify, VERIFY_LEVELS)
     _one_of("sync", sync, ("lazy", "commit"))
     if not flush_interval >= 0:
         raise UsageError(f"flush_interval={flush_interval!r}: a time in seconds is needed")
@@ -121,6 +123,7 @@ def check_options(
         dirty_hard=_size("dirty_hard", dirty_hard) or 0,
         flush_interval_s=float(flush_interval),
         sync=sync,
+        verify=verify,
         write_mode=write_mode,
         durability=durability,
         state_dir=_state_dir(cache_dir),

@@ -164,6 +164,12 @@ class CacheObject(Protocol):
         from several threads, and does not keep others from filling the object for long.
         """
 
+    def is_sound(self, start: int, end: int) -> bool:
+        """Compare ``[start, end)``, which is there, with its sums now, whatever the level.
+
+        For bytes that are carried into another object, where they get new sums.
+        """
+
     def damaged(self, start: int, end: int) -> bool:
         """Whether part of ``[start, end)`` was found damaged and has not been stored again."""
 

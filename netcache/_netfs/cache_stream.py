@@ -139,12 +139,14 @@ def _nobody_knows(extent: Extent) -> bytes:
 
 
 def _take_over(old: CacheObject, new: CacheObject, changed: ExtentSet) -> None:
-    """Copy what is cached of the old version, but for what was changed."""
+    """Copy what is cached of the old version, and sound, but for what was changed."""
     for cached in old.extents():
         for part in changed.missing(*cached.clip(0, new.size)):
             for start in range(part.start, part.end, _COPY_BYTES):
                 buffer = bytearray(min(_COPY_BYTES, part.end - start))
                 count = old.read_into(start, buffer)
+                if not count or not old.is_sound(start, start + count):
+                    continue
                 _write_whole_blocks(new, start, memoryview(buffer)[:count])
 
 

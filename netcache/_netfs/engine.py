@@ -21,6 +21,7 @@ from netcache._core.retry import RetryPolicy
 from netcache._core.stats import Stats
 from netcache._fscache.ports import CacheStore, NoSpaceError
 from netcache._netfs import events
+from netcache._netfs.damage import not_to_be_had
 from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode, Survey
@@ -29,7 +30,7 @@ from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import MemorySink
 from netcache._netfs.request import OPEN_END, Origin, Request
-from netcache.errors import CacheError, NotCachedError, StaleError, TransientError
+from netcache.errors import CacheError, StaleError, TransientError
 from netcache.spi import Backend, ReadReply
 
 DIRECT_BYTES_MAX = 4 << 20
@@ -85,10 +86,7 @@ class ReadEngine:
         if isinstance(inode.holding, SpoolHolding):
             return await self._await_spool(inode, end)
         if self.offline:
-            raise NotCachedError(
-                f"read of {inode.resource.url} [{start}, {end}) failed: offline, and not cached",
-                url=inode.resource.url,
-            )
+            raise not_to_be_had(inode, start, end)
         if not self._launch_missing(inode, Extent(start, end), ahead):
             return False
         missing = inode.missing(start, end)
@@ -216,10 +214,7 @@ class ReadEngine:
         if kept_start <= start and end <= kept_start + len(kept):
             return kept[start - kept_start : end - kept_start]
         if self.offline:
-            raise NotCachedError(
-                f"read of {inode.resource.url} [{start}, {end}) failed: offline, and not cached",
-                url=inode.resource.url,
-            )
+            raise not_to_be_had(inode, start, end)
         stop = min(max(end, inode.clip(ahead)), max(end, start + DIRECT_BYTES_MAX))
         data = await self._read_to_memory(inode, start, stop)
         if len(data) <= DIRECT_BYTES_MAX:

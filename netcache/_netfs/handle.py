@@ -19,6 +19,7 @@ from netcache._core.readplan import Readahead
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._core.validity import Moment
+from netcache._netfs.damage import damaged_before
 from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import InodeTable
 from netcache.errors import ClosedError, StaleError
@@ -189,8 +190,11 @@ class ReadHandle:
         for attempt in range(_REOPENS_MAX):
             try:
                 return await self._fetch(start, length, engine, opener)
-            except StaleError:
+            except StaleError as error:
                 if self._shown or attempt == _REOPENS_MAX - 1:
+                    damage = damaged_before(self.inode, start, start + length)
+                    if damage is not None:
+                        raise damage from error
                     raise
                 self.unbind()
         raise AssertionError("unreachable")

@@ -33,6 +33,14 @@ class Holding(Protocol):
     def occupancy(self, start: int, end: int) -> list[Extent]:
         """Up to two extents that are surely there, meeting ``[start, end)``, in order."""
 
+    @property
+    def proves_each_read(self) -> bool:
+        """Whether what ``prove`` returned holds for one read only."""
+
+    def prove(self, start: int, end: int) -> Extent:
+        """A proven extent from ``start``, or before it, on; it ends before ``end`` where a block
+        was damaged, which is not there any more.  Raises ``CacheError``."""
+
     def write(self, start: int, view: memoryview) -> None:
         """Write ``view``, the bytes at ``start``; nobody may read them before ``record``.
 
@@ -62,6 +70,15 @@ class CachedHolding:
         """The descriptor of the backing file."""
         return self.object.fileno()
 
+    @property
+    def proves_each_read(self) -> bool:
+        """What the store's level says."""
+        return self.object.proves_each_read
+
+    def prove(self, start: int, end: int) -> Extent:
+        """What the object finds."""
+        return self.object.prove(start, end)
+
     def occupancy(self, start: int, end: int) -> list[Extent]:
         """What the object answers to one question."""
         return [
@@ -86,7 +103,9 @@ class CachedHolding:
 
 
 class SpoolHolding:
-    """A private file, filled front to back by one response."""
+    """A private file, filled front to back by one response.  It needs no proof."""
+
+    proves_each_read = False
 
     __slots__ = ("_file", "_new", "_written", "block_size")
 
@@ -112,6 +131,10 @@ class SpoolHolding:
             return self._new.fileno()
         assert self._file is not None
         return self._file.fileno()
+
+    def prove(self, start: int, end: int) -> Extent:
+        """We have written it ourselves just now."""
+        return Extent(0, max(end, self._written))
 
     def occupancy(self, start: int, end: int) -> list[Extent]:
         """What has been written so far."""

@@ -5,10 +5,11 @@ Rules:
 1. An inode stands for exactly one version (promise P1).  When the resource turns out to be another
    one now, a new inode takes its place in the client's table; open files keep the old one and go
    on with what is cached of it, or get ``StaleError``.
-2. ``present`` only grows while the inode lives: the descriptor stays open, and neither dropping,
-   culling nor replacing the object takes bytes out of the file behind it.
-3. ``window`` is one present extent with its descriptor, published as one tuple.  A reader's thread
-   compares with it and reads without any lock (the hot path of cached reads).
+2. ``present`` only grows while the inode lives, but for what is found damaged: the descriptor stays
+   open, and neither dropping, culling nor replacing the object takes bytes out of the file behind.
+3. ``window`` is one present and proven extent with its descriptor, published as one tuple.  A
+   reader's thread compares with it and reads without any lock (the hot path of cached reads).  It
+   holds no read, and only tells the descriptor, where each read is to be proven.
 
 Threads: ``locate`` and ``window`` on any thread; everything else on the client's loop.
 ``lock`` guards ``present`` and the writing of ``window``.
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.coherency import Version
 from netcache._core.content import Occupancy
-from netcache._core.extent import Extent, ExtentSet
+from netcache._core.extent import Extent, ExtentSet, round_out
 from netcache._core.sizes import Sizes
 from netcache._core.urls import Resource
 from netcache._fscache.ports import ObjectKey
@@ -45,8 +46,14 @@ class Survey(NamedTuple):
 
 
 Window = tuple[int, int, int]
-NO_WINDOW: Window = (-1, 0, -1)
-"""Descriptor, start, end of a present extent; this one holds no read, not even an empty one."""
+_NO_EXTENT = (0, -1)
+"""Holds no read, not even an empty one."""
+
+NO_WINDOW: Window = (-1, *_NO_EXTENT)
+"""Descriptor, start, end of a present extent; or of none."""
+
+RUN_BYTES = 8 << 20
+"""How much is proven ahead for a reader of everything, at most."""
 
 
 class Inode:
@@ -116,9 +123,10 @@ class Inode:
         return min(end, self.size) if self.size >= 0 else end
 
     def locate(self, start: int, end: int) -> bool:
-        """Whether all of ``[start, end)`` is there to be read; moves ``window`` to it if so.
+        """Whether all of ``[start, end)`` is there and sound; moves ``window`` to it if so.
 
-        Asks the holding about what is not known yet; may do a few seek calls, never the network.
+        Asks the holding about what is not known yet; may do a few seek calls, and read what is to
+        be proven, never the network.
         """
         holding = self.holding
         if holding is None:
@@ -130,16 +138,43 @@ class Inode:
                 found = self.present.holding(start)
             if found is None or found.end < end:
                 return False
-            self.window = (holding.fileno(), found.start, found.end)
+        # Without the lock, for it may read much.
+        proven = self._proven(holding, start, end)
+        if proven.end < end:
+            return False
+        with self.lock:
+            if self.holding is not holding:
+                return False
+            window = found.clip(*proven)
+            self.window = (holding.fileno(), *(_NO_EXTENT if holding.proves_each_read else window))
             return True
 
+    def _proven(self, holding: Holding, start: int, end: int) -> Extent:
+        """What ``prove`` says; what is not proven does not count as present any more."""
+        try:
+            proven = holding.prove(start, end)
+        except CacheError:
+            proven = Extent(start, start)
+        if proven.end < end:
+            with self.lock:
+                blocks = round_out(Extent(start, end), holding.block_size)
+                self.present.remove(*blocks)
+        return proven
+
     def run_at(self, position: int) -> tuple[int, int]:
-        """The descriptor, and the end of what is present from ``position`` on."""
+        """The descriptor, and the end of what is present and sound from ``position`` on."""
         with self.lock:
-            found = self.present.holding(position)
-            if found is None or self.holding is None:
+            found, holding = self.present.holding(position), self.holding
+            if found is None or holding is None:
                 return -1, position
-            return self.holding.fileno(), self.clip(found.end)
+        end = min(self.clip(found.end), position + RUN_BYTES)
+        proven = self._proven(holding, position, end)
+        return holding.fileno(), max(position, min(self.clip(found.end), proven.end))
+
+    def damaged(self, start: int, end: int) -> bool:
+        """Whether what is missing of ``[start, end)`` is missing because it was damaged."""
+        cached = self.cached
+        return cached is not None and cached.object.damaged(start, end)
 
     def missing(self, start: int, end: int) -> list[Extent]:
         """The parts of ``[start, end)`` that are not known to be there, in order."""
@@ -193,7 +228,8 @@ class Inode:
             self.sizes = Sizes.of(version.size)
             self.holding = holding
             self.complete = True
-            self.window = (holding.fileno(), 0, version.size)
+            window = _NO_EXTENT if holding.proves_each_read else Extent(0, version.size)
+            self.window = (holding.fileno(), *window)
         if holding is not spool:
             spool.close()
 

@@ -149,27 +149,39 @@ def map(session: Session, url: str) -> int | None:  # the name of the contract
 
 @verb("verify")
 @argument("urls", metavar="[URL...]", nargs=-1, type=Url())
-def verify(session: Session, urls: tuple[str, ...]) -> int | None:
-    """Check the structure of the cache, or of single objects.
+@option("--repair", is_flag=True, typed_only=True, help="Forget what is damaged, and nothing else.")
+def verify(session: Session, urls: tuple[str, ...], repair: bool) -> int | None:
+    """Check structure and checksums of the cache, or of single objects.
 
-    --json prints {problems: [{what, why}, ...]}. Anything wrong is exit code 7.
+    --json prints {problems: [{what, why, repaired}, ...]}. Anything wrong and not repaired is exit
+    code 7. What is forgotten is fetched again when it is needed.
     """
-    with session.client(about_cache=True, local=True) as client:
-        problems = client.cache.verify(list(urls) or None)
+    with session.client(about_cache=True) as client:
+        problems = client.cache.verify(list(urls) or None, repair=repair)
+    left = sum(not problem.repaired for problem in problems)
     if session.settings.json:
-        session.document({"problems": [{"what": what, "why": why} for what, why in problems]})
+        session.document(
+            {
+                "problems": [
+                    {"what": problem.what, "why": problem.why, "repaired": problem.repaired}
+                    for problem in problems
+                ]
+            }
+        )
     else:
-        for what, why in problems:
-            session.line(printable(f"{what}: {why}"))
+        for problem in problems:
+            end = " (repaired)" if problem.repaired else ""
+            session.line(printable(f"{problem.what}: {problem.why}{end}"))
         if not problems and not session.settings.quiet:
             session.line("nothing is wrong")
-    if not problems:
+    if not left:
         return None
     from netcache.errors import IntegrityError
 
+    hint = "it is in use: try again later" if repair else "forget what is damaged with --repair"
     raise IntegrityError(
-        f"check of the cache failed: {_count(len(problems), 'problem')} found "
-        "(drop what is named, or clear the cache; it is fetched again when it is needed)"
+        f"check of the cache failed: {_count(left, 'problem')} found ({hint}; what is forgotten is "
+        "fetched again when it is needed)"
     )
 
 
