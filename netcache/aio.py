@@ -19,7 +19,6 @@ from netcache._client.report import Report
 from netcache._client.trees.options import TreeOptions
 from netcache._client.warnings import warn_in_log
 from netcache._core.progress import ProgressSink
-from netcache._core.verifying import VERIFY_DEFAULT
 from netcache.spi import Backend, ResourceInfo
 
 __all__ = ["AsyncClient", "AsyncFile"]
@@ -53,11 +52,11 @@ class AsyncClient:
         ca_cert: str | None = None,
         insecure: bool = False,
         block_size: int | None = None,
-        readahead: int | str = "1MiB",
+        readahead: int | str = "8MiB",
         dirty_soft: int | str = "64MiB",
         dirty_hard: int | str = "256MiB",
         flush_interval: float = 5.0,
-        verify: str = VERIFY_DEFAULT,
+        verify: str = "none",
         sync: str = "lazy",
         use_cache: bool = True,
         backend: Callable[[], Backend] | None = None,

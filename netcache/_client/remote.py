@@ -63,6 +63,8 @@ class Remote:
             hard_bytes=options.dirty_hard,
             interval_s=options.flush_interval_s,
         )
+        dirty = self.dirty
+        self.engine.under_pressure = lambda: dirty.unsent_bytes > dirty.soft_bytes
         self.recovery = Recovery(core.journal, writeback, self.engine, self.opener, core.stats)
         self._recovering: asyncio.Task[list[Recovered]] | None = None
         if core.journal.has_orphans() and not options.offline:

@@ -46,28 +46,63 @@ def cut_size(length: int, latency_s: float, parallel: int) -> int:
     return max(CUT_BYTES_MIN, min(round_up(share, CUT_BYTES_MIN), CUT_BYTES_MAX))
 
 
+NEVER = 1 << 62
+"""A position that no read reaches."""
+FIRST_WINDOW_BLOCKS = 4
+
+
 class Readahead:
-    """A fixed window behind sequential reads; one for each open file.
+    """A growing window behind sequential reads; one for each open file.
 
     A read is sequential when it starts where the one before ended; the first read of a file is
-    not, so scattered reads fetch nothing extra.  Once less than half of the window lies ahead of
-    a sequential reader, the whole window is asked for: a scan asks in large steps.
+    not, so scattered reads fetch nothing extra.  The first sequential read asks for a window of
+    four blocks behind it.  A sequential read that comes past the half-way mark of the window
+    doubles it (again and again, when it is longer than half of it), up to ``largest``, and asks for
+    what lies up to a whole window ahead: the next part is on its way while the last one is used.
+    Any other read begins anew.
+
+    Reads that the cache serves are not told, unless they pass ``mark``, the half-way mark: they
+    do not shrink the window.
     """
 
-    __slots__ = ("_ahead", "window")
+    __slots__ = ("_ahead", "_block_size", "_largest", "mark", "window")
 
-    def __init__(self, window: int) -> None:
-        self.window = window
+    def __init__(self, largest: int, block_size: int = 4096) -> None:
+        self.window = 0
+        self.mark = NEVER
+        self._largest = largest
+        self._block_size = block_size
         self._ahead = 0
 
     def stretch(self, start: int, end: int, last_end: int) -> int:
         """The end that should be there or on its way after a read of ``[start, end)``.
 
-        ``last_end`` is where the read before it ended (-1: there was none).  At least ``end``; the
-        caller clips it to the size.
+        ``last_end`` is where the read before it ended (-1: there was none).  A whole number of
+        blocks, or ``end``; the caller clips it to the size.
         """
-        if start != last_end:
-            self._ahead = end
-        elif self._ahead - end < self.window // 2:
-            self._ahead = end + self.window
+        if start != last_end or not self._largest or not self._goes_on(start):
+            self.window, self._ahead, self.mark = 0, end, end if self._largest else NEVER
+            return end
+        if end > self.mark or not self.window:
+            self._grow(end - start)
+            ahead = round_up(end, self._block_size) + round_down(self.window, self._block_size)
+            self._ahead = max(self._ahead, ahead)
+            self.mark = self._ahead - self.window // 2
         return max(end, self._ahead)
+
+    def _goes_on(self, start: int) -> bool:
+        """Whether a read at ``start`` belongs to the run that the window is of.
+
+        Cached reads that nobody told of may have led elsewhere, or a little past the window.
+        """
+        slack = self.window + self._block_size
+        return self._ahead - slack <= start <= self._ahead + slack
+
+    def _grow(self, length: int) -> None:
+        if not self.window:
+            window = FIRST_WINDOW_BLOCKS * self._block_size
+        else:
+            window = 2 * self.window
+            while window < 2 * length:
+                window *= 2
+        self.window = min(window, self._largest)

@@ -30,7 +30,7 @@ from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import MemorySink
 from netcache._netfs.request import OPEN_END, Origin, Request
-from netcache.errors import CacheError, StaleError, TransientError
+from netcache.errors import CacheError, RemoteError, StaleError, TransientError
 from netcache.spi import Backend, ReadReply
 
 DIRECT_BYTES_MAX = 4 << 20
@@ -40,8 +40,16 @@ PARALLEL_MAX = 4
 """How many exchanges of one request run at the same time."""
 
 
+def _never() -> bool:
+    return False
+
+
 class ReadEngine:
-    """Brings bytes for all files of a client; ``exchanges`` is how many at the same time."""
+    """Brings bytes for all files of a client.
+
+    ``exchanges`` is how many at the same time.  ``under_pressure`` tells whether memory is short
+    for what is dirty: nothing is then read ahead (U-RA6).
+    """
 
     def __init__(
         self,
@@ -54,12 +62,15 @@ class ReadEngine:
         timeout_s: float,
         exchanges: int,
         offline: bool,
+        under_pressure: Callable[[], bool] = _never,
     ) -> None:
         self.backend = backend
         self.store = store
         self.inodes = inodes
         self.stats = stats
         self.offline = offline
+        self.loop = asyncio.get_running_loop()
+        self.under_pressure = under_pressure
         self.means = ReadMeans(
             backend,
             stats,
@@ -80,6 +91,18 @@ class ReadEngine:
             if not await self._bring(inode, start, inode.clip(end), inode.clip(ahead)):
                 return False
         return True
+
+    def go_ahead(self, inode: Inode, start: int, end: int) -> None:
+        """Let what is missing of ``[start, end)`` come, if that costs nobody anything.
+
+        Best effort: nobody waits for it, and its errors are for those who come to need the bytes.
+        """
+        end = inode.clip(end)
+        holding = inode.holding
+        if self.offline or start >= end or holding is None or isinstance(holding, SpoolHolding):
+            return
+        if not self.under_pressure():
+            self._launch_missing(inode, Extent(start, start), end)
 
     async def _bring(self, inode: Inode, start: int, end: int, ahead: int) -> bool:
         """One round: launch what is missing, wait for the first missing part."""
@@ -167,6 +190,10 @@ class ReadEngine:
                 inode.lose_holding()
             self.inodes.forget(inode.key, inode)
             return False
+        except RemoteError:
+            # What was only read ahead is asked for again by who needs it: its error does not count.
+            if flight.request.origin is not Origin.READAHEAD:
+                raise
         return True
 
     async def _await_spool(self, inode: Inode, end: int) -> bool:

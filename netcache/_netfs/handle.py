@@ -6,6 +6,9 @@ and one system call; they answer None when the bytes are not known to be there, 
 has to run on the client's loop.
 
 Lock-free on purpose: the attributes that ``hit`` reads are replaced, never changed in place.
+
+Reads that hit also compare with the half-way mark of the readahead: a sequential one that passes it
+lets the loop ask for the next window, and does not wait for that.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent
-from netcache._core.readplan import Readahead
+from netcache._core.readplan import NEVER, Readahead
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._core.validity import Moment
@@ -27,6 +30,9 @@ from netcache.errors import ClosedError, StaleError
 if TYPE_CHECKING:
     from netcache._netfs.engine import ReadEngine
     from netcache._netfs.opener import Opener
+
+BLOCK_BYTES_DEFAULT = 4096
+"""The block of the readahead without a cache."""
 
 _REOPENS_MAX = 3
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
@@ -41,7 +47,9 @@ class ReadHandle:
     __slots__ = (
         "_at_read",
         "_closed",
+        "_engine",
         "_last_end",
+        "_mark",
         "_opened_at",
         "_readahead",
         "_shown",
@@ -68,8 +76,11 @@ class ReadHandle:
         self._stats = stats
         self._opened_at = time.monotonic()
         self._at_read = check_each_read
-        self._readahead = Readahead(readahead_bytes)
+        block_size = table.store.block_size if table.store is not None else BLOCK_BYTES_DEFAULT
+        self._readahead = Readahead(readahead_bytes, block_size)
+        self._mark = NEVER
         self._last_end = -1
+        self._engine: ReadEngine | None = None
         self._shown = False
         self._closed = False
 
@@ -103,6 +114,8 @@ class ReadHandle:
                 return b""
             descriptor = inode.window[0]
         self.hits += 1
+        if end > self._mark:
+            self._pass_mark(start)
         self._last_end = end
         data = os.pread(descriptor, end - start, start)
         if len(data) != end - start:
@@ -126,6 +139,8 @@ class ReadHandle:
             descriptor = inode.window[0]
             view = view[: end - start]
         self.hits += 1
+        if end > self._mark:
+            self._pass_mark(start)
         self._last_end = end
         count = os.preadv(descriptor, [view], start)
         if count != end - start:
@@ -157,6 +172,8 @@ class ReadHandle:
         if count != end - start:
             return None
         self.hits += 1
+        if end > self._mark:
+            self._pass_mark(start)
         self._last_end = end
         return count
 
@@ -168,6 +185,27 @@ class ReadHandle:
             and not self._at_read
             and self._find(inode, start, start + length) >= 0
         )
+
+    def _pass_mark(self, start: int) -> None:
+        """A read that hit at ``start`` came past the half-way mark: go on ahead of it, if it was
+        sequential.  Any thread; does not wait."""
+        self._mark = NEVER
+        engine = self._engine
+        if start == self._last_end and engine is not None:
+            try:
+                engine.loop.call_soon_threadsafe(self._go_ahead, start)
+            except RuntimeError:
+                # The loop is closed: so is the client.
+                return
+
+    def _go_ahead(self, start: int) -> None:
+        """Ask for the next window.  On the client's loop."""
+        inode, engine, end = self.inode, self._engine, self._last_end
+        if inode is None or engine is None or self._closed or end <= start:
+            return
+        ahead = self._readahead.stretch(start, end, start)
+        self._mark = self._readahead.mark
+        engine.go_ahead(inode, end, ahead)
 
     def _find(self, inode: Inode, start: int, end: int) -> int:
         """The end that can be read from ``start`` (clipped to the size) or -1 for a miss."""
@@ -202,6 +240,7 @@ class ReadHandle:
     async def _fetch(
         self, start: int, length: int, engine: ReadEngine, opener: Opener
     ) -> bytes | None:
+        self._engine = engine
         want = Extent(start, -1 if length < 0 else start + length)
         inode = await self._validated(opener, want)
         if inode.size < 0:
@@ -211,7 +250,9 @@ class ReadHandle:
             self._shown = True
             return b""
         ahead = self._readahead.stretch(start, end, self._last_end)
-        self._last_end = end
+        self._last_end, self._mark = end, self._readahead.mark
+        if engine.under_pressure():
+            ahead = end
         if await engine.ensure(inode, start, end, ahead):
             self._shown = True
             if self._at_read:

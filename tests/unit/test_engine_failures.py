@@ -16,6 +16,7 @@ from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
 from netcache.errors import (
     CacheError,
+    RemoteError,
     StaleError,
     TransientError,
 )
@@ -229,3 +230,40 @@ class ClaimCounter:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_failed_readahead_costs_the_reader_nothing(tmp_path: Path, waits: bool) -> None:
+    """Best effort: who waits for what was only read ahead, or comes later, asks for himself."""
+    async with read_rig(tmp_path, 12 * B) as rig:
+        rig.backend.answers[0] = Answer(head_error=broken(), later=3)
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, 8 * B)
+        assert rig.count("Reads", "RA") == 1
+        if not waits:
+            await asyncio.gather(*(flight.task for flight in inode.flights))
+            await asyncio.sleep(0)
+        assert await rig.engine.ensure(inode, 0, 4 * B)
+        assert rig.content(inode, 0, 4 * B) == rig.data[: 4 * B]
+        assert len(rig.backend.asked) == 2
+
+
+async def test_the_readers_own_error_is_raised(tmp_path: Path) -> None:
+    """After a failed readahead the reader's own request may fail too: that counts."""
+    async with read_rig(tmp_path, 12 * B) as rig:
+        rig.backend.default = Answer(head_error=broken(), later=3)
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, 8 * B)
+        with pytest.raises(RemoteError):
+            await rig.engine.ensure(inode, 0, 4 * B)
+        assert len(rig.backend.asked) == 2
+
+
+async def test_nothing_is_read_ahead_under_pressure(tmp_path: Path) -> None:
+    """U-RA6."""
+    async with read_rig(tmp_path, 12 * B) as rig:
+        inode = rig.inode()
+        rig.engine.under_pressure = lambda: True
+        rig.engine.go_ahead(inode, 0, 8 * B)
+        assert not inode.flights
+        assert rig.backend.asked == []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netcache._core.extent import Extent, ExtentSet
-from netcache._core.readplan import Readahead, gaps_to_fetch, wanted_blocks
+from netcache._core.extent import Extent, ExtentSet, round_up
+from netcache._core.readplan import NEVER, Readahead, cut_size, gaps_to_fetch, wanted_blocks
 
 POSITIONS = st.integers(0, 64)
 
@@ -43,21 +44,133 @@ def test_gaps_present_and_coming_cover_the_read_exactly(
     assert all(left.end < right.start for left, right in itertools.pairwise(gaps))
 
 
-def test_scattered_reads_want_nothing_extra() -> None:
+B = 4096
+
+
+def scan(readahead: Readahead, start: int, step: int, count: int) -> list[int]:
+    """The window after each of ``count`` sequential reads of ``step`` bytes from ``start`` on."""
+    windows, last_end = [], start
+    for at in range(start, start + count * step, step):
+        readahead.stretch(at, at + step, last_end)
+        windows.append(readahead.window)
+        last_end = at + step
+    return windows
+
+
+def test_ura1_the_window_starts_at_four_blocks_and_doubles() -> None:
+    """U-RA1: with each sequential read past the half-way mark, up to the largest."""
+    readahead = Readahead(64 * B, B)
+    readahead.stretch(0, B, -1)
+    windows = scan(readahead, B, B, 200)
+    assert windows[0] == 4 * B
+    assert sorted(set(windows)) == [4 * B, 8 * B, 16 * B, 32 * B, 64 * B]
+    assert windows == sorted(windows)
+
+
+def test_ura1_nothing_is_asked_for_before_the_half_way_mark() -> None:
+    """U-RA1: the same end is wanted until the mark is passed, then a whole window ahead."""
+    readahead = Readahead(8 * B, B)
+    readahead.stretch(0, B, -1)
+    last, ends = B, []
+    for at in range(B, 40 * B, B):
+        ends.append(readahead.stretch(at, at + B, last) // B)
+        last = at + B
+    assert ends[:8] == [6, 6, 6, 13, 13, 13, 13, 13]
+    assert ends[8:12] == [18, 18, 18, 18]
+    assert all(b - a in (0, 5, 7) for a, b in itertools.pairwise(ends))
+
+
+def test_ura1_long_reads_open_the_window_at_once() -> None:
+    """U-RA1: a read that is longer than half of the window passes its half-way mark again."""
+    readahead = Readahead(8 << 20, B)
+    readahead.stretch(0, 1 << 20, -1)
+    windows = scan(readahead, 1 << 20, 1 << 20, 8)
+    assert windows[:2] == [4 * B, 2 << 20]
+    assert windows[-1] == 8 << 20
+
+
+@pytest.mark.parametrize("largest", [1, 100, B, 3 * B, 5 * B - 1])
+def test_ura1_the_largest_window_is_never_exceeded(largest: int) -> None:
+    """U-RA1: also where it is no power of two, or less than four blocks."""
+    readahead = Readahead(largest, B)
+    last = -1
+    for at in range(0, 100 * 1000, 1000):
+        end = readahead.stretch(at, at + 1000, last)
+        assert end <= round_up(at + 1000, B) + largest
+        last = at + 1000
+    assert readahead.window == largest
+
+
+def test_ura2_a_seek_resets_the_window_and_issues_nothing_extra() -> None:
+    """U-RA2: backwards, forwards, and by one byte."""
+    for target in (0, 50 * B, 400 * B, 100 * B + 1, 100 * B - 1):
+        readahead = Readahead(64 * B, B)
+        readahead.stretch(0, B, -1)
+        assert scan(readahead, B, B, 99)[-1] == 64 * B
+        assert readahead.stretch(target, target + B, 100 * B) == target + B
+        assert readahead.window == 0
+        assert scan(readahead, target + B, B, 2)[0] == 4 * B
+
+
+def test_ura2_scattered_reads_want_nothing_extra() -> None:
     """U-RA2: a read that does not go on where the last one ended is not stretched."""
-    readahead = Readahead(1000)
-    assert readahead.stretch(0, 100, -1) == 100
-    assert readahead.stretch(500, 600, 100) == 600
-    assert readahead.stretch(200, 300, 600) == 300
+    readahead = Readahead(1000 * B, B)
+    last = -1
+    for start in (0, 500, 200, 90_000, 7, 1 << 30):
+        assert readahead.stretch(start, start + 100, last) == start + 100
+        last = start + 100
 
 
-def test_sequential_reads_ask_in_large_steps() -> None:
-    """A window is asked for when less than half of one lies ahead, and not before."""
-    readahead = Readahead(1000)
-    assert readahead.stretch(0, 100, -1) == 100
-    assert readahead.stretch(100, 200, 100) == 1200
-    assert [readahead.stretch(at, at + 100, at) for at in range(200, 700, 100)] == [1200] * 5
-    assert readahead.stretch(700, 800, 700) == 1800
+def test_ura3_each_open_file_has_its_own() -> None:
+    """U-RA3: a reader that seeks does not disturb one that scans."""
+    one, other = Readahead(64 * B, B), Readahead(64 * B, B)
+    one.stretch(0, B, -1)
+    windows = []
+    for at in range(B, 60 * B, B):
+        one.stretch(at, at + B, at)
+        other.stretch(at * 7 % 1000, at * 7 % 1000 + 1, 0)
+        windows.append(one.window)
+    assert windows[-1] == 64 * B
+    assert other.window == 0
+
+
+def test_ura4_cached_reads_that_nobody_told_of_do_not_shrink_the_window() -> None:
+    """U-RA4: a run goes on with its window after reads that the cache served."""
+    readahead = Readahead(64 * B, B)
+    readahead.stretch(0, B, -1)
+    assert scan(readahead, B, B, 99)[-1] == 64 * B
+    # Reads up to 120 B were hits below the mark; the next one is told of.
+    readahead.stretch(120 * B, 121 * B, 120 * B)
+    assert readahead.window == 64 * B
+
+
+def test_ura4_cached_reads_that_led_elsewhere_begin_anew() -> None:
+    """U-RA2, U-RA4: the window belongs to a run, not to whatever is sequential."""
+    readahead = Readahead(64 * B, B)
+    readahead.stretch(0, B, -1)
+    assert scan(readahead, B, B, 99)[-1] == 64 * B
+    assert readahead.stretch(5000 * B, 5001 * B, 5000 * B) == 5001 * B
+    assert readahead.window == 0
+
+
+@given(
+    st.integers(1, 40 * B),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 1 << 20), st.integers(1, 9 * B)), max_size=30),
+)
+def test_ura5_the_expansion_contains_the_read_and_ends_on_a_block(
+    largest: int, reads: list[tuple[bool, int, int]]
+) -> None:
+    """U-RA5: rounded to blocks, and never more than a window past the read's own blocks."""
+    readahead = Readahead(largest, B)
+    last = -1
+    for sequential, position, length in reads:
+        start = last if sequential and last >= 0 else position
+        wanted = readahead.stretch(start, start + length, last)
+        last = start + length
+        assert wanted >= last
+        assert wanted == last or wanted % B == 0
+        assert wanted <= round_up(last, B) + largest
+        assert readahead.window <= largest
 
 
 def test_a_window_of_nothing_never_stretches() -> None:
@@ -65,3 +178,14 @@ def test_a_window_of_nothing_never_stretches() -> None:
     readahead = Readahead(0)
     assert readahead.stretch(0, 100, -1) == 100
     assert readahead.stretch(100, 200, 100) == 200
+    assert readahead.mark == NEVER
+
+
+def test_downloads_are_cut_where_the_way_is_long() -> None:
+    """Equal shares in steps of 8 MiB; one exchange for a server next door or a short extent."""
+    mib = 1 << 20
+    assert cut_size(1 << 30, 0.0005, 4) == 1 << 30
+    assert cut_size(8 * mib, 0.05, 4) == 8 * mib
+    assert cut_size(20 * mib, 0.05, 4) == 8 * mib
+    assert cut_size(50 * mib, 0.05, 4) == 16 * mib
+    assert cut_size(1 << 40, 0.05, 4) == 32 * mib
