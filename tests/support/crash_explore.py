@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import zlib
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._fscache.ports import ObjectKey
 from tests.support.crash_disk import Disk, Rules
@@ -22,6 +23,9 @@ from tests.support.crash_states import State, after_kill, after_power_cut, half_
 from tests.support.crash_world import Promised, Truth, World
 from tests.support.labels import ATTRIBUTE
 from tests.support.stores import Sync
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
 
 BLOCKS = (512, 1024, 4096)
 SYNCS: tuple[Sync, ...] = ("lazy", "commit")
@@ -67,9 +71,16 @@ class Crashed(NamedTuple):
 
 
 class Explorer:
-    """Counts and faults of all that was explored."""
+    """Counts and faults of all that was explored.
 
-    def __init__(self, *, most_faults: int = 20) -> None:
+    It stops when it has found ``most_faults``.  ``wrap`` is put between store and filesystem: a lie
+    that the crashes must bring to light.
+    """
+
+    def __init__(
+        self, *, most_faults: int = 20, wrap: Callable[[FileOps], FileOps] | None = None
+    ) -> None:
+        self.wrap = wrap
         self.boundaries = 0
         self.points: Counter[str] = Counter()
         self.again = 0
@@ -78,15 +89,22 @@ class Explorer:
         self._seen: set[int] = set()
 
     @property
+    def done(self) -> bool:
+        """Whether there are as many faults as were wanted."""
+        return len(self.faults) >= self._most_faults
+
+    @property
     def tried(self) -> int:
         """How many distinct outcomes of crashes were opened."""
         return sum(self.points.values())
 
     def explore(self, plan: Plan) -> None:
         """Run a scenario, and crash it everywhere."""
+        if self.done:
+            return
         self._seen.clear()
         truth, ops = Truth(), CrashFileOps(nameless=plan.nameless)
-        world = World(ops, truth, sync=plan.sync, block=plan.block)
+        world = World(ops, truth, sync=plan.sync, block=plan.block, wrap=self.wrap)
         scenario = {one.__name__: one for one in SCENARIOS}[plan.scenario]
         scenario(world, _chance(plan, "scenario"))
         world.close()
@@ -103,8 +121,7 @@ class Explorer:
 
     def failed(self, plan: Plan, path: tuple[str, ...], error: Exception) -> None:
         """Remember a fault."""
-        if len(self.faults) < self._most_faults:
-            self.faults.append(Fault(plan, path, f"{type(error).__name__}: {error}"))
+        self.faults.append(Fault(plan, path, f"{type(error).__name__}: {error}"))
 
 
 class _Run:
@@ -178,6 +195,8 @@ class _Run:
         self, index: int, state: State, crashed: Crashed, chance: random.Random, *, killed: bool
     ) -> None:
         explorer, plan = self.explorer, self.plan
+        if explorer.done:
+            return
         if _off_the_grid(state.image, plan.block) or state.torn:
             crashed = crashed._replace(promised={})
         if explorer.seen(state.image.fingerprint(), killed, tuple(crashed.promised.items())):
@@ -195,7 +214,12 @@ class _Run:
         )
         try:
             world = World(
-                ops, truth, sync=plan.sync, block=plan.block, promised=dict(crashed.promised)
+                ops,
+                truth,
+                sync=plan.sync,
+                block=plan.block,
+                promised=crashed.promised,
+                wrap=explorer.wrap,
             )
             check_all(world, killed=killed)
             go_on(world, chance)

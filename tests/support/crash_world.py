@@ -8,7 +8,8 @@ over a reboot is the policy's business, and is not asked for.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content, WriteKind
@@ -17,6 +18,9 @@ from netcache._fscache.ports import CacheObject, ObjectKey
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.crash_fileops import CrashFileOps
 from tests.support.stores import CHECKED_S, VOLUME, Sync, version
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
 
 DIRECTORY = "/crash"
 KEYS = [ObjectKey(VOLUME, b"one"), ObjectKey(VOLUME, b"folder/two"), ObjectKey("v,http,x", b"3")]
@@ -82,12 +86,16 @@ class World:
         sync: Sync,
         block: int,
         promised: dict[ObjectKey, Promised] | None = None,
+        wrap: Callable[[FileOps], FileOps] | None = None,
     ) -> None:
         self.ops, self.truth, self.sync, self.block = ops, truth, sync, block
         self.promised = dict(promised or {})
+        fileops = wrap(ops.fileops) if wrap is not None else ops.fileops
         self.store = bind(
-            DIRECTORY, fileops=ops.fileops, block_size=block, sync=sync, clock=lambda: 1.8e9
+            DIRECTORY, fileops=fileops, block_size=block, sync=sync, clock=lambda: 1.8e9
         )
+        # Without its thread: what is committed when is up to the scenario (``commit_pending``).
+        self.store._committer.close()
         self._recorded: dict[ObjectKey, tuple[str, ExtentSet]] = {}
 
     # Promises.
