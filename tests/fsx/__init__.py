@@ -1,0 +1,1 @@
+"""A random tester of edited files, in the way of fsx: see ``exerciser``."""
