@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.journal_record import JournalError, JournalRecord
-from netcache._netfs.edit_handle import copy_edit
 from netcache._netfs.journal import Journal, JournalEntry
 from netcache.errors import CacheError, NotFoundError
 
@@ -71,7 +70,9 @@ class AsyncEdits:
         ``changes_only`` leaves holes where nothing was changed.  Raises ``StaleError`` when
         unchanged bytes are needed that neither the cache nor the server has any more.
         """
+        # Imported here: to list edits must not cost the network code.
         from netcache._client.target import TargetFile
+        from netcache._netfs.edit_handle import copy_edit
 
         entry, record = self._take(name)
         remote = self._core.remote()

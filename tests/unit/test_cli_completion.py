@@ -84,7 +84,7 @@ def completed(netcache: Commands, typed: str, **environ: str) -> list[str]:
 
 def test_bash_completes_verbs(netcache: Commands) -> None:
     """All that begin so."""
-    assert completed(netcache, "netcache c") == ["cat", "cache"]
+    assert completed(netcache, "netcache c") == ["cat", "cache", "conflicts"]
     assert completed(netcache, "netcache cache c") == ["cull", "clear"]
 
 
