@@ -19,6 +19,7 @@ from netcache._client.report import Report
 from netcache._client.trees.options import TreeOptions
 from netcache._client.warnings import warn_in_log
 from netcache._core.progress import ProgressSink
+from netcache._core.verifying import VERIFY_DEFAULT
 from netcache.spi import Backend, ResourceInfo
 
 __all__ = ["AsyncClient", "AsyncFile"]
@@ -56,7 +57,7 @@ class AsyncClient:
         dirty_soft: int | str = "64MiB",
         dirty_hard: int | str = "256MiB",
         flush_interval: float = 5.0,
-        verify: str = "none",
+        verify: str = VERIFY_DEFAULT,
         sync: str = "lazy",
         use_cache: bool = True,
         backend: Callable[[], Backend] | None = None,

@@ -15,6 +15,7 @@ from netcache._client.files import File, ReadFile
 from netcache._client.options import check_options
 from netcache._client.runner import Runner
 from netcache._client.warnings import warn_in_log
+from netcache._core.verifying import VERIFY_DEFAULT
 
 if TYPE_CHECKING:
     from netcache._client.admin import CacheAdmin
@@ -51,14 +52,16 @@ class Client:
       file; ``insecure``: do not check TLS certificates.
     * ``block_size``: of the cache, in bytes, a power of two (the filesystem's); ``readahead``:
       the most bytes fetched ahead of sequential reads (8 MiB); ``sync``: ``"lazy"`` or
-      ``"commit"``, when cached data is made durable; ``durability``, ``verify``: only their
-      defaults None and ``"none"``.
+      ``"commit"``, when cached data is made durable; ``verify``: when cached bytes are compared
+      with their checksums: ``"open"`` (once while a file is open, the default), ``"read"`` (at each
+      read), ``"none"``; ``durability``: ``"journal"`` lets edits outlive a killed process (None).
     * ``write_mode``: ``"through"`` puts each write to an edited file under way at once, ``"back"``
       holds it until ``flush_interval`` seconds (5) have passed, more than ``dirty_soft`` bytes
       (64 MiB) are unsent over all files, or ``fsync`` or ``close``; above ``dirty_hard`` bytes
       (256 MiB) a write sends first.
     * ``backend``: makes another remote side than HTTP servers, on the client's loop (``spi``).
-    * ``on_warning``: called with one line when the cache cannot be used (else it is logged).
+    * ``on_warning``: called with one line when the cache cannot be used, or is damaged (else it is
+      logged).
 
     ``UsageError`` for an option that makes no sense.
     """
@@ -87,7 +90,7 @@ class Client:
         dirty_soft: int | str = "64MiB",
         dirty_hard: int | str = "256MiB",
         flush_interval: float = 5.0,
-        verify: str = "none",
+        verify: str = VERIFY_DEFAULT,
         sync: str = "lazy",
         use_cache: bool = True,
         backend: Callable[[], Backend] | None = None,
