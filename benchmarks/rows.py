@@ -13,6 +13,7 @@ from pathlib import Path
 
 import netcache
 from benchmarks.rig import Result, Rig, compare, run_timed, timed
+from benchmarks.scan import cold_scan
 
 BIN = Path(sys.executable).parent
 SMALL_READS = 20_000
@@ -257,4 +258,5 @@ ROWS: dict[str, Callable[[Rig, int], list[Result]]] = {
     "start-up": start_up,
     "memory": memory,
     "scattered": scattered,
+    "cold-scan": cold_scan,
 }

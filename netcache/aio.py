@@ -53,7 +53,7 @@ class AsyncClient:
         ca_cert: str | None = None,
         insecure: bool = False,
         block_size: int | None = None,
-        readahead: int | str = "8MiB",
+        readahead: int | str = "16MiB",
         dirty_soft: int | str = "64MiB",
         dirty_hard: int | str = "256MiB",
         flush_interval: float = 5.0,

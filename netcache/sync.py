@@ -51,7 +51,7 @@ class Client:
       ``"user:password"``; ``token``: a bearer token; ``netrc``: True or a path; ``ca_cert``: a PEM
       file; ``insecure``: do not check TLS certificates.
     * ``block_size``: of the cache, in bytes, a power of two (the filesystem's); ``readahead``:
-      the most bytes fetched ahead of sequential reads (8 MiB); ``sync``: ``"lazy"`` or
+      the most bytes fetched ahead of sequential reads (16 MiB); ``sync``: ``"lazy"`` or
       ``"commit"``, when cached data is made durable; ``verify``: when cached bytes are compared
       with their checksums: ``"open"`` (once while a file is open, the default), ``"read"`` (at each
       read), ``"none"``; ``durability``: ``"journal"`` lets edits outlive a killed process (None).
@@ -86,7 +86,7 @@ class Client:
         ca_cert: str | None = None,
         insecure: bool = False,
         block_size: int | None = None,
-        readahead: int | str = "8MiB",
+        readahead: int | str = "16MiB",
         dirty_soft: int | str = "64MiB",
         dirty_hard: int | str = "256MiB",
         flush_interval: float = 5.0,
