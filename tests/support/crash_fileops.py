@@ -248,12 +248,18 @@ class CrashFileOps:
         if over == inode:
             return
         if over is not None:
-            if over in self.live.folders and (
-                inode not in self.live.folders or self.live.folders[over]
-            ):
-                raise _error(errno.EISDIR, new)
+            self._may_replace(over, inode)
             self._links[over] -= 1
         self._do(Move(folder, last, new_folder, new_last, inode))
+
+    def _may_replace(self, over: int, inode: int) -> None:
+        folder, goes = inode in self.live.folders, self.live.folders.get(over)
+        if goes is not None and not folder:
+            raise _error(errno.EISDIR)
+        if goes is None and folder:
+            raise _error(errno.ENOTDIR)
+        if goes:
+            raise _error(errno.ENOTEMPTY)
 
     def unlink(self, name: str, at: int) -> None:
         """As ``PosixFileOps``."""
