@@ -16,7 +16,7 @@ its bytes are collected or cut off, or the queue is closed; whoever needs them l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -264,7 +264,7 @@ class _Share:
             self.array.drop()
 
 
-def _contiguous_end(spans: list[Span], start: int, segments: int | None) -> int:
+def _contiguous_end(spans: Iterable[Span], start: int, segments: int | None) -> int:
     """How far spans go on from ``start`` without a gap, in at most so many segments."""
     end = start
     for array, low, high in spans:

@@ -28,7 +28,7 @@ Span = tuple[SegmentArray, int, int]
 class QueueChain:
     """A chain that begins at the file position ``start``, and has ``streams`` dispatch cursors."""
 
-    __slots__ = ("_collect", "_dispatch", "_load", "_lock", "_open", "_slots", "arena")
+    __slots__ = ("_collect", "_dispatch", "_load", "_lock", "_open", "_recent", "_slots", "arena")
 
     def __init__(
         self, arena: Arena, start: int = 0, *, streams: int = 0, slots: int = SLOTS
@@ -37,6 +37,9 @@ class QueueChain:
         self._slots = slots
         self._lock = threading.Lock()
         self._open = True
+        # Where the last search ended: only a hint to begin the next one, and no reference.  It is
+        # in the chain when it begins behind the collect cursor's array; ``shorten`` forgets it.
+        self._recent: SegmentArray | None = None
         first = arena.array(start, slots, Disposal.EXTERNAL)
         cursors: list[Position] = []
         try:
@@ -95,33 +98,34 @@ class QueueChain:
                 runs.append(extent)
         return runs
 
-    def _spans(self, start: int | None, end: int | None) -> list[Span]:
+    def _spans(self, start: int | None, end: int | None) -> Iterator[Span]:
         """The parts of arrays that make up what is there of ``[start, end)``.  Under the lock."""
         self._check_open()
         begin = self._collect.file_position
         start = begin if start is None else max(start, begin)
         end = self._load.file_position if end is None else end
-        spans: list[Span] = []
         array: SegmentArray | None = self._nearest(start)
+        while array is not None and array.end <= start:
+            array = array.next
+        self._recent = array
         while array is not None and array.start < end:
             low, high = max(start, array.start), min(end, array.end)
             if low < high:
-                spans.append((array, low - array.start, high - array.start))
+                yield array, low - array.start, high - array.start
             array = array.next
-        return spans
 
     def _nearest(self, position: int) -> SegmentArray:
-        """The array of the last cursor that is not behind ``position``: no need to walk from the
-        start of a long chain to its end."""
-        near = self._collect
-        for cursor in (*self._dispatch, self._load):
-            if near.array.start < cursor.array.start <= position:
-                near = cursor
-        return near.array
+        """The last array that is known without a walk and does not begin behind ``position``."""
+        near = self._collect.array
+        known = [cursor.array for cursor in (*self._dispatch, self._load)]
+        for array in (*known, self._recent):
+            if array is not None and near.start < array.start <= position:
+                near = array
+        return near
 
     def _whole_spans(self, start: int, end: int) -> list[Span]:
         """The same as ``_spans``, when no byte of ``[start, end)`` is missing."""
-        spans = self._spans(start, end)
+        spans = list(self._spans(start, end))
         position = start
         for array, low, high in spans:
             if array.start + low != position:
@@ -209,6 +213,7 @@ class QueueChain:
             last = self._nearest(end - 1)
             while last.next is not None and last.next.start < end:
                 last = last.next
+            self._recent = None
             load = Position(last)
             try:
                 last.cut(min(end, last.end) - last.start)

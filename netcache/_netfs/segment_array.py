@@ -213,14 +213,10 @@ class SegmentArray:
         for view in views:
             end += len(view)
             more.append((end, view))
-        if then is not None:
-            self._then.append(then)
-        try:
-            self._slots += more
-        except MemoryError:
-            if then is not None:
-                self._then.pop()
-            raise
+        # What can fail comes before anything is changed.
+        owners = self._then if then is None else [*self._then, then]
+        self._slots += more
+        self._then = owners
 
     def retag(self, start: int, slots: int, disposal: Disposal, *, after_gap: bool) -> None:
         """Make an array, that was empty until now, what its first segments need."""

@@ -28,7 +28,7 @@ from netcache._netfs.queue_rounding import rounded_out
 from netcache._netfs.segment_array import Disposal
 from tests.support.queues import CountedArena, resizable
 
-PROFILE = settings(max_examples=150, stateful_step_count=40, deadline=None)
+PROFILE = settings(max_examples=100, stateful_step_count=40, deadline=None)
 QUEUES_MAX = 6
 LENGTH_MAX = 40
 BLOCK = 16

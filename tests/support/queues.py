@@ -13,7 +13,7 @@ from netcache._netfs.segment_array import Arena, Disposal, SegmentArray
 class CountedArena(Arena):
     """An arena whose n-th allocation (from 1) raises ``MemoryError``; 0 for none."""
 
-    __slots__ = ("allocations", "fail_at", "memory_allocations", "stats")
+    __slots__ = ("allocations", "fail_at", "maps", "memory_allocations", "stats")
 
     def __init__(self, fail_at: int = 0) -> None:
         self.stats = Stats()
@@ -21,6 +21,7 @@ class CountedArena(Arena):
         self.fail_at = fail_at
         self.allocations = 0
         self.memory_allocations = 0
+        self.maps: list[mmap.mmap] = []
 
     @property
     def alive(self) -> int:
@@ -46,7 +47,10 @@ class CountedArena(Arena):
         """New memory, or the failure."""
         self.allocate()
         self.memory_allocations += 1
-        return super().memory(length)
+        memory = super().memory(length)
+        if isinstance(memory, mmap.mmap):
+            self.maps.append(memory)
+        return memory
 
 
 class CountedArray(SegmentArray):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -79,6 +80,9 @@ def test_gaps_end_arrays_and_are_no_part_of_the_length(arena: CountedArena) -> N
             with pytest.raises(ValueError, match="nothing at"):
                 queue.buffers(start, end)
         assert queue.tobytes(200, 250) == pattern(200, 250)
+        first = queue._collect.array
+        assert first.next is not None
+        assert [first.after_gap, first.next.after_gap] == [False, True]
 
 
 def test_memory_cannot_be_put_where_some_is(arena: CountedArena) -> None:
@@ -359,7 +363,10 @@ def test_external_views_stay_their_owners(arena: CountedArena) -> None:
         queue.buffers(10, 20)
         queue.slice(10, 20).close()
         queue.shorten(50)
+        lent = queue.buffers(0, 50)
     assert len(view) == 100
+    with pytest.raises(ValueError, match="released"):
+        lent[0][0]
     view.release()
     assert resizable(buffer)
 
@@ -386,7 +393,8 @@ def test_empty_views_are_let_go_at_once(arena: CountedArena) -> None:
     buffer = bytearray()
     told: list[int] = []
     with BufferQueue(arena) as queue:
-        queue.append([memoryview(buffer)], Disposal.PINNED, then=lambda: told.append(1))
+        view = memoryview(buffer)
+        queue.append([view], Disposal.PINNED, then=lambda: told.append(1))
         assert queue.runs() == []
         assert resizable(buffer)
         assert told == [1]
@@ -407,3 +415,34 @@ def test_an_owner_that_fails_does_not_hold_up_the_others(
     queue.close()
     assert told == [1]
     assert "cannot take it back" in caplog.text
+
+
+def test_memory_of_different_kinds_is_let_go_each_in_its_way(arena: CountedArena) -> None:
+    """Next to each other in the file, they are in different arrays."""
+    buffers = [bytearray(10) for _ in range(4)]
+    views = [memoryview(buffer) for buffer in buffers]
+    kinds = [Disposal.PINNED, Disposal.EXTERNAL, Disposal.ALLOCATED, Disposal.EXTERNAL]
+    with BufferQueue(arena) as queue:
+        for view, kind in zip(views, kinds, strict=True):
+            queue.append([view], kind)
+        assert queue.runs() == [Extent(0, 40)]
+    assert [resizable(buffer) for buffer in buffers] == [True, False, True, False]
+
+
+def test_a_search_may_begin_anywhere(arena: CountedArena) -> None:
+    """Where the last one ended is only a hint: backwards, after cutting off or collecting."""
+    rng = random.Random(5)
+    with BufferQueue(arena) as queue:
+        end = 0
+        for _ in range(300):
+            for _ in range(5):
+                queue.append([memoryview(pattern(end, end + 1))], Disposal.PINNED, at=2 * end)
+                end += 1
+            n = rng.randrange(queue.start // 2, end)
+            with queue.slice(2 * n, 2 * n + 1):
+                assert queue.tobytes(2 * n, 2 * n + 1) == pattern(n, n + 1)
+                if rng.random() < 0.3:
+                    end = rng.randrange(queue.start // 2 + 1, end + 1)
+                    queue.shorten(2 * end - 1)
+                if rng.random() < 0.3:
+                    queue.collect_to(2 * rng.randrange(queue.start // 2, end))

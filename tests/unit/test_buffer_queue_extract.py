@@ -214,6 +214,22 @@ def test_t4_what_cannot_be_pinned_is_an_error_only_when_nothing_was(
     assert resizable(usable)
 
 
+def test_t4_memory_in_another_order_than_its_elements_cannot_be_pinned(
+    arena: CountedArena,
+) -> None:
+    """T4: column by column it is contiguous, but its bytes would come out in the wrong order."""
+    testbuffer = pytest.importorskip("_testbuffer", reason="this Python comes without its tests")
+    columns = testbuffer.ndarray(
+        list(range(6)), shape=[2, 3], format="B", flags=testbuffer.ND_FORTRAN
+    )
+    assert memoryview(columns).contiguous
+    with pytest.raises(BufferError, match="not contiguous"):
+        extract(arena, columns)
+    rows = testbuffer.ndarray(list(range(6)), shape=[2, 3], format="B")
+    with extract(arena, rows) as queue:
+        assert queue.tobytes() == bytes(range(6))
+
+
 def test_t4_what_may_not_be_written_ends_a_read(arena: CountedArena) -> None:
     """T4: a constant among the buffers of a read: a short one."""
     with extract(arena, [bytearray(5), bytes(5), bytearray(5)], writable=True) as queue:

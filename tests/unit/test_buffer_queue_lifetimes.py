@@ -277,6 +277,7 @@ def test_t22_every_allocation_may_fail(tmp_path: Path, monkeypatch: pytest.Monke
                 # The frames of the error must not be what keeps views alive.
                 assert arena.alive == 0
                 assert all(map(resizable, buffers))
+                assert all(one.closed for one in arena.maps)
                 continue
             break
     assert arena.alive == 0
