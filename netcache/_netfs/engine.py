@@ -21,6 +21,7 @@ from netcache._core.retry import RetryPolicy
 from netcache._core.stats import Stats
 from netcache._fscache.ports import CacheStore, NoSpaceError
 from netcache._netfs import events
+from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.damage import not_to_be_had
 from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.holding import SpoolHolding
@@ -30,6 +31,7 @@ from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import MemorySink
 from netcache._netfs.request import OPEN_END, Origin, Request
+from netcache._netfs.segment_array import Arena
 from netcache.errors import CacheError, RemoteError, StaleError, TransientError
 from netcache.spi import Backend, ReadReply
 
@@ -69,6 +71,7 @@ class ReadEngine:
         self.inodes = inodes
         self.stats = stats
         self.offline = offline
+        self._arena = Arena(stats)
         self.loop = asyncio.get_running_loop()
         self.under_pressure = under_pressure
         self.means = ReadMeans(
@@ -273,19 +276,19 @@ class ReadEngine:
             zero_limit=zero_limit_of(inode),
         )
         events.read(request, inode.resource.url)
-        buffer = bytearray(end - start)
-        sink = MemorySink(buffer, start, inode, self.stats)
         try:
-            pieces = self._pieces_to_memory(inode, start, end)
-            issuer = Issuer(request, inode, sink, self.means, resumable=True)
-            await issuer.run(pieces, self._cut_bytes(inode, pieces))
+            with BufferQueue(self._arena, start) as queue:
+                queue.allocate(end - start)
+                sink = MemorySink(queue, inode, self.stats)
+                pieces = self._pieces_to_memory(inode, start, end)
+                issuer = Issuer(request, inode, sink, self.means, resumable=True)
+                await issuer.run(pieces, self._cut_bytes(inode, pieces))
+                if request.failures:
+                    raise min(request.failures, key=lambda failure: failure[0])[1]
+                return queue.tobytes(start, end)
         finally:
             request.finish()
-            sink.close()
             events.rreq(request, "FREE")
-        if request.failures:
-            raise min(request.failures, key=lambda failure: failure[0])[1]
-        return bytes(buffer)
 
     def _pieces_to_memory(self, inode: Inode, start: int, end: int) -> list[Piece]:
         pieces: list[Piece] = []

@@ -11,10 +11,13 @@ from typing import Protocol
 
 from netcache._core.extent import round_down, round_up
 from netcache._core.stats import Stats
+from netcache._fscache.ports import CacheObject
+from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.inode import Inode
 from netcache.errors import CacheError
 
 _ZEROS = bytes(1 << 20)
+_LOAD_BYTES = 16 << 20
 
 
 class ReadSink(Protocol):
@@ -123,33 +126,27 @@ class HoldingSink:
 
 
 class MemorySink:
-    """Fills a buffer that holds ``[base, base + len(buffer))``."""
+    """Fills a buffer queue, which has memory for all that is read."""
 
-    __slots__ = ("_base", "_inode", "_stats", "_view", "block_size")
+    __slots__ = ("_inode", "_queue", "_stats", "block_size")
 
     loads = True
     takes_whole = False
 
-    def __init__(self, buffer: bytearray, base: int, inode: Inode, stats: Stats) -> None:
-        self._view = memoryview(buffer)
-        self._base = base
+    def __init__(self, queue: BufferQueue, inode: Inode, stats: Stats) -> None:
+        self._queue = queue
         self._inode = inode
         self._stats = stats
         self.block_size = 1
 
-    def place(self, start: int, end: int) -> memoryview:
-        """The part of the buffer for ``[start, end)``."""
-        return self._view[start - self._base : end - self._base]
-
     def put(self, start: int, view: memoryview, eof: int) -> int:
         """Copy the bytes in."""
-        end = start + len(view)
-        self.place(start, end)[:] = view
-        return end
+        self._queue.copy_in(start, view)
+        return start + len(view)
 
     def zero(self, start: int, end: int) -> None:
         """Clear."""
-        self.place(start, end)[:] = bytes(end - start)
+        self._queue.clear(start, end)
 
     async def load(self, start: int, end: int) -> int:
         """Read from the cache on a worker thread; what prevents it leaves the bytes missing."""
@@ -160,16 +157,15 @@ class MemorySink:
         self._stats.add("IO", "rd")
         loop = asyncio.get_running_loop()
         try:
-            place = self.place(start, end)
-            reading = loop.run_in_executor(None, cached.object.read_into, start, place)
-            try:
-                return await asyncio.shield(reading)
-            except asyncio.CancelledError:
-                # The thread writes into the buffer until it has ended.
-                await asyncio.gather(reading, return_exceptions=True)
-                raise
-        except CacheError:
-            return 0
+            # The part holds the memory until the thread has ended, whatever becomes of the request.
+            with self._queue.slice(start, end) as part:
+                reading = loop.run_in_executor(None, _load, cached.object, part)
+                try:
+                    return await asyncio.shield(reading)
+                except asyncio.CancelledError:
+                    # The object must not be closed under the thread either.
+                    await asyncio.gather(reading, return_exceptions=True)
+                    raise
         finally:
             self._stats.add("CaRdOps", "rs")
 
@@ -179,6 +175,19 @@ class MemorySink:
     def cancel(self, start: int, end: int) -> None:
         """Nobody reads what did not come."""
 
-    def close(self) -> None:
-        """Let the buffer go, so that its owner may resize it."""
-        self._view.release()
+
+def _load(cached: CacheObject, part: BufferQueue) -> int:
+    """Read the extent of ``part`` into it, proven; returns how much there was."""
+    start, end = part.start, part.end
+    done = 0
+    try:
+        if cached.prove(start, end).end < end:
+            return 0
+        for view in part.chunks(limit=_LOAD_BYTES):
+            count = cached.read_into(start + done, view)
+            done += count
+            if count < len(view):
+                break
+    except CacheError:
+        return done
+    return done

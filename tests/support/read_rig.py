@@ -18,6 +18,7 @@ from netcache._core.stats import Stats
 from netcache._core.urls import parse
 from netcache._core.validity import parse_validity
 from netcache._fscache.ports import CacheStore
+from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode
@@ -27,6 +28,7 @@ from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import HoldingSink, MemorySink
 from netcache._netfs.request import Origin, Request
+from netcache._netfs.segment_array import Arena
 from netcache.backends.memory import MemoryBackend, MemoryServer
 from netcache.errors import RemoteError, TransientError
 from netcache.spi import BodySink, ReadReply
@@ -204,15 +206,15 @@ class ReadRig:
         inode = inode or Inode(parse(URL), key_of(parse(URL)), self.version, None)
         start, end = pieces[0].start, pieces[-1].end
         request = Request(Origin.DIRECT, Extent(start, end), self.stats, size=inode.size)
-        buffer = bytearray(end - start)
-        sink = MemorySink(buffer, start, inode, self.stats)
-        issuer = Issuer(request, inode, sink, self.means, resumable=True)
-        try:
-            await issuer.run(pieces, cut_bytes)
-        finally:
-            request.finish()
-            sink.close()
-        return request, bytes(buffer)
+        with BufferQueue(Arena(self.stats), start) as queue:
+            queue.allocate(end - start)
+            sink = MemorySink(queue, inode, self.stats)
+            issuer = Issuer(request, inode, sink, self.means, resumable=True)
+            try:
+                await issuer.run(pieces, cut_bytes)
+            finally:
+                request.finish()
+            return request, queue.tobytes(start, end)
 
     def count(self, group: str, name: str) -> int:
         """A counter."""
