@@ -446,3 +446,13 @@ def test_a_search_may_begin_anywhere(arena: CountedArena) -> None:
                     queue.shorten(2 * end - 1)
                 if rng.random() < 0.3:
                     queue.collect_to(2 * rng.randrange(queue.start // 2, end))
+
+
+def test_what_was_cut_off_is_not_searched_from(arena: CountedArena) -> None:
+    """An array that a search ended in, and other memory at its place afterwards."""
+    with filled(arena, (0, 10), (20, 30)) as queue:
+        assert queue.tobytes(25, 30) == pattern(25, 30)
+        queue.shorten(10)
+        queue.allocate(50)
+        queue.copy_in(10, pattern(10, 60))
+        assert queue.tobytes(25, 30) == pattern(25, 30)
