@@ -34,6 +34,8 @@ ZEROS = memoryview(bytes(1 << 16))
 _log = logging.getLogger("netcache")
 _PAGE_BYTES = mmap.PAGESIZE
 _PRUNE_AT = 64
+_counting = threading.Lock()
+"""Several arenas may count in the same statistics, and a gauge must not lose a change."""
 _slot_end: Callable[[tuple[int, memoryview]], int] = itemgetter(0)
 
 
@@ -69,7 +71,7 @@ class Arena:
 
     def count(self, change: int) -> None:
         """So many arrays more (or fewer) are alive."""
-        with self.lock:
+        with _counting:
             self._stats.add("Objs", "bq", change)
 
     def memory(self, length: int) -> mmap.mmap | bytearray:

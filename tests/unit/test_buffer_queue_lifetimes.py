@@ -18,7 +18,7 @@ from netcache._netfs.buffer_extract import extract
 from netcache._netfs.buffer_queue import SINK_BYTES, BufferQueue
 from netcache._netfs.queue_io import read_into, write_from
 from netcache._netfs.queue_rounding import rounded_out
-from netcache._netfs.segment_array import Disposal
+from netcache._netfs.segment_array import Arena, Disposal
 from tests.support.bytemodel import pattern
 from tests.support.queues import CountedArena, CountedPosition, resizable
 
@@ -237,6 +237,41 @@ class Race:
             if ended:
                 break
             self.wait(known)
+
+
+def test_t19_parts_let_go_on_many_threads_are_counted_right() -> None:
+    """T19: slices of one queue, closed anywhere; arenas that count in the same statistics."""
+    arena = CountedArena()
+    other = Arena(arena.stats)
+    queue = BufferQueue(arena)
+    buffer = bytearray(1000)
+    queue.append([memoryview(buffer)], Disposal.PINNED)
+    errors: list[BaseException] = []
+
+    def use() -> None:
+        try:
+            for n in range(300):
+                with queue.slice(n, n + 500) as part, BufferQueue(other) as mine:
+                    part.lend(n + 1, n + 2, mine)
+        except BaseException as error:
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(before)
+    assert errors == []
+    assert arena.alive == 1
+    assert not resizable(buffer)
+    queue.close()
+    assert arena.alive == 0
+    assert resizable(buffer)
 
 
 # T22
