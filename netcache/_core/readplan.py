@@ -11,7 +11,7 @@ from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 
 CUT_BYTES_MIN = 8 << 20
 CUT_BYTES_MAX = 32 << 20
-LATENCY_WORTH_CUTTING_S = 0.002
+LATENCY_WORTH_CUTTING_S = 0.005
 """Below this an answer comes at once: a server next door."""
 
 

@@ -119,7 +119,7 @@ class ReadEngine:
         flight = self._flight_of(inode, missing[0].start) if missing else None
         if flight is None:
             return True
-        return await self._await_flight(inode, flight, min(end, flight.end) - 1)
+        return await self._await_flight(inode, flight, missing[0].start, min(end, flight.end))
 
     def _launch_missing(self, inode: Inode, wanted: Extent, ahead: int) -> bool:
         """Launch flights for what nobody brings; all of them before anybody waits.
@@ -178,9 +178,9 @@ class ReadEngine:
                 return flight
         return None
 
-    async def _await_flight(self, inode: Inode, flight: Flight, last: int) -> bool:
+    async def _await_flight(self, inode: Inode, flight: Flight, start: int, end: int) -> bool:
         try:
-            await flight.wait_past(last)
+            await flight.wait_for(start, end)
         except StaleError:
             self.inodes.forget(inode.key, inode)
             raise
@@ -206,7 +206,7 @@ class ReadEngine:
                 f"read of {inode.resource.url} failed: its only response broke off",
                 url=inode.resource.url,
             )
-        await inode.flights[0].wait_past(end - 1)
+        await inode.flights[0].wait_for(0, end)
         await asyncio.sleep(0)
         return True
 

@@ -111,9 +111,9 @@ class Flight:
         """What went wrong first."""
         return self.request.error
 
-    async def wait_past(self, position: int) -> None:
-        """Return when the byte at ``position`` has come, or nothing more comes; else raise why."""
-        await self.request.wait_past(position)
+    async def wait_for(self, start: int, end: int) -> None:
+        """Return when ``[start, end)`` has come, or nothing more comes; else raise why."""
+        await self.request.wait_for(start, end)
 
     async def _run(self) -> None:
         pieces: Sequence[Piece] = self._pieces

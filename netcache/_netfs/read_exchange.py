@@ -27,7 +27,10 @@ from netcache._netfs.request import OPEN_END
 from netcache.errors import CacheError, RemoteProtocolError, TransientError
 from netcache.spi import Backend, ReadReply
 
+FAR_AWAY_S = 0.010
+"""From this latency on it pays to ask for several short extents at once."""
 _HEADS_REMEMBERED = 8
+_HEADS_TO_TELL = 3
 
 
 @runtime_checkable
@@ -80,8 +83,17 @@ class ReadMeans:
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
         reply = await self.backend().open_read(url, extent, expected=expected, unless=unless)
-        self._heads_s.append(loop.time() - begun_s)
+        self.note_head(loop.time() - begun_s)
         return reply
+
+    def note_head(self, seconds: float) -> None:
+        """So long a head took to come."""
+        self._heads_s.append(seconds)
+
+    @property
+    def far_away(self) -> bool:
+        """Whether an exchange is dear: several heads have come, and none of them soon."""
+        return len(self._heads_s) >= _HEADS_TO_TELL and self.latency_s >= FAR_AWAY_S
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Let ``work`` run when there is time for it."""
@@ -105,7 +117,7 @@ class GaveWholeError(Exception):
         self.reply = reply
 
 
-class _TooMuchError(Exception):
+class TooMuchError(Exception):
     """More came than was asked for."""
 
 
@@ -113,7 +125,7 @@ class _EnoughError(Exception):
     """Of a body that holds more, the part that was asked for has come."""
 
 
-class _Intake:
+class Intake:
     """Takes the body of one exchange."""
 
     __slots__ = ("_collector", "_eof", "_inode", "_passes_over", "_sink", "_stats", "_sub")
@@ -145,7 +157,7 @@ class _Intake:
         if end > sub.asked_end:
             # Nothing beyond the request is copied, and the rest is not believed (T8).
             sub.transferred = max(end - sub.start, sub.length + 1)
-            raise _TooMuchError
+            raise TooMuchError
         if start != sub.position:
             url = self._inode.resource.url
             raise RemoteProtocolError(
@@ -187,7 +199,7 @@ async def download(
         else:
             async with means.gate:
                 await _attempt(sub, inode, sink, collector, means)
-    except (_TooMuchError, _EnoughError):
+    except (TooMuchError, _EnoughError):
         return
     except GaveWholeError:
         raise
@@ -226,7 +238,7 @@ async def _receive(sub: Subrequest, inode: Inode, sink: ReadSink, collector: Col
     assert reply is not None
     eof = _eof_of(reply, sub)
     passes_over = reply.whole and not sink.takes_whole
-    intake = _Intake(sub, inode, sink, collector, eof=eof, passes_over=passes_over)
+    intake = Intake(sub, inode, sink, collector, eof=eof, passes_over=passes_over)
     try:
         await reply.receive(intake.take, notice_bytes=NOTICE_BYTES)
     except TransientError as error:

@@ -26,6 +26,7 @@ from netcache._netfs import events
 from netcache._netfs.inode import Inode
 from netcache._netfs.read_collector import Collector
 from netcache._netfs.read_exchange import GaveWholeError, ReadMeans, download, drop_reply
+from netcache._netfs.read_ranges import download_ranges, group_of, offers_ranges
 from netcache._netfs.read_sinks import ReadSink
 from netcache._netfs.read_stream import Subrequest
 from netcache._netfs.request import OPEN_END, Request
@@ -96,6 +97,8 @@ class Issuer:
                 await self._wait()
             elif self._again:
                 await self._start(self._again.popleft())
+            elif self._queue and (count := self._together()):
+                self._start_group(count)
             elif self._queue:
                 await self._start(self._issue(cut_bytes))
             elif self._running:
@@ -119,6 +122,13 @@ class Issuer:
         sub = self.request.stream.issue(piece)
         events.sreq(sub, "PREP")
         return sub
+
+    def _together(self) -> int:
+        """How many of the next pieces are issued together, for one exchange of several ranges."""
+        if len(self._queue) < 2 or self._means.read_limit(self._url) is not None:
+            return 0
+        count = group_of(self._queue)
+        return count if count and offers_ranges(self._means, self._url) else 0
 
     def _offered(self, piece: Piece) -> int:
         """How much the server takes at once, as far as that is known."""
@@ -145,6 +155,44 @@ class Issuer:
         task = asyncio.ensure_future(self._perform(sub))
         self._running[sub] = task
         task.add_done_callback(partial(self._never_begun, sub))
+
+    def _start_group(self, count: int) -> None:
+        """Begin an attempt for all downloads of the next pieces; the others have their turn."""
+        subs = [self.request.stream.issue(self._queue.popleft()) for _ in range(count)]
+        downloads = [sub for sub in subs if sub.fetches]
+        self._again.extend(sub for sub in subs if not sub.fetches)
+        for sub in subs:
+            events.sreq(sub, "PREP")
+        task = asyncio.ensure_future(self._perform_group(downloads))
+        for sub in downloads:
+            sub.begin()
+            self._running[sub] = task
+            task.add_done_callback(partial(self._never_begun, sub))
+
+    async def _perform_group(self, subs: list[Subrequest]) -> None:
+        asked = True
+        try:
+            asked = await download_ranges(
+                subs, self._inode, self._sink, self._collector, self._means
+            )
+        except asyncio.CancelledError:
+            for sub in subs:
+                events.sreq(sub, "CANCL")
+                sub.error = self._given_up()
+            raise
+        finally:
+            for sub in subs:
+                if asked:
+                    self._ended(sub)
+                else:
+                    self._apart(sub)
+
+    def _apart(self, sub: Subrequest) -> None:
+        """Nothing was attempted: ``sub`` has its own exchange."""
+        sub.in_progress = False
+        del self._running[sub]
+        self._again.append(sub)
+        self._wakeup.set()
 
     async def _perform(self, sub: Subrequest) -> None:
         try:

@@ -160,8 +160,12 @@ class Request:
 
     def failure_at(self, position: int) -> Exception | None:
         """What prevented ``position`` from coming."""
+        return self.failure_in(position, position + 1)
+
+    def failure_in(self, start: int, end: int) -> Exception | None:
+        """What prevented part of ``[start, end)`` from coming."""
         for extent, error in self.failures:
-            if extent.start <= position < extent.end:
+            if extent.start < end and start < extent.end:
                 return error
         return None
 
@@ -185,16 +189,16 @@ class Request:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def wait_past(self, position: int) -> None:
-        """Return when the byte at ``position`` has come, or when nothing more comes.
+    async def wait_for(self, start: int, end: int) -> None:
+        """Return when ``[start, end)`` has come, or when nothing more comes.
 
-        Raises what prevented it from coming.  It may not be there all the same: the request gave
-        way to another, or stopped before it was that far.
+        Raises what prevented part of it from coming.  It may not be there all the same: the
+        request gave way to another, or stopped before it was that far.
         """
         while True:
-            if (error := self.failure_at(position)) is not None:
+            if (error := self.failure_in(start, end)) is not None:
                 raise error
-            if self._collected_to > position or self.ended:
+            if self._collected_to >= end or self.ended:
                 return
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)

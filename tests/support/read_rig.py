@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from netcache._netfs.request import Origin, Request
 from netcache._netfs.segment_array import Arena
 from netcache.backends.memory import MemoryBackend, MemoryServer
 from netcache.errors import RemoteError, TransientError
-from netcache.spi import BodySink, ReadReply
+from netcache.spi import BodySink, RangesReply, ReadReply
 from tests.support.leaks import check_idle
 from tests.support.served import random_bytes
 
@@ -104,6 +104,44 @@ class ScriptedReply:
 
 
 @dataclass
+class ScriptedRanges:
+    """A ``RangesReply`` that follows an ``Answer``.
+
+    ``breaks_after`` counts over all ranges; ``offers`` is how many bytes come before the rest is
+    left out; ``extra`` bytes follow the last range.
+    """
+
+    data: bytes
+    version: Version
+    extents: list[Extent]
+    answer: Answer
+    closed: int = 0
+
+    async def receive(self, sink: BodySink, *, notice_bytes: int = 1 << 20) -> list[Extent]:
+        """The ranges, last one first."""
+        del notice_bytes
+        answer, came = self.answer, 0
+        body = memoryview(self.data.ljust(self.extents[-1].end + answer.extra, b"!"))
+        for start, end in reversed(self.extents):
+            stop = end + answer.extra
+            for at in range(start, stop, answer.piece):
+                for _ in range(answer.later):
+                    await asyncio.sleep(0)
+                if answer.breaks_after is not None and came >= answer.breaks_after:
+                    raise answer.body_error or TransientError(f"broke off at {at}")
+                if answer.offers is not None and came >= answer.offers:
+                    return []
+                piece = body[at : min(at + answer.piece, stop)]
+                sink(at, piece)
+                came += len(piece)
+        return self.extents
+
+    async def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+@dataclass
 class ScriptedBackend(MemoryBackend):
     """A memory backend whose reads follow ``answers`` by number, then ``default``.
 
@@ -114,11 +152,27 @@ class ScriptedBackend(MemoryBackend):
     default: Answer = field(default_factory=Answer)
     asked: list[Extent] = field(default_factory=list)
     replies: list[ScriptedReply] = field(default_factory=list)
+    ranges_answers: dict[int, Answer] = field(default_factory=dict)
+    asked_ranges: list[list[Extent]] = field(default_factory=list)
+    ranges_replies: list[ScriptedRanges] = field(default_factory=list)
     open_now: int = 0
     at_once: int = 0
 
     def __post_init__(self) -> None:
         super().__init__(MemoryServer())
+
+    async def open_ranges(
+        self, url: str, extents: Sequence[Extent], *, expected: Version
+    ) -> RangesReply:
+        """See the port; ``ranges_answers`` are its answers by number, in full without one."""
+        answer = self.ranges_answers.get(len(self.asked_ranges), Answer())
+        self.asked_ranges.append(list(extents))
+        if answer.head_error is not None:
+            raise answer.head_error
+        await super().open_ranges(url, extents, expected=expected)
+        data = self.server.files[url].data
+        self.ranges_replies.append(ScriptedRanges(data, expected, list(extents), answer))
+        return self.ranges_replies[-1]
 
     async def open_read(
         self,
@@ -216,6 +270,11 @@ class ReadRig:
                 request.finish()
             return request, queue.tobytes(start, end)
 
+    def move_far_away(self) -> None:
+        """Let the server seem to be a long way off."""
+        for _ in range(8):
+            self.means.note_head(0.05)
+
     def count(self, group: str, name: str) -> int:
         """A counter."""
         return self.stats.value(group, name)
@@ -224,6 +283,7 @@ class ReadRig:
         """Nothing is alive, nothing is missing in the balance."""
         check_idle(self.stats)
         assert all(reply.closed == 1 for reply in self.backend.replies)
+        assert all(reply.closed == 1 for reply in self.backend.ranges_replies)
         assert all(reply.received <= 1 for reply in self.backend.replies)
 
 

@@ -190,7 +190,7 @@ async def test_those_who_wait_hear_of_their_own_extent_only() -> None:
     """An error is of the extent that did not come; the rest may be asked for again."""
     request = new_request()
     issue(request, 40, 100)
-    waiting = [asyncio.ensure_future(request.wait_past(at)) for at in (10, 50, 99)]
+    waiting = [asyncio.ensure_future(request.wait_for(at, at + 1)) for at in (10, 50, 99)]
     await asyncio.sleep(0)
     error = TransientError("no")
     request.stream.collect_to(40)
