@@ -288,7 +288,6 @@ class ReadEngine:
                 return queue.tobytes(start, end)
         finally:
             request.finish()
-            events.rreq(request, "FREE")
 
     def _pieces_to_memory(self, inode: Inode, start: int, end: int) -> list[Piece]:
         pieces: list[Piece] = []

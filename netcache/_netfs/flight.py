@@ -176,4 +176,3 @@ class Flight:
             self._means.later(self._drop_reply())
         self.inode.flights.remove(self)
         request.finish()
-        events.rreq(request, "FREE")

@@ -14,6 +14,7 @@ from enum import Enum
 from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
 from netcache._core.stats import Stats
+from netcache._netfs import events
 from netcache._netfs.read_stream import Stream, Subrequest
 from netcache._netfs.request_ids import next_id
 
@@ -173,11 +174,13 @@ class Request:
         """Nothing more is to come: let go of what is left, tell everybody.  Once."""
         invariant(not self.ended, "a request ends once", id=self.id)
         self.ended = True
+        events.rreq(self, "COMPLET")
         for sub in self.stream.subrequests:
             invariant(not sub.in_progress, "a request outlives its subrequests", sub=sub)
             self.freed(sub)
         self.stream.subrequests.clear()
         self.stats.add("Objs", "rr", -1)
+        events.rreq(self, "FREE")
         self.tell()
 
     # Those who wait.
