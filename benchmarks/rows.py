@@ -14,6 +14,7 @@ from pathlib import Path
 import netcache
 from benchmarks.rig import Result, Rig, compare, run_timed, timed
 from benchmarks.scan import cold_scan
+from benchmarks.verifying import verifying
 
 BIN = Path(sys.executable).parent
 SMALL_READS = 20_000
@@ -259,4 +260,5 @@ ROWS: dict[str, Callable[[Rig, int], list[Result]]] = {
     "memory": memory,
     "scattered": scattered,
     "cold-scan": cold_scan,
+    "verify": verifying,
 }

@@ -206,13 +206,15 @@ class ReadableObject:
             return _EVERYTHING
         with self._lock, told_as_cache_errors(self._bound):
             self.fileno()
+            proof, unit = self._proof, self._label.unit
+            if not self.proves_each_read:
+                known = proof.sound.holding(start)
+                if known is not None and known.end >= min(end, self.size):
+                    return known
             self._refresh()
-            proof, unit, limit = self._proof, self._label.unit, end_of_data(self._label)
+            limit = end_of_data(self._label)
             wanted = Extent(round_down(start, unit), min(round_up(end, unit), limit))
             if not self.proves_each_read:
-                known = proof.sound.holding(wanted.start)
-                if known is not None and known.end >= wanted.end:
-                    return known
                 wanted = proof.stride.stretch(*wanted).clip(0, limit)
         if self.proves_each_read:
             return self._proven_now(wanted)

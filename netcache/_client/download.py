@@ -158,17 +158,29 @@ class Downloader:
         if isinstance(inode.holding, SpoolHolding) and not inode.complete:
             await self._engine.ensure(inode, 0, 1 << 62)
         position = 0
-        while position < inode.size:
-            step = min(position + STEP_BYTES, inode.size)
-            if not await self._engine.ensure(inode, position, step, inode.size):
-                await self._stream(inode, position, target, on_bytes)
-                break
-            descriptor, high = inode.run_at(position)
-            if high <= position:
-                continue
-            await loop.run_in_executor(None, target.copy_from, descriptor, position, high)
-            on_bytes(high - position)
-            position = high
+        copying: asyncio.Future[None] | None = None
+        try:
+            while position < inode.size:
+                step = min(position + STEP_BYTES, inode.size)
+                # While one step is copied, the next comes, or is compared with its sums.
+                kept = await self._engine.ensure(inode, position, step, inode.size)
+                descriptor, high = inode.run_at(position) if kept else (-1, position)
+                if kept and high <= position:
+                    continue
+                if copying is not None:
+                    await copying
+                    copying = None
+                if not kept:
+                    await self._stream(inode, position, target, on_bytes)
+                    break
+                copying = loop.run_in_executor(None, target.copy_from, descriptor, position, high)
+                on_bytes(high - position)
+                position = high
+            if copying is not None:
+                await copying
+        finally:
+            if copying is not None:
+                await asyncio.gather(copying, return_exceptions=True)
 
     async def _stream(
         self, inode: Inode, position: int, target: TargetFile, on_bytes: OnBytes

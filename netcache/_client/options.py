@@ -99,8 +99,6 @@ def check_options(
         raise UsageError(f"retries={retries!r}: a number from 0 to 100 is needed")
     if not 1 <= transfers <= 64:
         raise UsageError(f"transfers={transfers!r}: a number from 1 to 64 is needed")
-    if isinstance(auth, tuple):
-        auth = ":".join(auth)
     return ClientOptions(
         cache_dir=os.path.abspath(os.fspath(cache_dir) if cache_dir else default_cache_dir()),
         cache_size=_size("cache_size", cache_size),
@@ -112,7 +110,7 @@ def check_options(
         transfers=transfers,
         bandwidth_limit=_size("bwlimit", bwlimit),
         headers=dict(headers or {}),
-        auth=auth,
+        auth=":".join(auth) if isinstance(auth, tuple) else auth,
         token=token,
         netrc=netrc,
         ca_cert=ca_cert,
