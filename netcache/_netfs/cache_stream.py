@@ -143,7 +143,9 @@ def _take_over(old: CacheObject, new: CacheObject, changed: ExtentSet) -> None:
     for cached in old.extents():
         for part in changed.missing(*cached.clip(0, new.size)):
             for start in range(part.start, part.end, _COPY_BYTES):
-                buffer = bytearray(min(_COPY_BYTES, part.end - start))
+                # What is carried on gets new sums: it must be what the old ones say.
+                end = min(start + _COPY_BYTES, part.end)
+                buffer = bytearray(max(0, min(end, old.prove(start, end).end) - start))
                 count = old.read_into(start, buffer)
                 if not count or not old.is_sound(start, start + count):
                     continue

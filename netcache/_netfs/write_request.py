@@ -138,7 +138,11 @@ class WriteRequest:
         if self.queue is None:
             self.queue = BufferQueue(self._arena, extent.start)
         self.queue.allocate(extent.length, at=extent.start)
-        part = self.queue.slice(*extent)
+        try:
+            part = self.queue.slice(*extent)
+        except BaseException:
+            self.queue.shorten(extent.start)
+            raise
         try:
             with self.file.lock:
                 position = extent.start
@@ -147,6 +151,7 @@ class WriteRequest:
                     position += len(view)
         except BaseException:
             part.close()
+            self.queue.shorten(extent.start)
             raise
         return part
 
