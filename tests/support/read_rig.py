@@ -224,7 +224,8 @@ class ReadRig:
         return self.engine.means
 
     def inode(self) -> Inode:
-        """A fresh inode of the resource."""
+        """A fresh inode of the resource, of which nothing is cached."""
+        self.opener.drop(parse(URL))
         return self.opener.adopt(parse(URL), self.version, 0.0)
 
     def content(self, inode: Inode, start: int, end: int) -> bytes | None:
