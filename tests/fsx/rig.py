@@ -6,69 +6,115 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import netcache
 from netcache.backends.memory import MemoryBackend, MemoryServer
+from netcache.backends.memory_answers import Answers
 from netcache_server import FaultRule
 from tests.fsx.exerciser import Exerciser
+from tests.fsx.faces import Face, new_face
+from tests.fsx.patient import PatientFile, RandomFaults, patiently
 from tests.support.served import serve
 
-SERVERS = ("parts", "whole", "memory", "memory-whole")
+SERVERS = ("bundled", "bundled-whole", "memory", "memory-whole")
+"""Who serves: over HTTP or in memory, taking changes of parts or only the whole."""
+MODES = ("through", "back")
 _NO_PARTS = FaultRule(
     method=("OPTIONS",), remove_headers=("Accept-Patch", "DAV", "X-Accept-Partial-Put")
 )
+_URL = "http://memory.invalid/data"
+
+
+class Kind(NamedTuple):
+    """Which way the file is edited; ``faults`` is the probability that a request fails (memory)."""
+
+    server: str
+    mode: str
+    use_cache: bool
+    face: str = "sync"
+    watch: str = ""
+    faults: float = 0.0
+
+    def __str__(self) -> str:
+        cache = "cache" if self.use_cache else "no-cache"
+        faults = "faults" if self.faults else ""
+        words = (self.server, self.mode, cache, self.face, self.watch, faults)
+        return "-".join(filter(None, words))
 
 
 @contextlib.contextmanager
 def exerciser(
-    folder: Path, *, server: str, mode: str, use_cache: bool, size: int, seed: int = 0
+    folder: Path, kind: Kind, *, size: int, seed: int = 0, answers: Answers | None = None
 ) -> Iterator[Exerciser]:
     """An exerciser of a file of ``size`` bytes; the client is closed afterwards, and has nothing
-    left alive."""
+    left alive.  ``answers`` are orders to a server in memory."""
     first = random.Random(seed).randbytes(size)
-    options: dict[str, object] = {
-        "cache_dir": folder / "cache",
-        "write_mode": mode,
-        "use_cache": use_cache,
-        "readahead": 0,
-    }
-    if server.startswith("memory"):
-        memory = MemoryServer(updates=server == "memory")
+    if kind.server.startswith("memory"):
+        memory = MemoryServer(updates=kind.server == "memory")
+        memory.store(_URL, first)
+        if answers is None and kind.faults:
+            answers = RandomFaults(seed, kind.faults)
+        memory.answers = answers or memory.answers
         backend = MemoryBackend(memory)
-        with netcache.Client(backend=lambda: backend, **options) as client:  # type: ignore[arg-type]
-            url = "http://memory.invalid/data"
-            with client.open(url, "wb") as file:
-                file.write(first)
-            yield _exerciser(client, url, first, lambda: memory.files[url].data, use_cache)
-            _nothing_left(client)
+        face = _face(folder, kind, backend=lambda: backend)
+
+        def at_server() -> bytes:
+            return memory.files[_URL].data
+
+        with _exercised(face, kind, _URL, first, at_server, doubts=answers is not None) as made:
+            yield made
         return
     with serve(folder / "www") as served:
-        served.server.set_faults([_NO_PARTS] if server == "whole" else [])
+        served.server.set_faults([_NO_PARTS] if kind.server == "bundled-whole" else [])
         url = served.put("data", first)
-        with netcache.Client(**options) as client:  # type: ignore[arg-type]
-            yield _exerciser(client, url, first, (served.root / "data").read_bytes, use_cache)
-            _nothing_left(client)
+        face = _face(folder, kind)
+        with _exercised(face, kind, url, first, (served.root / "data").read_bytes) as made:
+            yield made
 
 
-def _exerciser(
-    client: netcache.Client, url: str, first: bytes, at_server: Callable[[], bytes], use_cache: bool
-) -> Exerciser:
-    def shown() -> bytes:
-        with client.open(url) as file:
-            return file.read()
-
-    def drop() -> None:
-        if use_cache:
-            client.cache.drop(url)
-
-    return Exerciser(
-        first,
-        lambda: client.open(url, "r+b"),
-        lambda: bytes(at_server()),
-        shown,
-        drop,
+def _face(folder: Path, kind: Kind, **options: object) -> Face:
+    return new_face(
+        kind.face,
+        cache_dir=folder / "cache",
+        write_mode=kind.mode,
+        use_cache=kind.use_cache,
+        readahead=0,
+        retries=0,
+        **options,
     )
 
 
-def _nothing_left(client: netcache.Client) -> None:
-    assert set(client.stats()["Objs"].values()) == {0}, client.stats()["Objs"]
+@contextlib.contextmanager
+def _exercised(
+    face: Face,
+    kind: Kind,
+    url: str,
+    first: bytes,
+    at_server: Callable[[], bytes],
+    *,
+    doubts: bool = False,
+) -> Iterator[Exerciser]:
+    def writer() -> PatientFile:
+        return PatientFile(patiently(lambda: face.open(url, "r+b")), writes=True, doubts=doubts)
+
+    def reader() -> PatientFile:
+        return PatientFile(patiently(lambda: face.open(url)), writes=False)
+
+    try:
+        made = Exerciser(
+            first,
+            writer,
+            reader,
+            at_server,
+            lambda: face.drop(url),
+            kind.watch,
+        )
+        try:
+            yield made
+        except BaseException:
+            made.abandon()
+            raise
+        left = set(face.stats()["Objs"].values())
+        assert left == {0}, face.stats()["Objs"]
+    finally:
+        face.close()

@@ -1,81 +1,92 @@
-"""Random and recorded sequences of operations on an edited file (T10, T11, and by seed)."""
+"""Random sequences of operations on an edited file, by seed; and the exerciser itself."""
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.fsx.exerciser import MismatchError, Op, random_ops
-from tests.fsx.rig import SERVERS, exerciser
+from tests.fsx.__main__ import attempt, replay
+from tests.fsx.exerciser import MismatchError, random_ops
+from tests.fsx.faces import FACES
+from tests.fsx.patient import RandomFaults
+from tests.fsx.rig import MODES, SERVERS, Kind, exerciser
 
 LARGEST = 300_000
-
-T10: list[Op] = [
-    ("truncate", 0x1BBAE),
-    ("write", 0x3EF2E, 0xF9C8),
-    ("write", 0x67E05, 0xCB5A),
-    ("mapread", 0x57781, 0x85B6),
-    ("copy", 0x5D3D, 0x10329, 0x54FAC),
-    ("write", 0x64710, 0x1C2B),
-    ("mapread", 0x64000, 0x1000),
-]
-T11: list[Op] = [
-    ("truncate", 0x927C0),
-    ("write", 0x63FB8, 0x53C8),
-    ("copy", 0xB704, 0x19B9, 0x24429),
-    ("write", 0x2402B, 0x144A2),
-    ("write", 0x204D5, 0x140A0),
-    ("copy", 0x1F72C, 0x137D0, 0x7A906),
-    ("read", 0, 0x927C0),
-]
+KINDS = [Kind(*kind) for kind in itertools.product(SERVERS, MODES, [True, False], FACES)]
 
 
-def with_syncs(ops: list[Op], after: int) -> list[Op]:
-    """``ops`` with everything sent and forgotten after the operation of that index."""
-    return [*ops[: after + 1], ("fsync",), ("forget",), *ops[after + 1 :]]
-
-
-@pytest.mark.parametrize("mode", ["through", "back"])
-@pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("use_cache", [True, False], ids=["cache", "no-cache"])
-@pytest.mark.parametrize(
-    ("ops", "size"), [(T10, 0x82864), (T11, 0)], ids=["t10_zero_point", "t11_partial_record"]
-)
-def test_recorded_sequences(
-    tmp_path: Path, ops: list[Op], size: int, server: str, mode: str, use_cache: bool
-) -> None:
-    """The sequences that found the kernel's bugs; also sent and evicted after each step."""
-    for after in range(-1, len(ops)):
-        with exerciser(
-            tmp_path / f"after{after}", server=server, mode=mode, use_cache=use_cache, size=size
-        ) as file:
-            file.run(with_syncs(ops, after) if after >= 0 else ops)
-
-
-@pytest.mark.parametrize("mode", ["through", "back"])
-@pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("use_cache", [True, False], ids=["cache", "no-cache"])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_sequences(
-    tmp_path: Path, seed: int, server: str, mode: str, use_cache: bool
-) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_random_sequences(tmp_path: Path, kind: Kind) -> None:
     """A short run of each kind; ``python -m tests.fsx`` does long ones."""
-    with exerciser(
-        tmp_path, server=server, mode=mode, use_cache=use_cache, size=100_000, seed=seed
-    ) as file:
+    seed = 1 + KINDS.index(kind)
+    with exerciser(tmp_path, kind, size=100_000, seed=seed) as file:
         file.run(random_ops(seed, 150, LARGEST))
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.server.startswith("memory")], ids=str
+)
+def test_random_sequences_and_faults(tmp_path: Path, kind: Kind) -> None:
+    """Requests fail and replies are lost, all along; what raised is done again, nothing is lost."""
+    seed = 1 + KINDS.index(kind)
+    answers = RandomFaults(seed, 0.2)
+    with exerciser(tmp_path, kind, size=100_000, seed=seed, answers=answers) as file:
+        file.run(random_ops(seed, 100, LARGEST))
+    assert answers.sent >= 3
+
+
+@pytest.mark.parametrize("watch", ["bytes", "server"])
+def test_all_is_compared_after_each_operation(tmp_path: Path, watch: str) -> None:
+    """Nothing hides between two reads, or two uploads."""
+    with exerciser(tmp_path, Kind("memory", "back", True, watch=watch), size=100_000) as file:
+        file.run(random_ops(77, 60, LARGEST))
+
+
+def test_what_is_held_open_is_looked_at(tmp_path: Path) -> None:
+    """A file open for reading does show its version while another is made, not only errors."""
+    with exerciser(tmp_path, Kind("memory", "back", True), size=100_000) as file:
+        file.run([("show",), ("hold",), ("write", 10, 5000), ("fsync",), ("peek", 0, 50_000)])
+        assert file.counts["shown"] == 2
+        assert not file.counts["stale"]
 
 
 def test_the_exerciser_notices(tmp_path: Path) -> None:
     """A byte that is not what it should be fails, and the operations are told."""
-    with exerciser(tmp_path, server="memory", mode="back", use_cache=True, size=10_000) as file:
+    with exerciser(tmp_path, Kind("memory", "back", True), size=10_000) as file:
+        file.step(("hold",))
         file.step(("write", 100, 50))
-        file.model[120] ^= 1
-        with pytest.raises(MismatchError, match=r"byte 20 is .*\n.*\n.*write"):
+        file.model.data[120] ^= 1
+        with pytest.raises(MismatchError, match=r"read at 100: byte 20 is .*\n.*\n.*\n.*write"):
             file.step(("read", 100, 50))
-        file.model[120] ^= 1
+        with pytest.raises(MismatchError, match="mapread at 119: byte 1 is"):
+            file.step(("mapread", 119, 50))
+        with pytest.raises(MismatchError, match="at the server: byte 120 is"):
+            file.step(("fsync",))
+        file.model.data[120] ^= 1
+        file.model.data.append(7)
+        with pytest.raises(MismatchError, match="the size is 10000, not 10001"):
+            file.step(("turn",))
+        file.model.data.pop()
         file.step(("close",))
+
+
+def test_a_failed_run_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it did is saved with everything that is needed to do it again."""
+    monkeypatch.chdir(tmp_path)
+    kind = Kind("memory", "through", False, "async")
+    impossible = [("write", 0, 10), ("truncate", -1), ("read", 0, 10)]
+    failure = attempt(kind, 5, [*impossible])
+    assert "not a size" in failure
+    saved = tmp_path / f"fsx-{kind}-5.json"
+    assert str(saved.name) in failure
+    assert "not a size" in replay(saved)
+    case = json.loads(saved.read_text())
+    case["ops"] = [["write", 0, 10], ["read", 0, 10]]
+    saved.write_text(json.dumps(case))
+    assert replay(saved) == ""
 
 
 def test_the_same_seed_gives_the_same_operations() -> None:
