@@ -14,6 +14,7 @@ from pathlib import Path
 import netcache
 from benchmarks.rig import Result, Rig, compare, run_timed, timed
 from benchmarks.scan import cold_scan
+from benchmarks.views import warm_view
 from benchmarks.verifying import verifying
 
 BIN = Path(sys.executable).parent
@@ -254,6 +255,7 @@ def scattered(rig: Rig, rounds: int) -> list[Result]:
 ROWS: dict[str, Callable[[Rig, int], list[Result]]] = {
     "warm-small": warm_small,
     "warm-large": warm_large,
+    "warm-view": warm_view,
     "cold-get": cold_get,
     "put": put,
     "start-up": start_up,

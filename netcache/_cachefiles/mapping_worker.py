@@ -246,6 +246,7 @@ class Worker:
             for place in self._holders:
                 self.let_go(place, UNSHARED)
             bell, thread = self._bell, self._thread
+            self._bell, self._thread = -1, None
         if thread is not None:
             self._ops.ring(bell)
             thread.join()

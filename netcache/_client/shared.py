@@ -36,6 +36,7 @@ SYNC_TIMEOUT_S = 5.0
 class _Held(NamedTuple):
     """The map that was last looked at, and of which generation it is."""
 
+    url: str
     generation: int
     words: memoryview
     word: int
@@ -46,7 +47,7 @@ class _Held(NamedTuple):
 
 
 _NO_WORDS = memoryview(bytes(8)).cast("Q")
-_NOTHING = _Held(-1, _NO_WORDS, 0, memoryview(b""), 0, -1, 0)
+_NOTHING = _Held("", -1, _NO_WORDS, 0, memoryview(b""), 0, -1, 0)
 
 
 class Look:
@@ -54,23 +55,26 @@ class Look:
 
     Raises ``StaleError`` at the end of the block when the generation has moved meanwhile: what was
     made of the bytes is the result of an older version.  The bytes themselves stay what they were.
-    ``size`` is that of the whole resource.
     """
 
-    __slots__ = ("_word", "_words", "generation", "size", "url", "view")
+    __slots__ = ("_held", "view")
 
-    def __init__(
-        self, url: str, generation: int, view: memoryview, size: int, words: memoryview, word: int
-    ) -> None:
-        self.url = url
-        self.generation = generation
+    def __init__(self, held: _Held, view: memoryview) -> None:
+        self._held = held
         self.view = view
-        self.size = size
-        self._words = words
-        self._word = word
+
+    @property
+    def generation(self) -> int:
+        """The generation that the bytes are of; 0 for a private copy."""
+        return self._held.generation
+
+    @property
+    def size(self) -> int:
+        """The size of the whole resource in this generation."""
+        return self._held.size
 
     def __enter__(self) -> tuple[int, memoryview]:
-        return self.generation, self.view
+        return self._held.generation, self.view
 
     def __exit__(
         self,
@@ -80,13 +84,14 @@ class Look:
     ) -> None:
         if kind is None and not self.is_current():
             raise StaleError(
-                f"{self.url} changed while its cached bytes were used (use them again)",
-                url=self.url,
+                f"{self._held.url} changed while its cached bytes were used (use them again)",
+                url=self._held.url,
             )
 
     def is_current(self) -> bool:
         """Whether the generation is still that of the resource; a private copy's always is."""
-        return self.generation == UNSHARED or self._words[self._word] == self.generation
+        held = self._held
+        return held.words[held.word] == held.generation
 
 
 class SharedFile:
@@ -116,11 +121,14 @@ class SharedFile:
         Where they are mapped already and nothing has changed, this is one load and a comparison.
         Otherwise it may open the resource, and wait for the server.
         """
-        generation, words, word, base, low, high, size = self._held
+        held = self._held
+        _, generation, words, word, base, low, high, size = held
         if words[word] == generation:
-            end = size if length is None else min(offset + length, size)
+            end = size if length is None else offset + length
+            if end > size:
+                end = size
             if low <= offset <= end <= high:
-                return Look(self.url, generation, base[offset:end], size, words, word)
+                return Look(held, base[offset:end])
         return self._look(offset, length)
 
     def apply(
@@ -222,13 +230,16 @@ class SharedFile:
         if settled.generation == UNSHARED:
             self._forget()
             return self._private(bytes(view), size)
-        self._held = _Held(settled.generation, settled.words, settled.word, base, low, high, size)
-        return Look(self.url, settled.generation, view, size, settled.words, settled.word)
+        words, word, generation = settled
+        held = _Held(self.url, generation, words, word, base, low, high, size)
+        self._held = held
+        return Look(held, view)
 
     def _private(self, data: bytes, size: int) -> Look:
         # Nobody would tell when it becomes old: the next look opens anew.
         self._let_handle_go()
-        return Look(self.url, UNSHARED, memoryview(data), size, _NO_WORDS, 0)
+        view = memoryview(data)
+        return Look(_Held(self.url, UNSHARED, _NO_WORDS, 0, view, 0, -1, size), view)
 
     def _opened(self) -> Views:
         self._need_open()

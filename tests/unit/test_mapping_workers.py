@@ -415,20 +415,27 @@ def test_a_closed_file_and_a_closed_client_say_so(cache: CachefilesStore, worker
 
 def test_the_child_of_a_fork_has_no_place(cache: CachefilesStore, workers: Workers) -> None:
     """It must make a client of its own: what the parent shared raises, also what was mapped."""
-    (shared,) = workers(1)
+    shared, gone = workers(2)
     seen(shared)
+    seen(gone)
+    # What a client that is closed had open may be somebody else's descriptor by now.
+    gone._core.close_local()
     read_end, write_end = os.pipe()
+    others = [os.dup(read_end) for _ in range(20)]
     child = os.fork()
     if child == 0:
         answer = b"no error"
         try:
+            for other in others:
+                os.fstat(other)
             shared.read(0, 5)
         except ClosedError:
             answer = b"closed"
         finally:
             os.write(write_end, answer)
             os._exit(0)
-    os.close(write_end)
+    for other in (write_end, *others):
+        os.close(other)
     with os.fdopen(read_end, "rb") as pipe:
         assert pipe.read() == b"closed"
     os.waitpid(child, 0)
