@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.support.crash_explore import BLOCKS, SYNCS, Explorer, Plan
+from tests.support.crash_explore import BLOCKS, SYNCS, Explorer, Plan, plan_of
 from tests.support.crash_scenarios import SCENARIOS
 
 
@@ -19,7 +19,7 @@ def plans(first_seed: int) -> Iterator[Plan]:
     """All scenarios with both policies and all block sizes, for ever, each time from a new seed."""
     for seed in itertools.count(first_seed):
         for scenario, sync, block in itertools.product(SCENARIOS, SYNCS, BLOCKS):
-            yield Plan(scenario.__name__, seed, sync, block, nameless=seed % 3 != 2)
+            yield plan_of(scenario.__name__, seed, sync, block)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import os
 import pytest
 
 from tests.crash.__main__ import plans
-from tests.support.crash_explore import BLOCKS, SYNCS, Explorer, Plan
+from tests.support.crash_explore import BLOCKS, SYNCS, Explorer, plan_of
 from tests.support.crash_scenarios import SCENARIOS
 from tests.support.stores import Sync
 
@@ -27,7 +27,7 @@ def test_a_crash_at_any_call_leaves_what_was_promised_and_no_wrong_byte(
     name = getattr(scenario, "__name__", "")
     explorer = Explorer()
     for seed, block in enumerate(BLOCKS):
-        explorer.explore(Plan(name, seed, sync, block, drawn=2, share=0.05, nameless=seed != 1))
+        explorer.explore(plan_of(name, seed, sync, block, drawn=2, share=0.05))
     assert explorer.boundaries > 100
     assert explorer.tried > 20
     assert [str(fault) for fault in explorer.faults] == []

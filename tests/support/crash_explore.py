@@ -10,7 +10,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netcache._fscache.ports import ObjectKey
 from tests.support.crash_disk import Disk, Rules
@@ -37,7 +37,8 @@ class Plan(NamedTuple):
     """One run to explore; all that is drawn comes from it.
 
     ``drawn`` states are drawn for each call and set of rules, besides the systematic ones; of all
-    of them a ``share`` is tried.
+    of them a ``share`` is tried.  ``nameless`` False: without O_TMPFILE.  ``tables`` True: sums of
+    blocks are kept beside the objects, and not in their labels.
     """
 
     scenario: str
@@ -47,6 +48,29 @@ class Plan(NamedTuple):
     drawn: int = 4
     share: float = 1.0
     nameless: bool = True
+    tables: bool = False
+    verify: str = "none"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the store is bound with."""
+        more = {"sums_in_label": 0} if self.tables else {}
+        return {"sync": self.sync, "block": self.block, "verify": self.verify, **more}
+
+
+def plan_of(scenario: str, seed: int, sync: Sync, block: int, **more: Any) -> Plan:
+    """A plan whose other options change with the seed."""
+    verify = "open" if seed % 4 == 3 else "none"
+    return Plan(
+        scenario,
+        seed,
+        sync,
+        block,
+        nameless=seed % 3 != 2,
+        tables=seed % 2 == 1,
+        verify=verify,
+        **more,
+    )
 
 
 class Fault(NamedTuple):
@@ -104,7 +128,7 @@ class Explorer:
             return
         self._seen.clear()
         truth, ops = Truth(), CrashFileOps(nameless=plan.nameless)
-        world = World(ops, truth, sync=plan.sync, block=plan.block, wrap=self.wrap)
+        world = World(ops, truth, wrap=self.wrap, **plan.options)
         scenario = {one.__name__: one for one in SCENARIOS}[plan.scenario]
         scenario(world, _chance(plan, "scenario"))
         world.close()
@@ -216,10 +240,9 @@ class _Run:
             world = World(
                 ops,
                 truth,
-                sync=plan.sync,
-                block=plan.block,
                 promised=crashed.promised,
                 wrap=explorer.wrap,
+                **plan.options,
             )
             check_all(world, killed=killed)
             go_on(world, chance)

@@ -23,7 +23,7 @@ class Image:
     __slots__ = ("attributes", "files", "folders", "inodes")
 
     def __init__(self) -> None:
-        self.inodes: dict[int, Inode] = {ROOT: Inode(ROOT, folder=True)}
+        self.inodes: dict[int, Inode] = {ROOT: Inode(ROOT, folder=True, shown=ROOT)}
         self.files: dict[int, Content] = {}
         self.attributes: dict[int, dict[str, bytes]] = {ROOT: {}}
         self.folders: dict[int, dict[str, int]] = {ROOT: {}}
@@ -82,8 +82,20 @@ class Image:
         return found
 
     def forget_nameless(self) -> None:
-        """What a filesystem does when it is mounted: files without a name are gone."""
+        """What a filesystem does when it is mounted: files without a name are gone.
+
+        So is a file whose number another one has taken since: one inode cannot be both.
+        """
         kept = self.reachable()
+        newest: dict[int, int] = {}
+        for number in sorted(kept):
+            newest[self.inodes[number].shown] = number
+        if len(newest) < len(kept):
+            for names in self.folders.values():
+                for name, number in list(names.items()):
+                    if newest.get(self.inodes[number].shown) != number:
+                        del names[name]
+            kept = self.reachable()
         self.inodes = {n: v for n, v in self.inodes.items() if n in kept}
         self.files = {n: v for n, v in self.files.items() if n in kept}
         self.attributes = {n: v for n, v in self.attributes.items() if n in kept}

@@ -97,11 +97,16 @@ ROOT = 1
 
 
 class Inode:
-    """What is known of a file or folder whatever happens to its bytes and names."""
+    """What is known of a file or folder whatever happens to its bytes and names.
 
-    __slots__ = ("born_ns", "folder", "number")
+    ``number`` is never used again; ``shown`` is what the program is told, and is, like on a real
+    filesystem, as soon as the inode is gone.
+    """
 
-    def __init__(self, number: int, *, folder: bool) -> None:
+    __slots__ = ("born_ns", "folder", "number", "shown")
+
+    def __init__(self, number: int, *, folder: bool, shown: int) -> None:
         self.number = number
+        self.shown = shown
         self.folder = folder
         self.born_ns = 1_700_000_000_000_000_000 + number * 1_000

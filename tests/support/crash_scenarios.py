@@ -193,7 +193,12 @@ def make_room(world: World, chance: random.Random) -> None:
 def two_programs(world: World, chance: random.Random) -> None:
     """Two stores fill and replace the same objects in turn."""
     other = World(
-        world.ops, world.truth, sync=world.sync, block=world.block, promised=world.promised
+        world.ops,
+        world.truth,
+        sync=world.sync,
+        block=world.block,
+        promised=world.promised,
+        **world.options,
     )
     other.promised = world.promised
     tag = world.truth.new(ONE, size_of(world, chance, 6) + world.block)

@@ -9,7 +9,7 @@ over a reboot is the policy's business, and is not asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content, WriteKind
@@ -76,7 +76,10 @@ def tag_of(cache_object: CacheObject) -> str:
 
 
 class World:
-    """A bound cache on a modelled filesystem, a server, and what was promised."""
+    """A bound cache on a modelled filesystem, a server, and what was promised.
+
+    ``options`` are those of ``bind``.
+    """
 
     def __init__(
         self,
@@ -87,12 +90,19 @@ class World:
         block: int,
         promised: dict[ObjectKey, Promised] | None = None,
         wrap: Callable[[FileOps], FileOps] | None = None,
+        **options: Any,
     ) -> None:
         self.ops, self.truth, self.sync, self.block = ops, truth, sync, block
+        self.options = options
         self.promised = dict(promised or {})
         fileops = wrap(ops.fileops) if wrap is not None else ops.fileops
         self.store = bind(
-            DIRECTORY, fileops=fileops, block_size=block, sync=sync, clock=lambda: 1.8e9
+            DIRECTORY,
+            fileops=fileops,
+            block_size=block,
+            sync=sync,
+            clock=lambda: 1.8e9,
+            **options,
         )
         # Without its thread: what is committed when is up to the scenario (``commit_pending``).
         self.store._committer.close()
