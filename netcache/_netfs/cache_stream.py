@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from netcache._core.coherency import Version
 from netcache._core.content import WriteKind
@@ -31,18 +32,39 @@ Piece = tuple[int, memoryview]
 """Where bytes lie that the server acknowledged, and the bytes."""
 
 
+class Taken(NamedTuple):
+    """The cached object of the version before, if any; ``alone``: to be changed in place."""
+
+    object: CacheObject | None
+    alone: bool
+
+
 class CacheStream:
-    """Moves cached objects on; every method may block on the disk, on any one thread."""
+    """Moves cached objects on.  ``advance`` may block on the disk, and runs on a worker thread."""
 
     def __init__(self, store: CacheStore | None, inodes: InodeTable, stats: Stats) -> None:
         self._store = store
         self._inodes = inodes
         self._stats = stats
 
+    def take(self, old: Inode | None) -> Taken:
+        """The object of ``old``, taken from it if nobody else shows it.  On the client's loop.
+
+        The caller keeps other threads from reading through ``old`` meanwhile: what they are about
+        to prove must not change under them.
+        """
+        cached = old.cached if old is not None else None
+        if old is None or cached is None:
+            return Taken(None, alone=False)
+        alone = self._inodes.take_alone(old)
+        if alone:
+            old.detach()
+        return Taken(cached.object, alone=alone)
+
     def advance(
         self,
         resource: Resource,
-        old: Inode | None,
+        old: Taken,
         version: Version,
         pieces: Sequence[Piece],
         asked_at: float,
@@ -66,27 +88,25 @@ class CacheStream:
         self,
         store: CacheStore,
         resource: Resource,
-        old: Inode | None,
+        old: Taken,
         version: Version,
         pieces: Sequence[Piece],
     ) -> CacheObject:
-        cached = old.cached if old is not None else None
-        if old is not None and cached is not None and self._inodes.take_alone(old):
-            old.detach()
+        if old.object is not None and old.alone:
             try:
-                _change_in_place(cached.object, version, pieces)
+                _change_in_place(old.object, version, pieces)
             except CacheError:
-                cached.object.close()
+                old.object.close()
                 raise
-            return cached.object
+            return old.object
         made = store.create(key_of(resource), version, checked_s=time.time())
         try:
             changed = ExtentSet(
                 round_out(Extent(start, start + len(data)), made.block_size)
                 for start, data in pieces
             )
-            if cached is not None:
-                _take_over(cached.object, made, changed)
+            if old.object is not None:
+                _take_over(old.object, made, changed)
             for start, data in pieces:
                 _write_whole_blocks(made, start, memoryview(data))
         except CacheError:

@@ -132,6 +132,8 @@ class Inode:
         if holding is None:
             return False
         with self.lock:
+            if self.holding is not holding:
+                return False
             found = self.present.holding(start)
             if found is None or found.end < end:
                 self._learn(holding, start, end)
@@ -180,9 +182,9 @@ class Inode:
         """The parts of ``[start, end)`` that are not known to be there, in order."""
         if start >= end:
             return []
-        if self.holding is None:
-            return [Extent(start, end)]
         with self.lock:
+            if self.holding is None:
+                return [Extent(start, end)]
             self._learn(self.holding, start, end)
             return self.present.missing(start, end)
 

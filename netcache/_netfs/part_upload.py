@@ -128,12 +128,14 @@ class PartUploader:
             return
         subs = [request.issue(WriteSource.CACHE_WRITE, extent) for extent in sent]
         pieces: list[Piece] = [(extent.start, queue.buffers(*extent)[0]) for extent in sent]
+        with file.lock:
+            taken = self._cache.take(file.base.inode)
         try:
             inode = await asyncio.get_running_loop().run_in_executor(
                 None,
                 self._cache.advance,
                 file.resource,
-                file.base.inode,
+                taken,
                 version,
                 pieces,
                 time.monotonic(),
