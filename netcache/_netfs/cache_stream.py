@@ -79,6 +79,8 @@ class CacheStream:
                 self._stats.add("CaWrOps", "wf")
                 self._drop(self._store, resource)
             self._stats.add("CaWrOps", "ws")
+        elif old.object is not None and old.alone:
+            old.object.close()
         inode = Inode(resource, key_of(resource), version, holding)
         inode.checked_at = asked_at
         self._inodes.replace(inode)
