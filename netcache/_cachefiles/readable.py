@@ -230,6 +230,15 @@ class ReadableObject:
                 return Extent(wanted.start, unsound[0].start)
         return wanted
 
+    def is_proven(self, start: int, end: int) -> bool:
+        """Whether ``prove`` has nothing to compare for ``[start, end)``."""
+        if not self.proves:
+            return True
+        if self.proves_each_read:
+            return start >= end
+        with self._lock:
+            return self._proof.sound.covers(start, min(end, self.size))
+
     def is_sound(self, start: int, end: int) -> bool:
         """Compare ``[start, end)`` now, whatever the level: it is about to get new sums."""
         return not self._compare(round_out(Extent(start, end), self._label.unit))

@@ -164,6 +164,9 @@ class CacheObject(Protocol):
         from several threads, and does not keep others from filling the object for long.
         """
 
+    def is_proven(self, start: int, end: int) -> bool:
+        """Whether ``prove`` has nothing to compare, so nothing to read, for ``[start, end)``."""
+
     def is_sound(self, start: int, end: int) -> bool:
         """Compare ``[start, end)``, which is there, with its sums now, whatever the level.
 

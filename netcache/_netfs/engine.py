@@ -19,6 +19,7 @@ from netcache._core.read_sources import Piece, Source, choose_pieces
 from netcache._core.readplan import cut_size, wanted_blocks
 from netcache._core.retry import RetryPolicy
 from netcache._core.stats import Stats
+from netcache._core.verifying import GROUP_BYTES
 from netcache._fscache.ports import CacheStore, NoSpaceError
 from netcache._netfs import events
 from netcache._netfs.buffer_queue import BufferQueue
@@ -88,12 +89,25 @@ class ReadEngine:
 
         False when the bytes cannot be kept locally: the caller reads them with ``read_direct``.
         """
-        while start < inode.clip(end) and not inode.locate(start, inode.clip(end)):
+        while start < inode.clip(end) and not await self._locate(inode, start, inode.clip(end)):
             if inode.holding is None:
                 return False
             if not await self._bring(inode, start, inode.clip(end), inode.clip(ahead)):
                 return False
         return True
+
+    async def _locate(self, inode: Inode, start: int, end: int) -> bool:
+        """Locate; much that has to be read to prove it is read in a worker's thread, once."""
+        holding = inode.holding
+        if (
+            end - start > GROUP_BYTES
+            and holding is not None
+            and not holding.proves_each_read
+            and inode.to_prove(start, end)
+            and not inode.missing(start, end)
+        ):
+            await self.loop.run_in_executor(None, inode.locate, start, end)
+        return inode.locate(start, end)
 
     def go_ahead(self, inode: Inode, start: int, end: int) -> None:
         """Let what is missing of ``[start, end)`` come, if that costs nobody anything.

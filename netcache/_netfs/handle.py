@@ -157,6 +157,8 @@ class ReadHandle:
         descriptor, low, high = inode.window
         end = start + len(view)
         if start < low or end > high:
+            if inode.to_prove(start, end):
+                return None
             end = self._find(inode, start, end)
             if end < 0:
                 return None
@@ -183,7 +185,8 @@ class ReadHandle:
         return (
             inode is not None
             and not self._at_read
-            and self._find(inode, start, start + length) >= 0
+            and inode.size >= 0
+            and not inode.missing(start, inode.clip(start + length))
         )
 
     def _pass_mark(self, start: int) -> None:

@@ -41,6 +41,9 @@ class Holding(Protocol):
         """A proven extent from ``start``, or before it, on; it ends before ``end`` where a block
         was damaged, which is not there any more.  Raises ``CacheError``."""
 
+    def is_proven(self, start: int, end: int) -> bool:
+        """Whether ``prove`` has nothing to read for ``[start, end)``."""
+
     def write(self, start: int, view: memoryview) -> None:
         """Write ``view``, the bytes at ``start``; nobody may read them before ``record``.
 
@@ -78,6 +81,10 @@ class CachedHolding:
     def prove(self, start: int, end: int) -> Extent:
         """What the object finds."""
         return self.object.prove(start, end)
+
+    def is_proven(self, start: int, end: int) -> bool:
+        """What the object knows."""
+        return self.object.is_proven(start, end)
 
     def occupancy(self, start: int, end: int) -> list[Extent]:
         """What the object answers to one question."""
@@ -135,6 +142,10 @@ class SpoolHolding:
     def prove(self, start: int, end: int) -> Extent:
         """We have written it ourselves just now."""
         return Extent(0, max(end, self._written))
+
+    def is_proven(self, start: int, end: int) -> bool:
+        """Always."""
+        return True
 
     def occupancy(self, start: int, end: int) -> list[Extent]:
         """What has been written so far."""

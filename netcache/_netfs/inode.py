@@ -151,6 +151,11 @@ class Inode:
             self.window = (holding.fileno(), *(_NO_EXTENT if holding.proves_each_read else window))
             return True
 
+    def to_prove(self, start: int, end: int) -> bool:
+        """Whether ``locate`` would have to read what it finds, to prove it."""
+        holding = self.holding
+        return holding is not None and not holding.is_proven(start, self.clip(end))
+
     def _proven(self, holding: Holding, start: int, end: int) -> Extent:
         """What ``prove`` says; what is not proven does not count as present any more."""
         try:

@@ -98,6 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.directory = self.filesystems.directory(self.name)
         self.epoch = 0
         self.steps = 0
+        self.bindings = 0
         self.stores = [self.bound(), self.bound()]
         self.block = self.stores[0].block_size
         self.handles: list[Handle] = []
@@ -105,12 +106,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.current: dict[ObjectKey, str] = {}
 
     def bound(self) -> CacheStore:
-        """One more store on the directory."""
+        """One more store on the directory; every other one keeps sums in tables from 3 blocks on."""
+        self.bindings += 1
         store: CacheStore = bind(
             self.directory,
             block_size=FILESYSTEMS[self.name].block_size,
             fileops=in_epoch(self.epoch),
             sync="lazy" if self.epoch % 2 == 0 else "commit",
+            sums_in_label=64 if self.bindings % 2 else 2,
         )
         return store
 

@@ -159,6 +159,8 @@ def check(cache_object: CacheObject, model: ByteModel) -> None:
         assert count <= size - run.start, f"INV-f: {state}"
     wrong = model.wrong_parts(served(cache_object))
     assert not wrong, f"{state}: {wrong}"
+    unsound = [run for run in known if not cache_object.is_sound(*run)]
+    assert not unsound, f"sums do not fit right bytes: {state} {unsound}"
 
 
 def object_files(directory: Path) -> list[Path]:
