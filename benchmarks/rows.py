@@ -14,8 +14,8 @@ from pathlib import Path
 import netcache
 from benchmarks.rig import Result, Rig, compare, run_timed, timed
 from benchmarks.scan import cold_scan
-from benchmarks.views import warm_view
 from benchmarks.verifying import verifying
+from benchmarks.views import warm_view
 
 BIN = Path(sys.executable).parent
 SMALL_READS = 20_000

@@ -106,7 +106,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.current: dict[ObjectKey, str] = {}
 
     def bound(self) -> CacheStore:
-        """One more store on the directory; every other one keeps sums in tables from 3 blocks on."""
+        """One more store on the directory; every other one has tables of sums from 3 blocks on."""
         self.bindings += 1
         store: CacheStore = bind(
             self.directory,
