@@ -52,6 +52,10 @@ class AsyncFile:
         """
         raise io.UnsupportedOperation(f"{self.url} is not open for writing at positions")
 
+    async def save_as(self, path: str | os.PathLike[str], *, changes_only: bool = False) -> int:
+        """Save the file as this handle has it to a local ``path``; returns its size in bytes."""
+        raise io.UnsupportedOperation(f"{self.url} is not open for changes")
+
     async def truncate(self, size: int | None = None) -> int:
         """Make the file ``size`` bytes long (None: up to the position); returns the size."""
         raise io.UnsupportedOperation(f"{self.url} cannot be truncated in mode {self.mode!r}")

@@ -62,6 +62,10 @@ class File(io.RawIOBase):
         """Return when the server has everything written so far."""
         self._need_open()
 
+    def save_as(self, path: str | os.PathLike[str], *, changes_only: bool = False) -> int:
+        """Save the file as this handle has it to a local ``path``; returns its size in bytes."""
+        raise io.UnsupportedOperation(f"{self.url} is not open for changes")
+
     @property
     def size(self) -> int:
         """The size of the resource in bytes.  May wait for the server."""

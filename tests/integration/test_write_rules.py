@@ -28,7 +28,7 @@ class Rig:
 
     def __init__(self, folder: Path, server: MemoryServer, **options: Any) -> None:
         self.server = server
-        self.options = {
+        self.options: dict[str, Any] = {
             "cache_dir": folder / "cache",
             "write_mode": "back",
             "flush_interval": 1000.0,
@@ -323,7 +323,6 @@ def test_t31_both_faces_give_the_same_results(rig: Rig) -> None:
                 await file.truncate(100),
                 await file.size(),
                 await file.pread(10, 95),
-                await file.fsync(),
                 await file.preadinto(bytearray(7), 98),
             ]
             with pytest.raises(ValueError, match="-1") as caught:
@@ -339,7 +338,6 @@ def test_t31_both_faces_give_the_same_results(rig: Rig) -> None:
                 file.truncate(100),
                 file.size,
                 file.pread(10, 95),
-                file.fsync(),
                 file.preadinto(bytearray(7), 98),
             ]
             with pytest.raises(ValueError, match="-1") as caught:
@@ -348,7 +346,7 @@ def test_t31_both_faces_give_the_same_results(rig: Rig) -> None:
             return [*found, type(caught.value)]
 
     first = asyncio.run(asynchronous())
-    assert first == [3, 100, 100, DATA[95:100], None, 2, netcache.UsageError]
+    assert first == [3, 100, 100, DATA[95:100], 2, netcache.UsageError]
     with netcache.Client(**rig.options) as client, client.open(URL, "wb") as file:
         file.write(DATA)
     assert synchronous() == first

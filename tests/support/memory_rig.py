@@ -42,7 +42,7 @@ async def async_rig(
     server = MemoryServer(updates=updates)
     server.store(URL, data)
     backend = MemoryBackend(server)
-    options = {"cache_dir": folder, "readahead": 0, "retries": 0} | options
+    options = {"cache_dir": folder, "readahead": 0, "retries": 0, **options}
     async with netcache.AsyncClient(backend=lambda: backend, **options) as client:
         yield AsyncRig(client, server)
 
@@ -51,7 +51,7 @@ async def async_rig(
 def sync_client(folder: Path, server: MemoryServer, **options: Any) -> Iterator[netcache.Client]:
     """A client of the synchronous face over ``server``."""
     backend = MemoryBackend(server)
-    options = {"cache_dir": folder, "readahead": 0, "retries": 0} | options
+    options = {"cache_dir": folder, "readahead": 0, "retries": 0, **options}
     with netcache.Client(backend=lambda: backend, **options) as client:
         yield client
 
