@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import click
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def start_logging(verbose: int, log_file: str | None) -> None:
-    """Send the library's log to stderr, or to `log_file` instead (`-v`, `-vv`, `--log-file`)."""
-    logger = logging.getLogger("netcache")
-    logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+def start_logging(verbose: int, log_file: str | None) -> ExitStack:
+    """Send the library's log to stderr, or to `log_file` instead (`-v`, `-vv`, `--log-file`).
+
+    Closing what is returned ends that, and leaves the loggers as they were.
+    """
     handler: logging.Handler
     if log_file is None:
         handler = logging.StreamHandler()
@@ -23,9 +25,16 @@ def start_logging(verbose: int, log_file: str | None) -> None:
         except OSError as error:
             raise click.UsageError(f"--log-file {log_file}: {error.strerror}") from error
     handler.setFormatter(logging.Formatter(_FORMAT))
-    logger.addHandler(handler)
-    for name in ("netcache_server", "aiohttp"):
-        logging.getLogger(name).addHandler(handler)
+    undo = ExitStack()
+    undo.callback(handler.close)
+    for name in ("netcache", "netcache_server", "aiohttp"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        undo.callback(logger.removeHandler, handler)
+    logger = logging.getLogger("netcache")
+    undo.callback(logger.setLevel, logger.level)
+    logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+    return undo
 
 
 def show_warnings(warn: Callable[[str], None]) -> None:

@@ -12,6 +12,8 @@ import click
 from netcache_cli.text import printable
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from netcache._client.report import Report
     from netcache.sync import Client
     from netcache_cli.shared_options import Settings
@@ -22,10 +24,16 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._log: ExitStack | None = None
         if settings.verbose or settings.log_file:
             from netcache_cli.logs import start_logging
 
-            start_logging(settings.verbose, settings.log_file)
+            self._log = start_logging(settings.verbose, settings.log_file)
+
+    def close(self) -> None:
+        """The command is done: its log ends.  Idempotent."""
+        if self._log is not None:
+            self._log.close()
 
     # Printing.
 

@@ -96,7 +96,8 @@ class Verb(_WithSharedOptions):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Settle the shared options, then do it."""
-        ctx.obj = Session(resolve_settings(ctx))
+        session = ctx.obj = Session(resolve_settings(ctx))
+        ctx.call_on_close(session.close)
         return super().invoke(ctx)
 
 

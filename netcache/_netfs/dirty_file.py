@@ -34,7 +34,6 @@ from netcache.errors import (
     ClosedError,
     ConflictError,
     NetCacheError,
-    StaleError,
     UsageError,
 )
 
@@ -112,17 +111,12 @@ class DirtyFile:
                     part[:] = bytes(len(part))
             return None if self._read_known(view[:length], start) else length
 
-    async def read(self, start: int, length: int) -> bytes:
-        """``try_read_into`` that may wait for the server."""
-        try:
-            return await self.read_pinned(start, length)
-        except StaleError:
-            # A writeback of ours may have made a version that the base does not say yet.
-            async with self.writeback_lock:
-                return await self.read_pinned(start, length)
+    async def read(self, start: int, length: int, ahead: int = 0) -> bytes:
+        """``try_read_into`` that may wait for the server; lets up to ``ahead`` more bytes come.
 
-    async def read_pinned(self, start: int, length: int, ahead: int = 0) -> bytes:
-        """``read`` for the writeback itself; lets up to ``ahead`` more bytes come behind it."""
+        Raises ``StaleError`` when the server has another version than the base; a writeback of
+        ours may have made it (``Writeback.catch_up``).
+        """
         end = max(start, min(start + length, self.size))
         buffer = bytearray(end - start)
         view = memoryview(buffer)

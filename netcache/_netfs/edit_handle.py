@@ -15,7 +15,14 @@ from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.journaled import save
 from netcache._netfs.part_upload import UPDATE_BYTES_MAX
-from netcache.errors import CacheError, ClosedError, ConflictError, NetCacheError, UsageError
+from netcache.errors import (
+    CacheError,
+    ClosedError,
+    ConflictError,
+    NetCacheError,
+    StaleError,
+    UsageError,
+)
 
 ATOMIC_BYTES_MAX = UPDATE_BYTES_MAX - (1 << 17)
 """The largest atomic write in bytes: rounded out to blocks it still is one exchange."""
@@ -59,7 +66,12 @@ class EditHandle:
         count = self.file.try_read_into(memoryview(buffer), start)
         if count is not None:
             return bytes(memoryview(buffer)[:count])
-        return await self.file.read(start, length)
+        try:
+            return await self.file.read(start, length)
+        except StaleError:
+            # A writeback of ours may have made a version that the base does not say yet.
+            await self._table.writeback.catch_up(self.file)
+            return await self.file.read(start, length)
 
     def try_write(self, view: memoryview, start: int) -> bool:
         """Write when that needs neither the server nor room under the hard limit."""
@@ -184,6 +196,6 @@ async def copy_edit(file: DirtyFile, fd: int, *, changes_only: bool) -> int:
                 os.pwrite(fd, data, start)
     else:
         for start in range(0, size, _COPY_BYTES):
-            os.pwrite(fd, await file.read_pinned(start, _COPY_BYTES), start)
+            os.pwrite(fd, await file.read(start, _COPY_BYTES), start)
     os.ftruncate(fd, size)
     return size

@@ -26,16 +26,23 @@ class OverlayBody:
         self._file = file
         self._tee = tee
         self._digest = hashlib.sha256()
+        self.passes: set[bytes] = set()
+        """The digests of the passes that were handed over to their end: one may have arrived."""
 
     async def chunks(self) -> AsyncIterator[bytes | memoryview]:
         """The bytes from the start; what is not cached comes from the server."""
         self._tee.restart()
         self._digest = hashlib.sha256()
-        for start in range(0, self.size or 0, CHUNK_BYTES):
-            length = min(CHUNK_BYTES, (self.size or 0) - start)
-            chunk = await self._file.read_pinned(start, length, AHEAD_BYTES)
+        size = self.size or 0
+        if not size:
+            self.passes.add(self._digest.digest())
+        for start in range(0, size, CHUNK_BYTES):
+            length = min(CHUNK_BYTES, size - start)
+            chunk = await self._file.read(start, length, AHEAD_BYTES)
             self._digest.update(chunk)
             await self._tee.keep(chunk)
+            if start + length == size:
+                self.passes.add(self._digest.digest())
             yield chunk
 
     async def sha256(self) -> bytes | None:

@@ -23,7 +23,7 @@ from netcache._netfs.opener import Opener
 from netcache._netfs.stored_version import stored_version
 from netcache._netfs.upload import condition_on
 from netcache._netfs.write_request import WriteRequest, WriteSource
-from netcache.errors import ConflictError
+from netcache.errors import ConflictError, NotOfferedError
 from netcache.spi import Backend, UploadReply
 
 UPDATE_BYTES_MAX = 32 << 20
@@ -66,10 +66,14 @@ class PartUploader:
             if file.entry is not None and file.entry.saved:
                 await on_disk(lambda: save(file, before, piece))
             reply = await self._exchange(request, before, piece, part)
+            size = max(before.size, piece.end)
+            version = await stored_version(self._backend(), file.resource.url, reply, size)
+        except BaseException as error:
+            if not isinstance(error, ConflictError | NotOfferedError):
+                file.doubt = _doubt_of(before, piece, part.tobytes())
+            raise
         finally:
             part.close()
-        size = max(before.size, piece.end)
-        version = await stored_version(self._backend(), file.resource.url, reply, size)
         request.acknowledged(piece, version, proven=reply.version is not None)
 
     async def _exchange(
@@ -88,8 +92,6 @@ class PartUploader:
             )
         except BaseException as error:
             self._stats.add("UpldOps", "uf")
-            if not isinstance(error, ConflictError):
-                file.doubt = _doubt_of(before, piece, part.tobytes())
             sub.ended(error)
             raise
         finally:

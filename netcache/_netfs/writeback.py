@@ -30,11 +30,7 @@ from netcache._netfs.part_upload import PartUploader
 from netcache._netfs.stored_version import stored_version
 from netcache._netfs.upload import Uploader
 from netcache._netfs.write_request import WriteOrigin, WriteRequest, WriteSource
-from netcache.errors import (
-    NetCacheError,
-    NotOfferedError,
-    TransientError,
-)
+from netcache.errors import ConflictError, NetCacheError, NotOfferedError
 from netcache.spi import Backend
 
 
@@ -78,6 +74,11 @@ class Writeback:
                 return
         async with file.writeback_lock:
             await self._flush_locked(file)
+
+    async def catch_up(self, file: DirtyFile) -> None:
+        """Make the base what the server has of ours: wait for a writeback, resolve a doubt."""
+        async with file.writeback_lock:
+            await self._resolve(file)
 
     async def _flush_locked(
         self, file: DirtyFile, origin: WriteOrigin = WriteOrigin.WRITEBACK
@@ -150,15 +151,17 @@ class Writeback:
         body = OverlayBody(file, tee)
         assert body.size is not None
         sub = request.issue(WriteSource.UPLOAD, Extent(0, max(1, body.size)))
+        error: BaseException | None = None
         try:
             reply = await self._uploader.send(file.resource, body, tee, file.base.condition)
-        except BaseException as error:
-            sub.ended(error)
-            if isinstance(error, TransientError):
-                file.doubt = Doubt(body.size, digest=await body.sha256())
+            version = await stored_version(self._backend(), file.resource.url, reply, body.size)
+        except BaseException as failure:
+            error = failure
+            if body.passes and not isinstance(error, ConflictError):
+                file.doubt = Doubt(body.size, digests=body.passes)
             raise
-        sub.ended()
-        version = await stored_version(self._backend(), file.resource.url, reply, body.size)
+        finally:
+            sub.ended(error)
         file.uploaded(self._adopted(file, version))
         with file.lock:
             file.pages.landed(taken)

@@ -141,7 +141,7 @@ class MemoryBackend:
         created = resource.url not in self.server.files
         version = self.server.store(resource.url, bytes(data), mtime_s)
         await self._leave("put")
-        return UploadReply(created, version, mtime_s is not None)
+        return UploadReply(created, self._told(version), mtime_s is not None)
 
     async def learn(self, url: str) -> OriginCapabilities:
         """See the port."""
@@ -171,7 +171,7 @@ class MemoryBackend:
         changed = former[:start].ljust(start, b"\0") + new + former[start + len(new) :]
         version = self.server.store(resource.url, changed)
         await self._leave("update")
-        return UploadReply(False, version, False)
+        return UploadReply(False, self._told(version), False)
 
     async def delete(self, url: str, *, condition: UploadCondition = UNCONDITIONAL) -> None:
         """See the port."""
@@ -234,6 +234,9 @@ class MemoryBackend:
     async def close(self) -> None:
         """See the port."""
         self._closed = True
+
+    def _told(self, version: Version) -> Version | None:
+        return version if self.server.tells_versions else None
 
     async def _arrive(self, what: str, resource: Resource) -> None:
         if self._closed:

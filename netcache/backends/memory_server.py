@@ -24,12 +24,19 @@ class MemoryServer:
     """Files and folders, a log of requests, and orders how to answer (``answers``).
 
     ``updates`` tells whether parts of files can be changed, ``multi_ranges`` whether several
-    ranges can be had at once, ``moves`` whether resources get new names.
+    ranges can be had at once, ``moves`` whether resources get new names, ``tells_versions``
+    whether the reply to an upload says which version it made.
     """
 
     def __init__(
-        self, *, updates: bool = True, multi_ranges: bool = True, moves: bool = True
+        self,
+        *,
+        updates: bool = True,
+        multi_ranges: bool = True,
+        moves: bool = True,
+        tells_versions: bool = True,
     ) -> None:
+        self.tells_versions = tells_versions
         self.moves = moves
         self.updates = updates
         self.multi_ranges = multi_ranges

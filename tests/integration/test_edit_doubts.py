@@ -20,11 +20,6 @@ CACHES = pytest.mark.parametrize("use_cache", [True, False], ids=["cache", "no-c
 PARTS = pytest.mark.parametrize("updates", [True, False], ids=["parts", "whole"])
 
 
-def _known(defect: str) -> pytest.MarkDecorator:
-    """A defect that is known: to be deleted with it, for then the test passes."""
-    return pytest.mark.xfail(reason=defect, raises=netcache.NetCacheError, strict=True)
-
-
 def _lost() -> Exception:
     return netcache.TransientError("no reply came")
 
@@ -33,11 +28,9 @@ def _lost() -> Exception:
 @PARTS
 @pytest.mark.parametrize("after", [False, True], ids=["before-it-is-stored", "after"])
 async def test_t21_a_cancelled_fsync_loses_nothing(
-    tmp_path: Path, use_cache: bool, updates: bool, after: bool, request: pytest.FixtureRequest
+    tmp_path: Path, use_cache: bool, updates: bool, after: bool
 ) -> None:
     """The upload may have arrived or not: the next ``fsync`` is no conflict with ourselves."""
-    if after and not updates:
-        request.applymarker(_known("the upload of a whole file is not doubted when cancelled"))
     async with async_rig(
         tmp_path, OLD, updates=updates, use_cache=use_cache, write_mode="back"
     ) as rig:
@@ -60,11 +53,9 @@ async def test_t21_a_cancelled_fsync_loses_nothing(
 @PARTS
 @pytest.mark.parametrize("asked", ["stat", "read"])
 async def test_a_doubt_lasts_until_it_is_resolved(
-    tmp_path: Path, use_cache: bool, updates: bool, asked: str, request: pytest.FixtureRequest
+    tmp_path: Path, use_cache: bool, updates: bool, asked: str
 ) -> None:
     """A reply was lost, and the answer to what became of the upload, too: it is asked again."""
-    if updates or asked == "stat":
-        request.applymarker(_known("a doubt whose question fails is taken for a conflict"))
     async with async_rig(
         tmp_path, OLD, updates=updates, use_cache=use_cache, write_mode="back"
     ) as rig:
@@ -90,11 +81,9 @@ async def test_a_doubt_lasts_until_it_is_resolved(
 @CACHES
 @PARTS
 async def test_a_doubt_does_not_blind_the_writer(
-    tmp_path: Path, use_cache: bool, updates: bool, request: pytest.FixtureRequest
+    tmp_path: Path, use_cache: bool, updates: bool
 ) -> None:
     """A reply was lost: what the writer reads next, from the server too, is what it wrote."""
-    if updates:
-        request.applymarker(_known("a read does not resolve a doubt, and finds a strange version"))
     async with async_rig(
         tmp_path, OLD, updates=updates, use_cache=use_cache, write_mode="back"
     ) as rig:
@@ -107,3 +96,23 @@ async def test_a_doubt_does_not_blind_the_writer(
         assert await file.pread(SIZE, 0) == EXPECTED
         await file.close()
         assert await turns(lambda: not any(rig.client.stats()["Objs"].values()))
+
+
+@CACHES
+@PARTS
+async def test_a_reply_that_tells_no_version_and_a_question_without_answer(
+    tmp_path: Path, use_cache: bool, updates: bool
+) -> None:
+    """The upload was acknowledged, and which version it made could not be asked: no conflict."""
+    async with async_rig(
+        tmp_path, OLD, updates=updates, tells_versions=False, use_cache=use_cache, write_mode="back"
+    ) as rig:
+        file = await rig.client.open(URL, "r+b")
+        await file.pwrite(NEW, B)
+        rig.server.answers.fail("stat", _lost, count=1)
+        with pytest.raises(netcache.TransientError):
+            await file.fsync()
+        assert rig.data == EXPECTED
+        await file.fsync()
+        await file.close()
+        assert rig.data == EXPECTED

@@ -36,10 +36,15 @@ class AsyncRig(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def async_rig(
-    folder: Path, data: bytes, *, updates: bool = True, **options: Any
+    folder: Path,
+    data: bytes,
+    *,
+    updates: bool = True,
+    tells_versions: bool = True,
+    **options: Any,
 ) -> AsyncIterator[AsyncRig]:
     """A client on ``folder`` over a new server that has ``data`` under ``URL``."""
-    server = MemoryServer(updates=updates)
+    server = MemoryServer(updates=updates, tells_versions=tells_versions)
     server.store(URL, data)
     backend = MemoryBackend(server)
     options = {"cache_dir": folder, "readahead": 0, "retries": 0, **options}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -277,3 +278,12 @@ def test_every_verb_loads_and_has_the_global_options() -> None:
         flags = [flag for param in command.params for flag in param.opts if flag.startswith("-")]
         assert len(flags) == len(set(flags))
         assert isinstance(command, Verb | LazyGroup)
+
+
+def test_a_command_leaves_the_loggers_as_they_were(given: Given, tmp_path: Path) -> None:
+    """One process may run several commands: the next one is as quiet as it asked to be."""
+    loggers = [logging.getLogger(name) for name in ("netcache", "netcache_server", "aiohttp")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    given("-vv", "show")
+    given(f"--log-file={tmp_path / 'log'}", "show")
+    assert [(logger.level, list(logger.handlers)) for logger in loggers] == before
