@@ -1,4 +1,4 @@
-"""Shell completion: the scripts, where they are installed, and cached URLs as candidates."""
+"""Shell completion: the scripts, and where they are installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import click
 from click.shell_completion import (
     BashComplete,
-    CompletionItem,
     add_completion_class,
     get_completion_class,
     shell_complete,
@@ -16,8 +15,6 @@ from click.shell_completion import (
 )
 
 COMPLETE_VARIABLE = "_NETCACHE_COMPLETE"
-_CANDIDATES_MAX = 500
-_OBJECTS_SEEN_MAX = 20_000
 
 # Unlike click's own script it hands over the line as typed: bash breaks words at colons, so that a
 # URL would arrive in pieces.  What it gets back is cut at the last colon for the same reason.
@@ -62,21 +59,19 @@ class BashLineComplete(BashComplete):
         return words[1:], incomplete
 
 
-def script(shell: str) -> str:
+def script(cli: click.Command, shell: str) -> str:
     """The completion script for a shell."""
-    from netcache_cli.main import cli
-
     kind = _class_for(shell)
     return str(kind(cli, {}, "netcache", COMPLETE_VARIABLE).source())
 
 
-def install(shell: str) -> None:
+def install(cli: click.Command, shell: str) -> None:
     """Write the script to where the shell looks for it in a user's home, and say where."""
     path, advice = _place(shell)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
-            file.write(script(shell))
+            file.write(script(cli, shell))
     except OSError as error:
         raise click.UsageError(
             f"completion cannot be written to {path}: {error.strerror}"
@@ -114,34 +109,3 @@ def _place(shell: str) -> tuple[str, str]:
         os.path.join(home, ".zfunc", "_netcache"),
         "~/.zshrc needs, once: fpath+=(~/.zfunc); autoload -Uz compinit; compinit",
     )
-
-
-def cached_urls(ctx: Any, incomplete: str) -> list[CompletionItem[Any]]:
-    """Cached URLs that begin with what was typed, folder by folder.  Never an error."""
-    try:
-        found = _cached_urls(ctx, incomplete)
-    except Exception:
-        # A completion that fails must not write into the line that is being typed.
-        found = []
-    return [CompletionItem(url) for url in found]
-
-
-def _cached_urls(ctx: click.Context, incomplete: str) -> list[str]:
-    from itertools import islice
-
-    from netcache_cli.session import Session
-    from netcache_cli.shared_options import resolve_settings
-
-    with Session(resolve_settings(ctx)).client(about_cache=True) as client:
-        names = {
-            _up_to_next_slash(item.url, len(incomplete))
-            for item in islice(client.cache.objects(), _OBJECTS_SEEN_MAX)
-            if item.url.startswith(incomplete)
-        }
-    return sorted(names)[:_CANDIDATES_MAX]
-
-
-def _up_to_next_slash(url: str, typed: int) -> str:
-    """`url` up to the end of the folder or origin that comes next."""
-    end = url.find("/", max(typed, url.index("://") + 3))
-    return url if end < 0 else url[: end + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ def config_path() -> str:
 def read_config() -> dict[str, Any]:
     """What the config file says, by option; empty when there is none.
 
-    `click.UsageError` for a file that cannot be read, or whose keys name no option.
+    `click.UsageError` for a file that cannot be read.
     """
     path = config_path()
     try:
@@ -30,11 +31,9 @@ def read_config() -> dict[str, Any]:
     import tomllib
 
     try:
-        values = tomllib.loads(data.decode())
+        return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{path} is not a TOML file: {error}") from error
-    _check_keys(path, values)
-    return values
 
 
 def read_config_if_good() -> dict[str, Any]:
@@ -45,20 +44,19 @@ def read_config_if_good() -> dict[str, Any]:
         return {}
 
 
-def _check_keys(path: str, values: dict[str, Any]) -> None:
-    from netcache_cli.shared_options import SHARED_NAMES
+def check_keys(shared: Collection[str], of_verbs: Callable[[], Collection[str]]) -> None:
+    """Raise `click.UsageError` for a key of the file that names no option.
 
-    unknown = [key for key in values if key not in SHARED_NAMES]
+    `shared` are the options of every command; `of_verbs` is only asked for a key that is not one.
+    """
+    unknown = [key for key in read_config() if key not in shared]
     if not unknown:
         return
-    # Only now the verbs are worth importing.
-    from netcache_cli.main import verb_option_names
-
-    known = verb_option_names()
+    known = of_verbs()
     for key in unknown:
         if key not in known:
-            hint = _hint(key, {*known, *SHARED_NAMES})
-            raise click.UsageError(f"{path}: there is no option {key!r}{hint}")
+            hint = _hint(key, {*known, *shared})
+            raise click.UsageError(f"{config_path()}: there is no option {key!r}{hint}")
 
 
 def _hint(key: str, known: set[str]) -> str:

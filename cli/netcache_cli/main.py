@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from netcache_cli.shared_options import Invocation
-from netcache_cli.verb import LazyGroup, VerbOption
+from netcache_cli.verb import LazyGroup
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -56,9 +56,9 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
         from netcache_cli import completion
 
         if param.name == "install_completion":
-            completion.install(shell)
+            completion.install(ctx.command, shell)
         else:
-            click.echo(completion.script(shell), nl=False)
+            click.echo(completion.script(ctx.command, shell), nl=False)
         ctx.exit()
 
 
@@ -84,22 +84,6 @@ cli = LazyGroup(
     epilog="Every option is also NETCACHE_<OPTION> in the environment and a key of "
     "~/.config/netcache/config.toml.",
 )
-
-
-def verb_option_names() -> set[str]:
-    """The names of all options of verbs that the config file may set."""
-    names: set[str] = set()
-    root = click.Context(cli)
-    waiting: list[click.Command] = [cli]
-    while waiting:
-        command = waiting.pop()
-        for param in command.params:
-            if isinstance(param, VerbOption) and not param.typed_only and param.name:
-                names.add(param.name)
-        if isinstance(command, LazyGroup):
-            found = (command.get_command(root, name) for name in command.homes)
-            waiting += [one for one in found if one is not None]
-    return names
 
 
 def run(args: Sequence[str]) -> int:
@@ -199,4 +183,4 @@ def _verbose(invocation: Invocation, args: Sequence[str]) -> int:
     return flags if isinstance(flags, int) else 0
 
 
-__all__ = ["cli", "run", "verb_option_names"]
+__all__ = ["cli", "run"]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import click
 from click.core import ParameterSource
 
+from netcache_cli.config_file import config_path, read_config
 from netcache_cli.values import Duration, Header, LocalPath, Rate, Size, Timeout, Validate
 
 __all__ = [
@@ -126,8 +127,6 @@ def shared_options() -> tuple[SharedOption, ...]:
 
 def resolve_settings(ctx: click.Context) -> Settings:
     """The final values; `click.UsageError` names the variable or key that makes no sense."""
-    from netcache_cli.config_file import config_path, read_config
-
     invocation = ctx.find_root().ensure_object(Invocation)
     flags, config, environ = invocation.flags, read_config(), os.environ
     values: dict[str, Any] = {}

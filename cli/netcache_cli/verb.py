@@ -12,9 +12,14 @@ from typing import Any, TypeVar
 
 import click
 
-from netcache_cli.config_file import read_config_if_good
+from netcache_cli.config_file import check_keys, read_config_if_good
 from netcache_cli.session import Session
-from netcache_cli.shared_options import SharedOption, resolve_settings, shared_options
+from netcache_cli.shared_options import (
+    SHARED_NAMES,
+    SharedOption,
+    resolve_settings,
+    shared_options,
+)
 
 __all__ = ["LazyGroup", "Verb", "VerbOption", "argument", "option", "verb"]
 
@@ -96,6 +101,7 @@ class Verb(_WithSharedOptions):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Settle the shared options, then do it."""
+        check_keys(SHARED_NAMES, lambda: _option_names(ctx.find_root()))
         session = ctx.obj = Session(resolve_settings(ctx))
         ctx.call_on_close(session.close)
         return super().invoke(ctx)
@@ -126,6 +132,21 @@ class LazyGroup(_WithSharedOptions, click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+
+def _option_names(root: click.Context) -> set[str]:
+    """The names of all options of verbs that the config file may set."""
+    names: set[str] = set()
+    waiting: list[click.Command] = [root.command]
+    while waiting:
+        command = waiting.pop()
+        for param in command.params:
+            if isinstance(param, VerbOption) and not param.typed_only and param.name:
+                names.add(param.name)
+        if isinstance(command, LazyGroup):
+            found = (command.get_command(root, name) for name in command.homes)
+            waiting += [one for one in found if one is not None]
+    return names
 
 
 def verb(name: str, **attributes: Any) -> Callable[[Callable[..., int | None]], Verb]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from netcache_cli.completion import _up_to_next_slash
+from netcache_cli.cached_urls import _up_to_next_slash
 from tests.support.commands import Commands
 
 SHELLS = ["bash", "zsh", "fish"]

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netcache._core.units import format_size
+from netcache_cli.places import Url
 from netcache_cli.session import Session
 from netcache_cli.text import columns, format_time, printable
-from netcache_cli.values import Size, Url
+from netcache_cli.values import Size
 from netcache_cli.verb import LazyGroup, argument, option, verb
 from netcache_cli.verbs.conflicts import described
 

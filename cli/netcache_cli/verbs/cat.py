@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from netcache_cli.places import Url
 from netcache_cli.session import Session, write_all
-from netcache_cli.values import Size, Url
+from netcache_cli.values import Size
 from netcache_cli.verb import argument, option, verb
 
 

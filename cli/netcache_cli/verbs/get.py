@@ -6,9 +6,9 @@ import os
 
 import click
 
+from netcache_cli.places import Place, is_url
 from netcache_cli.progress import shown_progress
 from netcache_cli.session import Session, write_all
-from netcache_cli.values import Place, is_url
 from netcache_cli.verb import argument, option, verb
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netcache_cli.listing import info_as_json, listing_lines
+from netcache_cli.places import Url
 from netcache_cli.session import Session
-from netcache_cli.values import Url
 from netcache_cli.verb import argument, option, verb
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from netcache_cli.places import Url
 from netcache_cli.session import Session
-from netcache_cli.values import Url
 from netcache_cli.verb import argument, option, verb
 
 

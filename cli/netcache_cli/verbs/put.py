@@ -8,9 +8,9 @@ from typing import BinaryIO, cast
 
 import click
 
+from netcache_cli.places import Place, is_url
 from netcache_cli.progress import shown_progress
 from netcache_cli.session import Session
-from netcache_cli.values import Place, is_url
 from netcache_cli.verb import argument, option, verb
 
 

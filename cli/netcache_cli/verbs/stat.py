@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from netcache._core.units import format_size
 from netcache_cli.listing import info_as_json
+from netcache_cli.places import Url
 from netcache_cli.session import Session
 from netcache_cli.text import format_time, printable
-from netcache_cli.values import Url
 from netcache_cli.verb import argument, verb
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netcache_cli.places import Place, is_url
 from netcache_cli.progress import shown_progress
 from netcache_cli.session import Session
 from netcache_cli.text import printable
-from netcache_cli.values import Place, is_url
 from netcache_cli.verb import argument, option, verb
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from netcache_cli.places import Url
 from netcache_cli.progress import shown_progress
 from netcache_cli.session import Session
-from netcache_cli.values import Size, Url
+from netcache_cli.values import Size
 from netcache_cli.verb import argument, option, verb
 
 
