@@ -30,6 +30,10 @@ HASH_BYTES = 1 << 20
 STEP_BYTES = 8 << 20
 """How much is waited for before it is copied out of the cache."""
 
+FIRST_BYTES = 32 << 20
+"""How much of an unknown resource is asked for at first: its answer tells how far away the server
+is, and the rest then comes in as many exchanges as that is worth."""
+
 _ATTEMPTS_MAX = 3
 
 OnBytes = Callable[[int], None]
@@ -103,7 +107,9 @@ class Downloader:
         known = self._engine.inodes.find(resource)
         before = known.received_bytes if known is not None else 0
         want = Extent(offset, -1 if count is None else offset + count)
-        inode = await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, want)
+        inode = await self._opener.resolve(
+            resource, time.monotonic(), Moment.OPEN, self._first(resource, want)
+        )
         self._engine.inodes.acquire(inode)
         try:
             if isinstance(inode.holding, SpoolHolding) and not inode.complete:
@@ -150,7 +156,15 @@ class Downloader:
         inode = self._engine.inodes.find(resource)
         if inode is not None and info.version is not None and info.version.same_as(inode.version):
             return inode
-        return await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, Extent(0, -1))
+        want = self._first(resource, Extent(0, -1))
+        return await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, want)
+
+    def _first(self, resource: Resource, want: Extent) -> Extent:
+        """What of ``want`` to ask for with the open: of an unknown resource not all at once."""
+        most = want.start + FIRST_BYTES
+        if self._engine.inodes.find(resource) is not None or 0 <= want.end <= most:
+            return want
+        return Extent(want.start, most)
 
     async def _copy(self, inode: Inode, target: TargetFile, on_bytes: OnBytes) -> None:
         """Copy all of the inode to the target as it comes."""

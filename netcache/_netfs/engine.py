@@ -130,8 +130,12 @@ class ReadEngine:
         if not self._launch_missing(inode, Extent(start, end), ahead):
             return False
         missing = inode.missing(start, end)
-        flight = self._flight_of(inode, missing[0].start) if missing else None
+        if not missing:
+            return True
+        flight, question = self._flight_of(inode, missing[0].start), inode.question
         if flight is None:
+            if question is not None and question.is_for(missing[0].start):
+                await question.answered.wait()
             return True
         return await self._await_flight(inode, flight, missing[0].start, min(end, flight.end))
 

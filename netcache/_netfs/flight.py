@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._core.read_sources import Piece, Source, choose_pieces
 from netcache._netfs import events
@@ -44,20 +45,27 @@ def pieces_of(inode: Inode, extent: Extent, survey: Survey) -> list[Piece]:
     return pieces
 
 
+BEHIND_BYTES_MAX = 64 << 20
+"""A flight that has more than this to bring holds nothing back that follows it."""
+
+
 class Flight:
     """One extent on its way; ``end`` is ``OPEN_END`` while only the end of the body tells it.
 
-    ``pieces`` tile it.  ``reply``, if given, answers all of it.  ``on_whole`` takes a reply that
-    bears the whole resource, when a part had been asked for.
+    ``pieces`` tile it.  ``dense``: the object holds everything before it, or will; a flight that
+    begins where a dense one ends is recorded after that one.  ``reply``, if given, answers all of
+    it.  ``on_whole`` takes a reply that bears the whole resource, when a part had been asked for.
     """
 
     __slots__ = (
+        "_behind",
         "_claim",
         "_cut_bytes",
         "_means",
         "_on_whole",
         "_pieces",
         "_reply",
+        "dense",
         "inode",
         "request",
         "task",
@@ -82,6 +90,8 @@ class Flight:
         self._reply = reply
         cached = inode.cached
         extent = Extent(pieces[0].start, pieces[-1].end)
+        self._behind = self._flight_before(extent.start)
+        self.dense = self._fills_densely(extent.start)
         self._claim = FillClaim(inode, extent, means.timeout_s) if cached is not None else None
         self.request = Request(
             origin,
@@ -95,6 +105,21 @@ class Flight:
         inode.flights.append(self)
         self.task = asyncio.ensure_future(self._run())
         self.task.add_done_callback(self._ended)
+
+    def _flight_before(self, start: int) -> Flight | None:
+        """The flight that brings what lies before, when the object holds everything up to it."""
+        for flight in self.inode.flights:
+            near = start - flight.position <= BEHIND_BYTES_MAX
+            if flight.dense and flight.end == start and near:
+                return flight
+        return None
+
+    def _fills_densely(self, start: int) -> bool:
+        """Whether the object will hold everything up to our end, and so needs no map."""
+        cached = self.inode.cached
+        if cached is None or cached.object.content is Content.BACKFS_MAP:
+            return False
+        return self._behind is not None or start <= cached.object.stored_end
 
     @property
     def position(self) -> int:
@@ -146,12 +171,15 @@ class Flight:
         return pieces
 
     async def _issue(self, pieces: Sequence[Piece]) -> None:
+        # Not kept: each flight of a long scan would keep all before it.
+        behind, self._behind = self._behind, None
         issuer = Issuer(
             self.request,
             self.inode,
             HoldingSink(self.inode, self._means.stats),
             self._means,
             resumable=not isinstance(self.inode.holding, SpoolHolding),
+            behind=behind.request if behind is not None else None,
         )
         reply, self._reply = self._reply, None
         await issuer.run(pieces, self._cut_bytes, reply)

@@ -115,7 +115,7 @@ class ReadHandle:
             descriptor = inode.window[0]
         self.hits += 1
         if end > self._mark:
-            self._pass_mark(start)
+            self._pass_mark(start, end)
         self._last_end = end
         data = os.pread(descriptor, end - start, start)
         if len(data) != end - start:
@@ -140,7 +140,7 @@ class ReadHandle:
             view = view[: end - start]
         self.hits += 1
         if end > self._mark:
-            self._pass_mark(start)
+            self._pass_mark(start, end)
         self._last_end = end
         count = os.preadv(descriptor, [view], start)
         if count != end - start:
@@ -175,7 +175,7 @@ class ReadHandle:
             return None
         self.hits += 1
         if end > self._mark:
-            self._pass_mark(start)
+            self._pass_mark(start, end)
         self._last_end = end
         return count
 
@@ -189,23 +189,27 @@ class ReadHandle:
             and not inode.missing(start, inode.clip(start + length))
         )
 
-    def _pass_mark(self, start: int) -> None:
-        """A read that hit at ``start`` came past the half-way mark: go on ahead of it, if it was
-        sequential.  Any thread; does not wait."""
+    def _pass_mark(self, start: int, end: int) -> None:
+        """A read that hit came past the half-way mark: go on ahead of it, if it was sequential.
+
+        Any thread; does not wait.
+        """
         self._mark = NEVER
         engine = self._engine
         if start == self._last_end and engine is not None:
             try:
-                engine.loop.call_soon_threadsafe(self._go_ahead, start)
+                engine.loop.call_soon_threadsafe(self._go_ahead, start, end)
             except RuntimeError:
                 # The loop is closed: so is the client.
                 return
 
-    def _go_ahead(self, start: int) -> None:
-        """Ask for the next window.  On the client's loop."""
-        inode, engine, end = self.inode, self._engine, self._last_end
-        if inode is None or engine is None or self._closed or end <= start:
+    def _go_ahead(self, start: int, end: int) -> None:
+        """Ask for the next window.  On the client's loop, perhaps well after the read: the reader
+        may be further by now, or may not have noted yet that he is there."""
+        inode, engine = self.inode, self._engine
+        if inode is None or engine is None or self._closed:
             return
+        end = max(end, self._last_end)
         ahead = self._readahead.stretch(start, end, start)
         self._mark = self._readahead.mark
         engine.go_ahead(inode, end, ahead)

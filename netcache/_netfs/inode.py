@@ -30,6 +30,8 @@ from netcache._netfs.holding import CachedHolding, Holding, SpoolHolding
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from netcache._netfs.flight import Flight
 
 Known = tuple[int, int, Occupancy]
@@ -43,6 +45,17 @@ class Survey(NamedTuple):
 
     extents: list[Known]
     reach: int
+
+
+class Question(NamedTuple):
+    """The server is being asked whether the version is current, and for ``extent`` with that."""
+
+    extent: Extent
+    answered: asyncio.Event
+
+    def is_for(self, position: int) -> bool:
+        """Whether the answer brings ``position``."""
+        return self.extent.start <= position < self.extent.end
 
 
 Window = tuple[int, int, int]
@@ -72,6 +85,7 @@ class Inode:
         "lock",
         "memory",
         "present",
+        "question",
         "received_bytes",
         "resource",
         "sizes",
@@ -94,6 +108,8 @@ class Inode:
         self.window: Window = NO_WINDOW
         self.lock = threading.Lock()
         self.flights: list[Flight] = []
+        # What a flight is going to bring when the server's answer is here.
+        self.question: Question | None = None
         self.users = 0
         self.received_bytes = 0
         self.stale = False
@@ -209,8 +225,11 @@ class Inode:
             self.present.add(start, end)
 
     def on_their_way(self) -> ExtentSet:
-        """What the flights of this inode are still going to bring."""
-        return ExtentSet((flight.position, flight.end) for flight in self.flights)
+        """What the flights of this inode, and the answer to a question, are going to bring."""
+        coming = ExtentSet((flight.position, flight.end) for flight in self.flights)
+        if self.question is not None:
+            coming.add(*self.question.extent)
+        return coming
 
     def lose_holding(self) -> None:
         """The cache failed: go on from the server.  What was read from it stays right."""

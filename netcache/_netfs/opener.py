@@ -26,7 +26,7 @@ from netcache._fscache.ports import ObjectKey
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.flight import Flight
 from netcache._netfs.holding import CachedHolding, SpoolHolding
-from netcache._netfs.inode import Inode
+from netcache._netfs.inode import Inode, Question
 from netcache._netfs.inodes import key_of
 from netcache.errors import CacheError, NotFoundError, StaleError
 from netcache.spi import ReadReply
@@ -120,6 +120,7 @@ class Opener:
         if cached is not None and not cached.object.try_lock_extent(*gap):
             return await self._revalidate(inode, want)
         asked_at, left = time.monotonic(), gap
+        question = inode.question = Question(gap, asyncio.Event())
         try:
             reply = await self._engine.means.open_read(
                 inode.resource.url, gap, expected=inode.version
@@ -133,6 +134,8 @@ class Opener:
             self._changed(inode)
             return await self._open_cold(inode.resource, want)
         finally:
+            inode.question = None
+            question.answered.set()
             if cached is not None and left.length:
                 cached.object.unlock_extent(*left)
 
@@ -190,7 +193,7 @@ class Opener:
             if inode.holding is not None or reply.extent.length <= DIRECT_BYTES_MAX:
                 await self._take(inode, reply)
                 return inode
-        if not reply.whole:
+        if not reply.whole and (version is None or reply.extent != (0, version.size)):
             await reply.close()
             reply = await self._engine.means.open_read(resource.url)
         return self._begin_spool(resource, reply, asked_at)

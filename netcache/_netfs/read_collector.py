@@ -7,7 +7,9 @@ Rules:
 2. Finished cache writes that follow each other are recorded as one run.
 3. It is woken early only when the front has come on by ``max(NOTICE_BYTES, the front block)``
    since it was last collected; the end of a subrequest always wakes it.
-4. A subrequest that failed is passed over: those who wait for its bytes get its error, and what
+4. What follows another request that gets on well (``behind``) is recorded after it: an object that
+   is filled from the front keeps holding everything up to where it ends, and needs no map.
+5. A subrequest that failed is passed over: those who wait for its bytes get its error, and what
    lies behind it is collected all the same.
 """
 
@@ -32,13 +34,24 @@ NOTICE_BYTES = 256 * 1024
 class Collector:
     """Collects one request.  On the client's loop; no call waits."""
 
-    __slots__ = ("_notice", "_request", "_resumable", "_sink", "_url")
+    __slots__ = ("_behind", "_notice", "_request", "_resumable", "_sink", "_url")
 
-    def __init__(self, request: Request, sink: ReadSink, url: str, *, resumable: bool) -> None:
+    def __init__(
+        self,
+        request: Request,
+        sink: ReadSink,
+        url: str,
+        *,
+        resumable: bool,
+        behind: Request | None = None,
+    ) -> None:
         self._request = request
         self._sink = sink
         self._url = url
         self._resumable = resumable
+        self._behind = behind
+        if behind is not None and not behind.released:
+            behind.when_released.append(self.collect)
         self._notice = max(NOTICE_BYTES, sink.block_size)
 
     def progressed(self, sub: Subrequest) -> None:
@@ -71,6 +84,7 @@ class Collector:
         if verdict.pauses and not self._request.paused:
             self._request.paused = True
             events.rreq(self._request, "PAUSE")
+            self._request.release()
         self.collect()
         return verdict
 
@@ -130,9 +144,16 @@ class Collector:
         error.errno = verdict.errno
         return error
 
+    def go_alone(self) -> None:
+        """Wait for no other request any more."""
+        self._behind = None
+        self.collect()
+
     def collect(self) -> None:
         """Fold in what has come at the front; tell those who wait."""
         request, stream = self._request, self._request.stream
+        if request.ended or (self._behind is not None and not self._behind.released):
+            return
         request.wakes += 1
         if request.broken:
             # Whatever still ends brings nothing that could be kept.

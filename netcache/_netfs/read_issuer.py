@@ -48,13 +48,17 @@ class Issuer:
         means: ReadMeans,
         *,
         resumable: bool,
+        behind: Request | None = None,
     ) -> None:
         self.request = request
         self.whole_reply: ReadReply | None = None
         self._inode = inode
         self._sink = sink
         self._means = means
-        self._collector = Collector(request, sink, inode.resource.url, resumable=resumable)
+        self._behind = behind
+        self._collector = Collector(
+            request, sink, inode.resource.url, resumable=resumable, behind=behind
+        )
         self._queue: deque[Piece] = deque()
         self._again: deque[Subrequest] = deque()
         self._running: dict[Subrequest, asyncio.Task[None] | None] = {}
@@ -78,9 +82,18 @@ class Issuer:
             self._again.append(sub)
         try:
             await self._go_on(cut_bytes)
+            await self._wait_behind()
         finally:
             await self._stop()
-            self._collector.collect()
+            self._collector.go_alone()
+
+    async def _wait_behind(self) -> None:
+        """All is here: let what comes before it be recorded first, unless there is bad news."""
+        behind = self._behind
+        if behind is not None and not behind.released:
+            behind.when_released.append(self._wakeup.set)
+            while not (behind.released or self.request.failures or self.request.given_way):
+                await self._wait()
 
     async def _go_on(self, cut_bytes: int) -> None:
         request = self.request

@@ -9,6 +9,7 @@ each step)::
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 
 from netcache._core.extent import Extent
@@ -48,7 +49,8 @@ class Request:
     cache object's when the request began.  ``failures`` are the extents that will not come, with
     their errors.  ``paused``: nothing is issued for the moment.  ``broken``: what comes can no
     longer be kept.  ``given_way``: another request brings it.  ``wakes`` counts how often it was
-    collected.
+    collected.  What follows it is recorded after it, until it is ``released``: by its end, by a
+    pause or by a failure; ``when_released`` is called then.
     """
 
     __slots__ = (
@@ -67,12 +69,13 @@ class Request:
         "largest",
         "origin",
         "paused",
+        "released",
         "size",
         "start",
         "stats",
         "stream",
-        "task",
         "wakes",
+        "when_released",
         "zero_limit",
     )
 
@@ -102,8 +105,9 @@ class Request:
         self.largest = OPEN_END
         self.given_way = False
         self.ended = False
-        self.task: asyncio.Task[None] | None = None
         self.wakes = 0
+        self.released = False
+        self.when_released: list[Callable[[], object]] = []
         self._collected_to = extent.start
         self._cleaned_to = extent.start
         self._waiters: list[asyncio.Future[None]] = []
@@ -158,6 +162,7 @@ class Request:
         self.failures.append((extent, error))
         if self.error is None:
             self.error = error
+        self.release()
 
     def failure_at(self, position: int) -> Exception | None:
         """What prevented ``position`` from coming."""
@@ -182,6 +187,14 @@ class Request:
         self.stats.add("Objs", "rr", -1)
         events.rreq(self, "FREE")
         self.tell()
+        self.release()
+
+    def release(self) -> None:
+        """What follows need not wait for us any more."""
+        self.released = True
+        waiting, self.when_released = self.when_released, []
+        for then in waiting:
+            then()
 
     # Those who wait.
 

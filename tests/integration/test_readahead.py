@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from netcache._core.content import Content
 from tests.integration.conftest import NewClient
 from tests.support.served import Served, random_bytes
 
@@ -127,3 +128,13 @@ def test_what_is_fetched_is_bounded_by_the_window(served: Served, new_client: Ne
                 read += len(file.read(step))
         client.close()
         assert served.body_bytes() <= -(-read // B) * B + 128 * KIB, (number, step, read)
+
+
+def test_a_scan_leaves_an_object_without_a_map(served: Served, new_client: NewClient) -> None:
+    """Windows come side by side, and are recorded in order: content ALL."""
+    url = served.put("data", DATA)
+    client = new_client(readahead="1MiB")
+    with client.open(url) as file:
+        while file.read(50_000):
+            pass
+    assert client.cache.map(url).content is Content.ALL

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from pathlib import Path
 
+import pytest
+
 from netcache._core.extent import Extent
+from netcache._core.urls import parse
+from netcache._core.validity import Moment
+from netcache._netfs.flight import BEHIND_BYTES_MAX
 from netcache._netfs.read_collector import NOTICE_BYTES
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.request import Request
+from netcache.errors import RemoteError, StaleError
 from tests.support.read_rig import (
+    URL,
     Answer,
     B,
     ScriptedBackend,
     broken,
+    cached,
     read_rig,
     whole,
 )
@@ -147,3 +156,127 @@ async def test_t27_all_is_queued_when_the_last_was_queued(tmp_path: Path) -> Non
         await rig.issue(rig.inode(), whole(rig), cut_bytes=B, on_request=watch)
         assert len(seen) == 20
         assert all(issued == 20 * B for queued, issued in seen if queued)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_requests_that_follow_each_other_are_recorded_in_order(
+    tmp_path: Path, fails: bool
+) -> None:
+    """Side by side, the second one done first: no map is needed, unless the first one fails."""
+    async with read_rig(tmp_path, 12 * B) as rig:
+        hold = asyncio.Event()
+        rig.backend.answers[0] = Answer(hold=hold, extra=B if fails else 0, piece=8 * B)
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, 4 * B)
+        await asyncio.sleep(0)
+        rig.engine.go_ahead(inode, 4 * B, 8 * B)
+        rig.engine.go_ahead(inode, 8 * B, 12 * B)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert rig.count("DownOps", "ds") == 2
+        assert not inode.locate(4 * B, 5 * B)
+        hold.set()
+        if fails:
+            assert await rig.engine.ensure(inode, 4 * B, 12 * B)
+        assert await rig.engine.ensure(inode, 0, 12 * B)
+        assert rig.content(inode, *whole(rig)) == rig.data
+        assert len(rig.backend.asked) == 4 if fails else 3
+        assert cached(inode).object.content.name == ("BACKFS_MAP" if fails else "ALL")
+
+
+@pytest.mark.parametrize("how", ["breaks off", "is long"])
+async def test_what_does_not_get_on_holds_nothing_back(tmp_path: Path, how: str) -> None:
+    """A request that pauses, or has much to bring, is not waited for by what follows it."""
+    size = BEHIND_BYTES_MAX + 8 * B if how == "is long" else 8 * B
+    async with read_rig(tmp_path, size + 4 * B) as rig:
+        hold = asyncio.Event()
+        rig.backend.answers[0] = Answer(hold=hold, piece=MIB)
+        if how == "breaks off":
+            rig.backend.answers[0] = Answer(breaks_after=B, later=5)
+            rig.backend.answers[2] = Answer(hold=hold)
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, size)
+        await asyncio.sleep(0)
+        ensured = rig.engine.ensure(inode, size, size + 4 * B)
+        assert await asyncio.wait_for(ensured, 20)
+        assert not inode.locate(B, size)
+        hold.set()
+        assert await rig.engine.ensure(inode, 0, size + 4 * B)
+        assert rig.content(inode, *whole(rig)) == rig.data
+        assert len(rig.backend.asked) == (3 if how == "breaks off" else 2)
+
+
+async def test_who_waits_for_what_failed_does_not_wait_for_what_comes_before(
+    tmp_path: Path,
+) -> None:
+    """The error of a request comes at once, though its bytes would have been held back."""
+    async with read_rig(tmp_path, 12 * B) as rig:
+        hold = asyncio.Event()
+        rig.backend.answers[0] = Answer(hold=hold)
+        rig.backend.answers[1] = Answer(head_error=broken())
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, 4 * B)
+        await asyncio.sleep(0)
+        with pytest.raises(RemoteError):
+            await asyncio.wait_for(rig.engine.ensure(inode, 4 * B, 8 * B), 20)
+        hold.set()
+        assert await rig.engine.ensure(inode, 0, 12 * B)
+
+
+async def test_a_request_that_is_given_up_lets_what_follows_go_on(tmp_path: Path) -> None:
+    """Cancelled in the middle: the one behind it records what it has, and ends."""
+    async with read_rig(tmp_path, 12 * B) as rig:
+        rig.backend.answers[0] = Answer(hold=asyncio.Event())
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, 4 * B)
+        await asyncio.sleep(0)
+        rig.engine.go_ahead(inode, 4 * B, 8 * B)
+        waiting = asyncio.ensure_future(rig.engine.ensure(inode, 4 * B, 8 * B))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        inode.flights[0].task.cancel()
+        assert await asyncio.wait_for(waiting, 20)
+        assert await rig.engine.ensure(inode, 0, 12 * B)
+        assert rig.content(inode, *whole(rig)) == rig.data
+
+
+@pytest.mark.parametrize("changed", [False, True])
+async def test_what_an_open_asks_for_is_not_asked_for_again(tmp_path: Path, changed: bool) -> None:
+    """A reader of the first gap waits for the answer of the open that checks the version."""
+    async with read_rig(tmp_path, 12 * B) as rig:
+        inode = rig.inode()
+        rig.backend.default = Answer(later=20)
+        if changed:
+            rig.backend.server.store(URL, bytes(12 * B))
+        now_s = time.monotonic()
+        opening = asyncio.ensure_future(
+            rig.opener.resolve(parse(URL), now_s, Moment.OPEN, Extent(0, 4 * B))
+        )
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert rig.backend.asked == [(0, 4 * B)]
+        reading = asyncio.ensure_future(rig.engine.ensure(inode, 0, 8 * B))
+        opened = await asyncio.wait_for(opening, 20)
+        if changed:
+            assert opened is not inode
+            with pytest.raises(StaleError):
+                await asyncio.wait_for(reading, 20)
+        else:
+            assert opened is inode
+            assert await asyncio.wait_for(reading, 20)
+            assert rig.content(inode, 0, 8 * B) == rig.data[: 8 * B]
+            assert rig.backend.asked == [(0, 4 * B), (4 * B, 8 * B)]
+
+
+async def test_what_lies_apart_is_not_held_back(tmp_path: Path) -> None:
+    """Only what follows directly waits for the one before it."""
+    async with read_rig(tmp_path, 12 * B) as rig:
+        hold = asyncio.Event()
+        rig.backend.answers[0] = Answer(hold=hold)
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, 4 * B)
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(rig.engine.ensure(inode, 6 * B, 8 * B), 20)
+        hold.set()
+        assert await rig.engine.ensure(inode, 0, 12 * B)
