@@ -19,7 +19,7 @@ check:
 	.ci/run
 
 bench: install
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --json docs/benchmarks.json --chart docs/benchmarks.svg
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -1,9 +1,9 @@
 """Contests: netcache, the machine's limit and other programs do the same work, in turn.
 
 Each contestant does its work once a round and returns its seconds; ratios are taken within a round,
-against the limit of that round, and their median counts.  Before each turn memory is touched: a
-virtual machine gives pages back to its host and pays again for their first use, and that would be
-paid by whoever comes first.
+against the limit of that round, and their median counts.  Before each turn of a large transfer
+memory is touched: a virtual machine gives pages back to its host and pays again for their first
+use, and that would be paid by whoever comes first.
 """
 
 from __future__ import annotations
@@ -16,30 +16,42 @@ from pathlib import Path
 from typing import NamedTuple
 
 Work = Callable[[], float]
+"""Does some work, and returns its seconds."""
 
+OURS = "netcache"
 TOUCH_BYTES = 3 << 30
 _TOUCH_STEP = 1 << 20
 
 
 class Score(NamedTuple):
-    """One row: the ratio of each contestant to the limit (median, least, most), and its seconds."""
+    """One row: the ratio of each contestant to the limit (median, least, most), and the amounts.
+
+    ``amounts`` and ``limit_amount`` are medians, in ``unit``: ``"s"``, ``"B"`` or ``"MiB"``.
+    ``reach`` is the ratio that netcache is to have at most.
+    """
 
     row: str
     limit: str
-    limit_s: float
+    limit_amount: float
     reach: float
     ratios: Mapping[str, tuple[float, float, float]]
-    seconds: Mapping[str, float]
+    amounts: Mapping[str, float]
+    unit: str = "s"
 
     @property
     def ours(self) -> float:
         """The ratio of netcache to the limit."""
-        return self.ratios["netcache"][0]
+        return self.ratios[OURS][0]
 
     @property
-    def behind(self) -> list[str]:
-        """The contestants that were faster."""
-        return [name for name, (ratio, _, _) in self.ratios.items() if ratio < self.ours]
+    def good(self) -> bool:
+        """Whether the ratio is within reach."""
+        return self.ours <= self.reach
+
+    @property
+    def others(self) -> dict[str, float]:
+        """The ratios of the other programs."""
+        return {name: found[0] for name, found in self.ratios.items() if name != OURS}
 
 
 def contest(
@@ -66,7 +78,15 @@ def contest(
         each = [mine / least for mine, least in zip(seconds[name], limits, strict=True)]
         ratios[name] = (statistics.median(each), min(each), max(each))
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    return Score(row, limit[0], medians[limit[0]], reach, ratios, medians)
+    return Score(row, limit[0], medians.pop(limit[0]), reach, ratios, medians)
+
+
+def counted(
+    row: str, limit: tuple[str, float], amount: float, *, unit: str, reach: float = 1.0
+) -> Score:
+    """A row of something that is counted once, not timed."""
+    ratio = amount / limit[1]
+    return Score(row, limit[0], limit[1], reach, {OURS: (ratio,) * 3}, {OURS: amount}, unit)
 
 
 def touch_memory(folder: Path) -> None:
@@ -80,28 +100,6 @@ def touch_memory(folder: Path) -> None:
         os.unlink(path)
 
 
-def table(scores: list[Score]) -> str:
-    """The rows as lines of a Markdown table."""
-    lines = [
-        "| row | limit | netcache (range) | to reach | others |",
-        "|---|---|---|---|---|",
-    ]
-    for score in scores:
-        ratio, least, most = score.ratios["netcache"]
-        mark = "" if ratio <= score.reach else " **missed**"
-        others = " · ".join(
-            f"{name} {found[0]:.2f}" for name, found in score.ratios.items() if name != "netcache"
-        )
-        lines.append(
-            f"| {score.row} | {score.limit} {_time(score.limit_s)} "
-            f"| {ratio:.2f} ({least:.2f}-{most:.2f}){mark} | {score.reach:g} | {others or '-'} |"
-        )
-    return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 1e-3:
-        return f"{seconds * 1e6:.1f} µs"
-    if seconds < 1:
-        return f"{seconds * 1e3:.0f} ms"
-    return f"{seconds:.2f} s"
+def median_of(measure: Work, times: int = 7) -> float:
+    """The median of several measurements: one turn of something short."""
+    return statistics.median(measure() for _ in range(times))

@@ -1,4 +1,4 @@
-"""The rig: data, a real nginx on loopback, timing in alternation."""
+"""The rig: data, a real nginx on loopback, a clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
@@ -109,57 +108,6 @@ def _await_port(port: int) -> None:
     raise SystemExit("nginx did not start")
 
 
-class Result(NamedTuple):
-    """One row: times are medians in seconds, the ratio is the median of the rounds' ratios."""
-
-    row: str
-    ours: str
-    theirs: str
-    ours_s: float
-    theirs_s: float
-    ratio: float
-    least: float
-    most: float
-    reach: float
-
-    @property
-    def good(self) -> bool:
-        """Whether the ratio is within reach."""
-        return self.ratio <= self.reach
-
-
-def compare(
-    row: str,
-    ours: tuple[str, Callable[[], float]],
-    theirs: tuple[str, Callable[[], float]],
-    *,
-    rounds: int,
-    reach: float,
-) -> Result:
-    """Measure both in alternation; each callable does its work and returns its seconds."""
-    mine: list[float] = []
-    other: list[float] = []
-    for index in range(rounds):
-        first_ours = index % 2 == 0
-        if first_ours:
-            mine.append(ours[1]())
-        other.append(theirs[1]())
-        if not first_ours:
-            mine.append(ours[1]())
-    ratios = [a / b for a, b in zip(mine, other, strict=True)]
-    return Result(
-        row,
-        ours[0],
-        theirs[0],
-        statistics.median(mine),
-        statistics.median(other),
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        reach,
-    )
-
-
 @contextlib.contextmanager
 def timed() -> Iterator[Callable[[], float]]:
     """``with timed() as seconds: ...; seconds()``."""
@@ -174,10 +122,3 @@ def timed() -> Iterator[Callable[[], float]]:
         yield seconds
     finally:
         end = time.perf_counter()
-
-
-def run_timed(*command: str) -> float:
-    """Seconds of a whole process; its output goes nowhere, its failure ends the benchmark."""
-    with timed() as seconds:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return seconds()

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 import netcache
-from benchmarks.rig import Result, Rig, compare, timed
+from benchmarks.contest import Score, contest
+from benchmarks.rig import Rig, timed
 from netcache_server import FaultRule, ServerOptions, ServerThread
 
 LINK_BYTES_PER_S = 50_000_000
@@ -17,7 +18,7 @@ SHARE = 0.8
 """How much of the link a scan is to use."""
 
 
-def cold_scan(rig: Rig, rounds: int) -> list[Result]:
+def cold_scan(rig: Rig, rounds: int) -> list[Score]:
     """Reads of 1 MiB, front to back, 20 ms each way, against the time that the link alone takes.
 
     The delay is the server's, the link a limit that all exchanges of the client share.
@@ -42,10 +43,10 @@ def cold_scan(rig: Rig, rounds: int) -> list[Result]:
                 return seconds()
 
             return [
-                compare(
+                contest(
                     "cold scan, 20 ms each way",
-                    ("netcache", ours),
                     ("the link", lambda: ROUND_TRIP_S + size / LINK_BYTES_PER_S),
+                    {"netcache": ours},
                     rounds=rounds,
                     reach=1 / SHARE,
                 )

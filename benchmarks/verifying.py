@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable
 
 import netcache
-from benchmarks.rig import Result, Rig, compare, timed
+from benchmarks.contest import Score, contest
+from benchmarks.rig import Rig, timed
 
 VERIFY_BYTES = 256 << 20
 SMALL_READS = 20_000
@@ -18,7 +19,7 @@ PART_OF_BANDWIDTH = 0.05
 """The most that the default may cost of warm bandwidth."""
 
 
-def verifying(rig: Rig, rounds: int) -> list[Result]:
+def verifying(rig: Rig, rounds: int) -> list[Score]:
     """Levels open and read against none: again, first, and scattered small reads."""
     size = min(VERIFY_BYTES, rig.size)
     cache = rig.scratch / "verify-cache"
@@ -53,45 +54,45 @@ def verifying(rig: Rig, rounds: int) -> list[Result]:
             scan(open_file)
             none = "verify=none"
             return [
-                compare(
+                contest(
                     "verify=open, again, 1 MiB",
-                    ("verify=open", lambda: scan(open_file)),
                     (none, lambda: scan(none_file)),
+                    {"netcache": lambda: scan(open_file)},
                     rounds=rounds,
                     reach=1 / (1 - PART_OF_BANDWIDTH),
                 ),
-                compare(
+                contest(
                     "verify=open, again, 4 KiB",
-                    ("verify=open", lambda: small(open_file)),
                     (none, lambda: small(none_file)),
+                    {"netcache": lambda: small(open_file)},
                     rounds=rounds,
                     reach=1 / (1 - PART_OF_BANDWIDTH),
                 ),
-                compare(
+                contest(
                     "verify=open, first, 1 MiB",
-                    ("verify=open", lambda: first("open", scan)),
                     (none, lambda: first("none", scan)),
+                    {"netcache": lambda: first("open", scan)},
                     rounds=rounds,
                     reach=4.0,
                 ),
-                compare(
+                contest(
                     "verify=open, first, 4 KiB",
-                    ("verify=open", lambda: first("open", small)),
                     (none, lambda: first("none", small)),
+                    {"netcache": lambda: first("open", small)},
                     rounds=rounds,
                     reach=10.0,
                 ),
-                compare(
+                contest(
                     "verify=read, 1 MiB",
-                    ("verify=read", lambda: scan(read_file)),
                     (none, lambda: scan(none_file)),
+                    {"netcache": lambda: scan(read_file)},
                     rounds=rounds,
                     reach=4.0,
                 ),
-                compare(
+                contest(
                     "verify=read, 4 KiB",
-                    ("verify=read", lambda: small(read_file)),
                     (none, lambda: small(none_file)),
+                    {"netcache": lambda: small(read_file)},
                     rounds=rounds,
                     reach=50.0,
                 ),

@@ -1,0 +1,135 @@
+"""Reads of a cached file by both faces: large and in order, small and anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import netcache
+from benchmarks.contest import Score, contest
+from benchmarks.peers import peers
+from benchmarks.rig import Rig, timed
+
+SMALL_BYTES = 4096
+SMALL_READS = 20_000
+LARGE_BYTES = 1 << 20
+
+
+def warm_small(rig: Rig, rounds: int) -> list[Score]:
+    """Random 4 KiB reads against ``os.preadv`` of the plain file."""
+    picks = random.Random(1)
+    offsets = [picks.randrange(rig.size // 4096 - 1) * 4096 for _ in range(SMALL_READS)]
+    with _Reads(rig, SMALL_BYTES).opened() as reads:
+        return [
+            contest(
+                "warm 4 KiB, sync",
+                ("os.preadv", lambda: reads.plain(offsets)),
+                {"netcache": lambda: reads.sync(offsets)},
+                rounds=rounds,
+                reach=2.0,
+            ),
+            contest(
+                "warm 4 KiB, async",
+                ("os.preadv", lambda: reads.plain(offsets)),
+                {
+                    "netcache": lambda: asyncio.run(reads.asynchronous(offsets)),
+                    **peers(aiofiles=lambda: asyncio.run(reads.aiofiles(offsets[:2000]))),
+                },
+                rounds=rounds,
+                reach=4.0,
+            ),
+        ]
+
+
+def warm_large(rig: Rig, rounds: int) -> list[Score]:
+    """Sequential 1 MiB reads against ``os.preadv`` of the plain file."""
+    offsets = range(0, rig.size, LARGE_BYTES)
+    with _Reads(rig, LARGE_BYTES).opened() as reads:
+        return [
+            contest(
+                "warm 1 MiB, sync",
+                ("os.preadv", lambda: reads.plain(offsets)),
+                {"netcache": lambda: reads.sync(offsets)},
+                rounds=rounds,
+                reach=1.05,
+            ),
+            contest(
+                "warm 1 MiB, async",
+                ("os.preadv", lambda: reads.plain(offsets)),
+                {"netcache": lambda: asyncio.run(reads.asynchronous(offsets))},
+                rounds=rounds,
+                reach=1.05,
+            ),
+        ]
+
+
+class _Reads:
+    """Reads into one buffer, each way; the seconds are those of one read."""
+
+    def __init__(self, rig: Rig, length: int) -> None:
+        self._rig = rig
+        self._buffer = bytearray(length)
+        self._view = memoryview(self._buffer)
+        self._url = rig.url + "big.bin"
+        self._options = {"cache_dir": rig.scratch / "cache", "validate": "never"}
+
+    @contextmanager
+    def opened(self) -> Iterator[_Reads]:
+        """With the plain file and the cached one open."""
+        self._plain = os.open(self._rig.big, os.O_RDONLY)
+        try:
+            with netcache.Client(**self._options) as client:  # type: ignore[arg-type]
+                client.warm(self._url)
+                with client.open(self._url) as self._file:
+                    yield self
+        finally:
+            os.close(self._plain)
+
+    def plain(self, offsets: Iterable[int]) -> float:
+        """``os.preadv``."""
+        fd, views = self._plain, [self._view]
+        count = 0
+        with timed() as seconds:
+            for offset in offsets:
+                os.preadv(fd, views, offset)
+                count += 1
+        return seconds() / count
+
+    def sync(self, offsets: Iterable[int]) -> float:
+        """``File.preadinto``."""
+        read, view = self._file.preadinto, self._view
+        count = 0
+        with timed() as seconds:
+            for offset in offsets:
+                read(view, offset)
+                count += 1
+        return seconds() / count
+
+    async def asynchronous(self, offsets: Iterable[int]) -> float:
+        """``AsyncFile.preadinto``."""
+        count = 0
+        async with (
+            netcache.AsyncClient(**self._options) as client,  # type: ignore[arg-type]
+            await client.open(self._url) as file,
+        ):
+            with timed() as seconds:
+                for offset in offsets:
+                    await file.preadinto(self._view, offset)
+                    count += 1
+        return seconds() / count
+
+    async def aiofiles(self, offsets: Iterable[int]) -> float:
+        """``aiofiles``: a thread for each call."""
+        import aiofiles
+
+        count = 0
+        async with aiofiles.open(self._rig.big, "rb") as file:
+            with timed() as seconds:
+                for offset in offsets:
+                    await file.seek(offset)
+                    await file.read(len(self._buffer))
+                    count += 1
+        return seconds() / count
