@@ -73,13 +73,16 @@ class CachefilesNewObject:
         return count
 
     def publish(self, version: Version, *, checked_s: float) -> ModifiableObject:
-        """Give it its name and label; the object goes on with the same descriptor."""
+        """Give it its name and label; the object goes on with the same descriptor.
+
+        After a ``CacheError`` it is as private as before, and still to be discarded.
+        """
         if version.size != self._size:
             raise CacheError(
                 f"an object of {self._size} bytes cannot be a version of {version.size}"
             )
         bound, fd = self._bound, self.fileno()
-        with told_as_cache_errors(bound, lambda _: self.discard()):
+        with told_as_cache_errors(bound):
             end = round_up(self._size, bound.block_size)
             bound.ops.truncate(fd, end)
             if bound.sync_each:

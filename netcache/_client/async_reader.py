@@ -51,12 +51,14 @@ class AsyncReader:
 
     async def size(self) -> int:
         """The size of the resource."""
-        inode = self.handle.bind_local()
-        if inode is None:
-            inode = await self.handle.stat(self._core.remote().opener)
-        while inode.size < 0:
-            await self._core.remote().engine.ensure(inode, 0, 1 << 62)
-        return inode.size
+        while True:
+            inode = self.handle.bind_local()
+            if inode is None:
+                inode = await self.handle.stat(self._core.remote().opener)
+            while inode.size < 0:
+                await self._core.remote().engine.ensure(inode, 0, 1 << 62)
+            if self.handle.show(inode):
+                return inode.size
 
     async def view(self, start: int, length: int) -> memoryview:
         """A read-only view of the bytes, without a copy where they are cached."""

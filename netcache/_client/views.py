@@ -30,7 +30,7 @@ class Views:
     def size(self) -> int:
         """The size of the version shown."""
         inode = self._handle.bind_local()
-        if inode is not None and inode.size >= 0:
+        if inode is not None and inode.size >= 0 and self._handle.show(inode):
             return inode.size
         return self._runner.size(self._handle)
 
@@ -44,6 +44,7 @@ class Views:
             end = min(offset + length, self.size)
             if end <= offset:
                 return memoryview(b"")
+            # The size was shown: the handle stays with this version from here on.
             inode = handle.inode
             assert inode is not None
             if not handle.checks_each_read and inode.locate(offset, end):

@@ -272,7 +272,8 @@ class NewObject(Protocol):
     def publish(self, version: Version, *, checked_s: float) -> CacheObject:
         """Give it its name and label, in place of whatever had the name; ends the NewObject.
 
-        ``version.size`` must be ``size``.
+        ``version.size`` must be ``size``.  After a ``CacheError`` the file is as private as before,
+        and can be read until ``discard``.
         """
 
     def discard(self) -> None:

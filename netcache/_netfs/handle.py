@@ -1,11 +1,14 @@
 """Read handles: what an open file reads through.
 
-A handle shows one version (promise P1): it binds to an inode at its first read and never changes
-it afterwards.  ``hit`` and ``hit_into`` are the hot path: on the caller's thread, one comparison
-and one system call; they answer None when the bytes are not known to be there, and then ``fetch``
-has to run on the client's loop.
+A handle shows one version (promise P1): it binds to an inode at its first read, and goes over to
+another version only as long as nothing of the first was shown (bytes, a size, the end).  ``hit``
+and ``hit_into`` are the hot path: on the caller's thread, one comparison and one system call; they
+answer None when the bytes are not known to be there, and then ``fetch`` has to run on the client's
+loop.
 
-Lock-free on purpose: the attributes that ``hit`` reads are replaced, never changed in place.
+Lock-free on purpose: the attributes that ``hit`` reads are replaced, never changed in place.  A hit
+counts itself first and looks last whether the inode is still the one it read from; who wants to
+let an inode go takes it away first and looks last whether there was a hit.  One of the two sees it.
 
 Reads that hit also compare with the half-way mark of the readahead: a sequential one that passes it
 lets the loop ask for the next window, and does not wait for that.
@@ -14,6 +17,7 @@ lets the loop ask for the next window, and does not wait for that.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -46,6 +50,7 @@ class ReadHandle:
 
     __slots__ = (
         "_at_read",
+        "_binding",
         "_closed",
         "_engine",
         "_last_end",
@@ -83,6 +88,8 @@ class ReadHandle:
         self._engine: ReadEngine | None = None
         self._shown = False
         self._closed = False
+        # Held while ``inode`` is replaced.
+        self._binding = threading.Lock()
 
     @property
     def checks_each_read(self) -> bool:
@@ -99,6 +106,11 @@ class ReadHandle:
                 self._bind(inode)
         return self.inode
 
+    def show(self, inode: Inode) -> bool:
+        """Its size, or bytes of it, are going to be shown; False when it was let go meanwhile."""
+        self._shown = True
+        return self.inode is inode
+
     def hit(self, length: int, start: int) -> bytes | None:
         """Up to ``length`` bytes at ``start`` when all of them are there, else None."""
         inode = self.inode
@@ -111,7 +123,7 @@ class ReadHandle:
             if end < 0:
                 return None
             if end <= start:
-                return b""
+                return b"" if self.show(inode) else None
             descriptor = inode.window[0]
         self.hits += 1
         if end > self._mark:
@@ -121,7 +133,7 @@ class ReadHandle:
         if len(data) != end - start:
             inode.lose_holding()
             return None
-        return data
+        return data if self.inode is inode else None
 
     def hit_into(self, view: memoryview, start: int) -> int | None:
         """``hit`` into ``view`` (bytes, contiguous); returns the count, or None."""
@@ -135,7 +147,7 @@ class ReadHandle:
             if end < 0:
                 return None
             if end <= start:
-                return 0
+                return 0 if self.show(inode) else None
             descriptor = inode.window[0]
             view = view[: end - start]
         self.hits += 1
@@ -147,7 +159,7 @@ class ReadHandle:
             # Somebody cut the file behind our back: believe nothing of it any more.
             inode.lose_holding()
             return None
-        return count
+        return count if self.inode is inode else None
 
     def hit_nowait(self, view: memoryview, start: int) -> int | None:
         """``hit_into``, but only when it cannot wait for the disk (``RWF_NOWAIT``)."""
@@ -163,7 +175,7 @@ class ReadHandle:
             if end < 0:
                 return None
             if end <= start:
-                return 0
+                return 0 if self.show(inode) else None
             descriptor = inode.window[0]
             view = view[: end - start]
         try:
@@ -177,7 +189,7 @@ class ReadHandle:
         if end > self._mark:
             self._pass_mark(start, end)
         self._last_end = end
-        return count
+        return count if self.inode is inode else None
 
     def may_hit(self, start: int, length: int) -> bool:
         """Whether a hit is to be expected, though perhaps not at once."""
@@ -236,12 +248,11 @@ class ReadHandle:
             try:
                 return await self._fetch(start, length, engine, opener)
             except StaleError as error:
-                if self._shown or attempt == _REOPENS_MAX - 1:
+                if attempt == _REOPENS_MAX - 1 or not self._let_go_unseen():
                     damage = damaged_before(self.inode, start, start + length)
                     if damage is not None:
                         raise damage from error
                     raise
-                self.unbind()
         raise AssertionError("unreachable")
 
     async def _fetch(
@@ -254,20 +265,18 @@ class ReadHandle:
             await engine.ensure(inode, start, start + length if length >= 0 else 1 << 62)
         end = inode.clip(want.end if length >= 0 else inode.size)
         if end <= start:
-            self._shown = True
-            return b""
+            return b"" if self.show(inode) else None
         ahead = self._readahead.stretch(start, end, self._last_end)
         self._last_end, self._mark = end, self._readahead.mark
         if engine.under_pressure():
             ahead = end
-        if await engine.ensure(inode, start, end, ahead):
-            self._shown = True
-            if self._at_read:
-                return os.pread(inode.window[0], end - start, start)
+        if not await engine.ensure(inode, start, end, ahead):
+            data = await engine.read_direct(inode, start, end, ahead)
+        elif self._at_read:
+            data = os.pread(inode.window[0], end - start, start)
+        else:
             return None
-        data = await engine.read_direct(inode, start, end, ahead)
-        self._shown = True
-        return data
+        return data if self.show(inode) else None
 
     async def _validated(self, opener: Opener, want: Extent | None) -> Inode:
         if self._closed:
@@ -279,16 +288,16 @@ class ReadHandle:
             moment, opened_at = Moment.READ, time.monotonic()
         inode = await opener.resolve(self.resource, opened_at, moment, want)
         if self.inode is not None and inode is not self.inode:
-            if self._shown and not inode.version.same_as(self.inode.version):
+            # A version that was denied and is shown again may be another one of that name.
+            same = not self.inode.stale and inode.version.same_as(self.inode.version)
+            if not same and not self._let_go_unseen():
                 raise StaleError(
                     f"read of {self.resource.url} failed: it changed at the server while it was "
                     "open (open it again to read the new version)",
                     url=self.resource.url,
                 )
             self.unbind()
-        if self.inode is None:
-            self._bind(inode)
-        return inode
+        return self._bind(inode)
 
     async def open(self, start: int, length: int, opener: Opener) -> None:
         """Bind, asking for ``[start, start + length)`` (``length`` -1: to the end) in the same
@@ -299,15 +308,34 @@ class ReadHandle:
         """Bind, when only the metadata matter."""
         return await self._validated(opener, None)
 
-    def _bind(self, inode: Inode) -> None:
-        self._table.acquire(inode)
-        self.inode = inode
+    def _bind(self, inode: Inode) -> Inode:
+        """Bind, unless another thread has just done so; returns what the handle is bound to."""
+        with self._binding:
+            if self.inode is None:
+                self._table.acquire(inode)
+                self.inode = inode
+            return self.inode
 
     def unbind(self) -> None:
         """Let the inode go."""
-        inode, self.inode = self.inode, None
+        with self._binding:
+            inode, self.inode = self.inode, None
         if inode is not None:
             self._table.release(inode)
+
+    def _let_go_unseen(self) -> bool:
+        """Let the inode go if nothing of it was shown; returns whether it was not."""
+        with self._binding:
+            if self._shown or self.hits:
+                return False
+            inode, self.inode = self.inode, None
+            if self._shown or self.hits:
+                # A reader in another thread was faster.
+                self.inode = inode
+                return False
+        if inode is not None:
+            self._table.release(inode)
+        return True
 
     def close(self) -> None:
         """Let go, and add the hits to the counters.  Idempotent."""

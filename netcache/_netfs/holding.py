@@ -114,11 +114,13 @@ class SpoolHolding:
 
     proves_each_read = False
 
-    __slots__ = ("_file", "_new", "_written", "block_size")
+    __slots__ = ("_descriptor", "_file", "_new", "_written", "block_size")
 
     def __init__(self, store: CacheStore | None, key: ObjectKey) -> None:
         self._new: NewObject | None = None
         self._file: IO[bytes] | None = None
+        # Of the private object, from when it is being published; it is the same one afterwards.
+        self._descriptor = -1
         self._written = 0
         self.block_size = 4096 if store is None else store.block_size
         if store is not None:
@@ -133,7 +135,9 @@ class SpoolHolding:
             self._file = tempfile.TemporaryFile(prefix="netcache-", buffering=0)  # noqa: SIM115
 
     def fileno(self) -> int:
-        """The descriptor of the private file."""
+        """The descriptor of the private file; any thread, also while it is published."""
+        if self._descriptor >= 0:
+            return self._descriptor
         if self._new is not None:
             return self._new.fileno()
         assert self._file is not None
@@ -170,15 +174,16 @@ class SpoolHolding:
         """A spool that failed is not published."""
 
     def publish(self, version: Version, checked_s: float) -> CacheObject | None:
-        """Make the complete spool the cache object of ``version``; None without a cache."""
+        """Make the complete spool the cache object of ``version``; None without a cache.
+
+        When that fails (``CacheError``) the private file goes on being read.
+        """
         if self._new is None:
             return None
-        new, self._new = self._new, None
-        try:
-            return new.publish(version, checked_s=checked_s)
-        except CacheError:
-            new.discard()
-            raise
+        self._descriptor = self._new.fileno()
+        published = self._new.publish(version, checked_s=checked_s)
+        self._new = None
+        return published
 
     def close(self) -> None:
         """Throw the private file away (unless it was published)."""

@@ -132,7 +132,7 @@ class Opener:
             return inode
         except StaleError:
             self._changed(inode)
-            return await self._open_cold(inode.resource, want)
+            return await self._open_cold(inode.resource, want, denied=inode.version)
         finally:
             inode.question = None
             question.answered.set()
@@ -159,19 +159,34 @@ class Opener:
         self._changed(inode)
         return await self._open_cold(inode.resource, want)
 
-    async def _open_cold(self, resource: Resource, want: Extent | None) -> Inode:
-        """Nothing usable is cached: the read of ``want`` is the open."""
+    async def _open_cold(
+        self, resource: Resource, want: Extent | None, *, denied: Version | None = None
+    ) -> Inode:
+        """Nothing usable is cached: the read of ``want`` is the open.
+
+        ``denied`` is a version that the server has just said it does not have.
+        """
         asked_at = time.monotonic()
         means = self._engine.means
         if want is None:
             info = await self._engine.backend().stat(resource.url)
             version = info.version if info is not None else None
             if version is not None and version.validator.joins_ranges:
+                self._doubt(resource, version, denied)
                 return self.adopt(resource, version, asked_at)
             return await self._begin(resource, await means.open_read(resource.url), asked_at)
-        return await self._begin(
-            resource, await means.open_read(resource.url, self._question(want)), asked_at
-        )
+        reply = await means.open_read(resource.url, self._question(want))
+        if reply.version is not None:
+            self._doubt(resource, reply.version, denied)
+        return await self._begin(resource, reply, asked_at)
+
+    def _doubt(self, resource: Resource, version: Version, denied: Version | None) -> None:
+        """A version that was denied a moment ago is shown again: there may be two of that name.
+
+        What is cached of it is not joined with what comes now.
+        """
+        if denied is not None and version.same_as(denied):
+            self.drop(resource)
 
     def _question(self, want: Extent) -> Extent | None:
         """``want`` as a first question: whole blocks, at least one; None for the whole."""
