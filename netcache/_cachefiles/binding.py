@@ -78,13 +78,16 @@ class Bound:
 
     # Folders.
 
-    def folder(self, key: ObjectKey, *, make: bool) -> int:
-        """The fan-out folder of an object; ``FileNotFoundError`` when there is none to find."""
+    def folder(self, key: ObjectKey, *, make: bool, sure: bool = True) -> int:
+        """The fan-out folder of an object; ``FileNotFoundError`` when there is none to find.
+
+        Unless it is to be ``sure``, it may have been removed since it was opened.
+        """
         volume = f"{STORE}/{volume_folder(key.volume)}"
         path = f"{volume}/{fan_out(key.volume, key.name)}"
         with self._lock:
             fd = self._folders.get(path)
-            if fd is not None and self.ops.stat(fd).st_nlink:
+            if fd is not None and (not sure or self.ops.stat(fd).st_nlink):
                 return fd
             if fd is not None:
                 self.ops.close(self._folders.pop(path))
@@ -157,7 +160,7 @@ class Bound:
 
     def open_object(self, key: ObjectKey) -> tuple[LabelFile, Label]:
         """Open and check; ``FileNotFoundError``, ``LabelError``, or what the system says."""
-        fd = self.ops.open_file(object_file(key.name), self.folder(key, make=False))
+        fd = self._open_file(key)
         try:
             file = LabelFile(self.ops, fd, self.epoch, self.block_size)
             # First in use, then the label: whoever means to change the file sees us, or we him.
@@ -169,6 +172,17 @@ class Bound:
         except BaseException:
             self.ops.close(fd)
             raise
+
+    def _open_file(self, key: ObjectKey) -> int:
+        name, folder = object_file(key.name), self.folder(key, make=False, sure=False)
+        try:
+            return self.ops.open_file(name, folder)
+        except FileNotFoundError:
+            # What is missing may be the folder.
+            other = self.folder(key, make=False)
+            if other == folder:
+                raise
+            return self.ops.open_file(name, other)
 
     def new_file(self, key: ObjectKey) -> tuple[int, str | None]:
         """A private file for an object: its descriptor, and its name in the graveyard, if any."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
-from netcache._cachefiles.label_file import USE_BYTE, LabelFile
+from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.space import Found, Space
 from netcache._cachefiles.sum_table import table_name
@@ -21,12 +21,10 @@ def records(bound: Bound, space: Space) -> Iterator[ObjectRecord]:
         if found.name.startswith(PRIVATE_PREFIX):
             continue
         try:
-            cache_object, label, status = _open(bound, found.path, found.name)
+            cache_object, label = _open(bound, found.path, found.name)
         except (OSError, LabelError):
             continue
         try:
-            in_use = not bound.ops.lock_range(status, USE_BYTE, 1)
-            cache_object.reuse()
             yield ObjectRecord(
                 cache_object.key,
                 label.version,
@@ -35,7 +33,7 @@ def records(bound: Bound, space: Space) -> Iterator[ObjectRecord]:
                 found.allocated + tables.get(table_name(found.inode), 0),
                 found.used_ns / 1e9,
                 label.checked_ms / 1000,
-                in_use,
+                not cache_object.is_alone(),
             )
         except CacheError:
             continue
@@ -43,7 +41,7 @@ def records(bound: Bound, space: Space) -> Iterator[ObjectRecord]:
             cache_object.close()
 
 
-def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label, int]:
+def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label]:
     """Open the object in a file of the store, by its place rather than by its key."""
     folder = bound.ops.open_folder(path, at=bound.root)
     try:
@@ -57,7 +55,7 @@ def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label, 
         bound.ops.close(fd)
         raise
     key = ObjectKey(bound.volume_of(path.rsplit("/", 1)[0]), label.key)
-    return ModifiableObject(bound, key, file, label), label, fd
+    return ModifiableObject(bound, key, file, label), label
 
 
 def problems(
@@ -96,7 +94,7 @@ def _problems_of(
 ) -> Iterator[tuple[str, bool | None]]:
     """What is wrong with one object and whether it was repaired; None: the object has to go."""
     try:
-        cache_object, _, _ = _open(bound, found.path, found.name)
+        cache_object, _ = _open(bound, found.path, found.name)
     except FileNotFoundError:
         return
     except LabelError as error:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import stat
 import time
+from typing import TYPE_CHECKING
 
 from netcache._cachefiles.fileops import FileOps
 from netcache._core.content import Content
@@ -32,6 +33,9 @@ from netcache._core.label import (
 )
 from netcache.errors import CacheError
 
+if TYPE_CHECKING:
+    import os
+
 LABEL_BYTE = 1 << 62
 USE_BYTE = LABEL_BYTE + 1
 FILLS_BASE = 1 << 61
@@ -44,13 +48,18 @@ _LOCK_PAUSE_S = 0.002
 class LabelFile:
     """An open backing file.  The owner serialises the calls of one instance."""
 
-    __slots__ = ("_block_size", "_epoch", "_ops", "fd")
+    __slots__ = ("_block_size", "_epoch", "_loaded_size", "_ops", "_used", "fd", "used_s")
 
     def __init__(self, ops: FileOps, fd: int, epoch: Epoch, block_size: int) -> None:
         self._ops = ops
         self.fd = fd
         self._epoch = epoch
         self._block_size = block_size
+        # The time of the last use that is on record when it was loaded, 0.0 for none.
+        self.used_s = 0.0
+        self._loaded_size = 0
+        # Whether we hold the lock "in use".
+        self._used = False
 
     def binding(self) -> Binding:
         """What the label of this file must say of it."""
@@ -65,7 +74,9 @@ class LabelFile:
         if not stat.S_ISREG(found.st_mode):
             raise LabelError(Why.TYPE)
         label = self.read()
-        self._check(label, key, found.st_size)
+        self._check(label, key, found)
+        self.used_s = found.st_atime
+        self._loaded_size = found.st_size
         if label.epoch != self._epoch:
             label = self._take_over(key)
         return label
@@ -77,8 +88,9 @@ class LabelFile:
             raise LabelError(Why.XATTR)
         return decode(raw)
 
-    def _check(self, label: Label, key: bytes, backing_size: int) -> None:
-        if label.binding != self.binding():
+    def _check(self, label: Label, key: bytes, found: os.stat_result) -> None:
+        backing_size = found.st_size
+        if label.binding != (found.st_ino, self._ops.birth(self.fd)):
             raise LabelError(Why.BINDING)
         if label.key != key:
             raise LabelError(Why.KEY)
@@ -100,15 +112,15 @@ class LabelFile:
         """Bring a label of another epoch into the present one, as far as its data is durable."""
         self.lock()
         try:
-            label, backing_size = self.read(), self._ops.stat(self.fd).st_size
-            self._check(label, key, backing_size)
+            label, found = self.read(), self._ops.stat(self.fd)
+            self._check(label, key, found)
             if label.epoch == self._epoch:
                 return label
             if not self.claim() and label.epoch.boot == self._epoch.boot:
-                if backing_size < label.stored_end:
+                if found.st_size < label.stored_end:
                     raise LabelError(Why.LENGTH)
                 return label
-            label = _after_reboot(label, backing_size)._replace(epoch=self._epoch)
+            label = _after_reboot(label, found.st_size)._replace(epoch=self._epoch)
             # First the file, then the label: what lies above could be anything.
             self._ops.truncate(self.fd, label.stored_end)
             return self.write(label)
@@ -147,21 +159,26 @@ class LabelFile:
         Waits, not long, for somebody who has it for himself (``claim``); False when he keeps it.
         """
         for _ in range(_LOCK_TRIES):
-            if self._ops.lock_range(self.fd, USE_BYTE, 1, shared=True):
+            if self._used or self._ops.lock_range(self.fd, USE_BYTE, 1, shared=True):
+                self._used = True
                 return True
             time.sleep(_LOCK_PAUSE_S)
         return False
 
     def claim(self) -> bool:
         """Have the object for oneself until ``use``; False when others have it in use."""
-        return self._ops.lock_range(self.fd, USE_BYTE, 1)
+        if not self._ops.lock_range(self.fd, USE_BYTE, 1):
+            return False
+        self._used = False
+        return True
 
     def tidy(self, label: Label) -> None:
         """Cut off what a killed process wrote and did not record, when nobody has the object open.
+        ``label`` is what ``load`` returned.
 
         A later fill further up would make a map of it, and the filesystem calls it data.
         """
-        if self._ops.stat(self.fd).st_size <= label.stored_end:
+        if self._loaded_size <= label.stored_end:
             return
         if self.claim():
             recorded = self.read().stored_end

@@ -45,7 +45,7 @@ class CachefilesObject(ReadableObject):
         sums: ObjectSums | None = None,
     ) -> None:
         super().__init__(bound, key, file, label, sums)
-        self._used_s = 0.0
+        self._used_s = file.used_s
         self._written = PendingSums()
         bound.objects.add(self)
 
@@ -269,9 +269,9 @@ class CachefilesObject(ReadableObject):
                 return
             self._change(lambda label: _committed(label, covered))
 
-    def reuse(self) -> None:
-        """Mark the object as in use again, after its use was tried exclusively."""
-        self._file.use()
+    def is_alone(self) -> bool:
+        """Whether nobody else has the object open (for the moment)."""
+        return self._file.alone()
 
     def mark_used(self) -> None:
         """Move to the recent end of the culling order, at most once a minute."""

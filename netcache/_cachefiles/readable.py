@@ -22,7 +22,7 @@ from netcache._core.coherency import Version
 from netcache._core.content import Content, Occupancy
 from netcache._core.extent import Extent, ExtentSet, round_down, round_out, round_up
 from netcache._core.label import Label
-from netcache._core.verifying import STRIDE_BYTES_MAX, Verify
+from netcache._core.verifying import GROUP_BYTES, STRIDE_BYTES_MAX, Verify
 from netcache._fscache.ports import CachedExtent, ObjectKey
 from netcache.errors import CacheError
 
@@ -134,7 +134,7 @@ class ReadableObject:
         found: list[Extent] = []
         with self._lock, told_as_cache_errors(self._bound):
             self.fileno()
-            self._refresh()
+            self._learn()
             limit = min(self._label.stored_end, self.size)
             if start >= min(end, limit) or self._label.content is Content.NO_DATA:
                 return found
@@ -211,11 +211,14 @@ class ReadableObject:
                 known = proof.sound.holding(start)
                 if known is not None and known.end >= min(end, self.size):
                     return known
-            self._refresh()
+            self._learn()
             limit = end_of_data(self._label)
-            wanted = Extent(round_down(start, unit), min(round_up(end, unit), limit))
-            if not self.proves_each_read:
-                wanted = proof.stride.stretch(*wanted).clip(0, limit)
+            if limit <= GROUP_BYTES:
+                wanted = Extent(0, limit)
+            else:
+                wanted = Extent(round_down(start, unit), min(round_up(end, unit), limit))
+                if not self.proves_each_read:
+                    wanted = proof.stride.stretch(*wanted).clip(0, limit)
         if self.proves_each_read:
             return self._proven_now(wanted)
         for gap in proof.sound.missing(*wanted):
@@ -290,14 +293,16 @@ class ReadableObject:
             with self._lock, told_as_cache_errors(self._bound):
                 self.fileno()
                 wrong, absent = self._proof.unsound(self._label, low, high)
+                if not wrong and not absent:
+                    self._proof.sound.add(low, high)
+                    continue
                 bad = ExtentSet([*wrong, *absent])
-                for sound in bad.missing(low, high) if bad else (Extent(low, high),):
+                for sound in bad.missing(low, high):
                     self._proof.sound.add(*sound)
-                if bad:
-                    unsound += bad
-                    # In a map, what has no record was never there.
-                    complete = self._label.content in _COMPLETE
-                    self._found_damaged(list(bad) if complete else wrong)
+                unsound += bad
+                # In a map, what has no record was never there.
+                complete = self._label.content in _COMPLETE
+                self._found_damaged(list(bad) if complete else wrong)
         return unsound
 
     def _found_damaged(self, extents: list[Extent], *, strict: bool = False) -> None:
@@ -339,8 +344,19 @@ class ReadableObject:
         finally:
             self._file.unlock()
 
+    def _learn(self) -> None:
+        """Learn what other processes have recorded since.
+
+        Of an object that is complete they can record no more, only less where they found damage,
+        and who compares finds that too.
+        """
+        label = self._label
+        complete = label.content in _COMPLETE and label.stored_end >= label.version.size
+        if not complete or not self.proves:
+            self._refresh()
+
     def _refresh(self) -> None:
-        """Learn what other processes have recorded since."""
+        """The label is what is on disk now."""
         if not self._modifying:
             label = self._file.read()
             if label.content is Content.DIRTY:

@@ -7,12 +7,25 @@ full.  Pure.
 
 from __future__ import annotations
 
+import struct
+from binascii import b2a_base64
+from functools import lru_cache
+
 NAME_BYTES_MAX = 255
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
+_STANDARD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_SPELLING = bytes.maketrans(_STANDARD, _DIGITS.encode())
 _MASK = 0xFFFFFFFF
 _GOLDEN_RATIO_32 = 0x61C88647
+_PLAIN = bytes(byte for byte in range(33, 128) if byte != 47)
+_HEX_BYTES = 4
+_HEX_BELOW = 16
+"""From here on a byte has two digits.  Then words cost ``2n + n/4`` characters, and more than the
+``4n/3 + 2`` of the other spelling from five bytes on."""
+_VOLUMES_MAX = 256
 
 
+@lru_cache(maxsize=_VOLUMES_MAX)
 def volume_folder(volume: str) -> str:
     """The folder name of a volume key."""
     name = "I" + volume
@@ -23,10 +36,15 @@ def volume_folder(volume: str) -> str:
 
 def fan_out(volume: str, key: bytes) -> str:
     """The name of the fan-out folder of an object: ``@00`` to ``@ff``."""
+    return f"@{hash_words(_salt(volume), key) & 0xFF:02x}"
+
+
+@lru_cache(maxsize=_VOLUMES_MAX)
+def _salt(volume: str) -> int:
+    """The hash of a volume's key, which those of its objects go on from."""
     name = volume.encode()
     # The kernel keeps the length in one byte, and its volume keys are never longer than that.
-    header = bytes([len(name) & 0xFF]) + name + b"\0"
-    return f"@{hash_words(hash_words(0, header), key) & 0xFF:02x}"
+    return hash_words(0, bytes([len(name) & 0xFF]) + name + b"\0")
 
 
 def object_file(key: bytes) -> str:
@@ -42,10 +60,10 @@ def object_place(volume: str, key: bytes) -> str:
 
 def hash_words(salt: int, data: bytes) -> int:
     """The kernel's hash of ``data``, zero-padded to 32-bit little-endian words."""
-    data += bytes(-len(data) % 4)
+    words = -(-len(data) // 4)
     x, y = 0, salt
-    for start in range(0, len(data), 4):
-        x ^= int.from_bytes(data[start : start + 4], "little")
+    for word in struct.unpack(f"<{words}I", data.ljust(4 * words, b"\0")):
+        x ^= word
         y ^= x
         x = ((x << 7 | x >> 25) + y) & _MASK
         y = ((y << 20 | y >> 12) & _MASK) * 9 & _MASK
@@ -64,12 +82,14 @@ def _folded(value: int) -> int:
 
 
 def _spelled(key: bytes) -> str:
-    if all(33 <= byte <= 127 and byte != 47 for byte in key):
+    if not key.translate(None, _PLAIN):
         return "D" + key.decode("ascii")
     groups = -(-len(key) // 3)
-    big, little = _hex_words(key, "big"), _hex_words(key, "little")
-    if min(len(big), len(little)) + 1 < 2 + 4 * groups:
-        return "S" + big if len(big) <= len(little) else "T" + little
+    # Words in hexadecimal are shorter only for few bytes, or small ones; keys of URLs have none.
+    if len(key) <= _HEX_BYTES or min(key) < _HEX_BELOW:
+        big, little = _hex_words(key, "big"), _hex_words(key, "little")
+        if min(len(big), len(little)) + 1 < 2 + 4 * groups:
+            return "S" + big if len(big) <= len(little) else "T" + little
     return _base64(key, groups)
 
 
@@ -84,11 +104,10 @@ def _hex_words(key: bytes, order: str) -> str:
 
 
 def _base64(key: bytes, groups: int) -> str:
-    """Groups of three bytes as little-endian numbers, lowest six bits first."""
+    """Groups of three bytes as little-endian numbers, lowest six bits first.
+
+    That is the ordinary spelling of the bytes in reverse, read backwards, with other digits.
+    """
     padding = groups * 3 - len(key)
-    filled = key + bytes(padding)
-    text = []
-    for start in range(0, len(filled), 3):
-        group = int.from_bytes(filled[start : start + 3], "little")
-        text += [_DIGITS[group >> shift & 63] for shift in (0, 6, 12, 18)]
-    return f"E{padding}{''.join(text)}"
+    text = b2a_base64(key.ljust(groups * 3, b"\0")[::-1], newline=False)
+    return f"E{padding}{text[::-1].translate(_SPELLING).decode()}"

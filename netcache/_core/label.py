@@ -29,7 +29,11 @@ SUM_BYTES = 8
 _HEAD = struct.Struct(">QQBB")
 _BODY = struct.Struct(">BBIQQ16sQQqQqBHHIQH")
 _SUM = struct.Struct(">I")
+_FIXED_BYTES = _HEAD.size + _BODY.size
 _HAS_MTIME, _DOUBTFUL = 1, 2
+# Looked up for each label read: asking the enumeration would take as long as all the rest.
+_CONTENTS = {int(content): content for content in Content}
+_KINDS = {int(kind): kind for kind in ValidatorKind}
 
 
 class Why(Enum):
@@ -146,37 +150,32 @@ def decode(raw: bytes) -> Label:
     """The label in an attribute's value; ``LabelError`` says what is wrong with it."""
     if len(raw) < _HEAD.size + 1:
         raise LabelError(Why.XATTR)
-    size, _, kind, content = _HEAD.unpack_from(raw)
+    size, _, kind, content_number = _HEAD.unpack_from(raw)
     if kind != TYPE_DATA:
         raise LabelError(Why.TYPE)
     if raw[_HEAD.size] > FORMAT:
         raise LabelError(Why.NEWER)
     if raw[_HEAD.size] < FORMAT:
         raise LabelError(Why.FORMAT)
-    start = _HEAD.size + _BODY.size
-    if len(raw) < start + _SUM.size:
+    if len(raw) < _FIXED_BYTES + _SUM.size:
         raise LabelError(Why.XATTR)
-    fields = _BODY.unpack_from(raw, _HEAD.size)
-    validator_kind, value_length, key_length, unit, table, sums_length = fields[11:]
-    key_start = start + value_length
+    (_, flags, generation, stored_end, committed, boot, mount, inode, born_ns, checked_ms,
+     mtime_s, validator_kind, value_length, key_length, unit, table, sums_length,
+    ) = _BODY.unpack_from(raw, _HEAD.size)  # fmt: skip
+    key_start = _FIXED_BYTES + value_length
     key_end = key_start + key_length
     end = key_end + sums_length
     if len(raw) != end + _SUM.size or _SUM.unpack_from(raw, end)[0] != zlib.crc32(raw[:end]):
         raise LabelError(Why.XATTR)
-    if content > Content.DIRTY or validator_kind > max(ValidatorKind):
+    content, known_kind = _CONTENTS.get(content_number), _KINDS.get(validator_kind)
+    if content is None or known_kind is None:
         raise LabelError(Why.CONTENT)
-    (_, flags, generation, stored_end, committed, boot, mount, inode, born_ns, checked_ms,
-     mtime_s) = fields[:11]  # fmt: skip
     if not unit or sums_length % SUM_BYTES or (table and sums_length):
         raise LabelError(Why.CONTENT)
-    value = raw[start:key_start].decode("latin-1")
+    value = raw[_FIXED_BYTES:key_start].decode("latin-1")
     return Label(
-        Version(
-            Validator(ValidatorKind(validator_kind), value),
-            size,
-            mtime_s if flags & _HAS_MTIME else None,
-        ),
-        Content(content),
+        Version(Validator(known_kind, value), size, mtime_s if flags & _HAS_MTIME else None),
+        content,
         generation,
         stored_end,
         committed,

@@ -18,9 +18,15 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 from netcache.errors import UsageError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_ENDS = {"http": ":80", "https": ":443"}
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 _BAD = re.compile(r"[\x00-\x20\x7f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CANONICAL = re.compile(
+    r"(https?)://([a-z0-9][a-z0-9.-]*(?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?)"
+    r"(/[A-Za-z0-9/:@!$&'()*+,;=._~-]*)(?:\?([A-Za-z0-9/:@!$&'()*+,;=._~?-]+))?"
+)
+"""Most URLs are canonical already, and need nothing but this match."""
 
 
 class Resource(NamedTuple):
@@ -81,6 +87,21 @@ def parse(url: str) -> Resource:
     """Parse and canonicalise ``url``; ``UsageError`` says what is wrong with it."""
     if not isinstance(url, str):
         raise UsageError(f"not a URL: {url!r} (a string such as http://host/path is needed)")
+    return _parse_canonical(url) or _parse_any(url)
+
+
+def _parse_canonical(url: str) -> Resource | None:
+    """What ``_parse_any`` makes of a URL that is surely canonical; None for all others."""
+    found = _CANONICAL.fullmatch(url)
+    if found is None:
+        return None
+    scheme, authority, path, query = found.groups("")
+    if "/." in path or authority.endswith(_DEFAULT_ENDS[scheme]):
+        return None
+    return Resource(url, scheme, authority, path, query, None, None)
+
+
+def _parse_any(url: str) -> Resource:
     shown = strip_credentials(url)
     if _CONTROL.search(url) or url != url.strip():
         raise UsageError(

@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 
 from netcache._core.keys import (
     NAME_BYTES_MAX,
+    _base64,
+    _hex_words,
+    _spelled,
     fan_out,
     hash_words,
     object_file,
@@ -302,3 +305,24 @@ def test_a_place_is_three_names_and_none_is_hidden(volume: str, key: bytes) -> N
     for part, signs in zip(parts, ("I", "@", "DSTE+"), strict=True):
         assert part[0] in signs
         assert len(part.encode()) <= 255
+
+
+@given(
+    st.binary(min_size=1, max_size=40)
+    | st.text(st.characters(min_codepoint=16, max_codepoint=126), min_size=1).map(str.encode)
+)
+@example(b"\x10" * 5)
+@example(b"\x10" * 7)
+@example(b"/" * 4)
+def test_a_key_that_is_not_plain_has_the_shorter_of_its_spellings(key: bytes) -> None:
+    """Also where hexadecimal words are not even tried."""
+    groups = -(-len(key) // 3)
+    words = min((_hex_words(key, order) for order in ("big", "little")), key=len)
+    spelled = _spelled(key)
+    if spelled[0] == "D":
+        assert spelled == "D" + key.decode()
+    elif len(words) + 1 < 2 + 4 * groups:
+        assert spelled[1:] in (_hex_words(key, "big"), _hex_words(key, "little"))
+        assert len(spelled) == len(words) + 1
+    else:
+        assert spelled == _base64(key, groups)

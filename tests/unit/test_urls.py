@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from netcache._core.urls import (
     Resource,
+    _parse_any,
+    _parse_canonical,
     as_file,
     as_folder,
     child,
@@ -69,6 +71,39 @@ def test_parsing_the_canonical_spelling_changes_nothing(host: str, rest: str) ->
     assert parse(once.url) == once
     assert once.url == once.origin + once.path + (f"?{once.query}" if once.query else "")
     assert once.url.isascii()
+
+
+canonical_text = st.text(st.sampled_from("ab09/.-_~:;=&?@!$+,'()*%A#"), max_size=12)
+
+
+@given(
+    st.sampled_from(["http", "https"]),
+    st.sampled_from(
+        ["h", "a-b.c", "10.0.0.1", "h:80", "h:443", "h:8080", "h:080", "h:59999", ".h"]
+    ),
+    canonical_text,
+)
+@example("http", "h", "/..")
+@example("http", "h", "?")
+@example("https", "h", "?a?b")
+@example("http", "h", "/x/.y")
+def test_a_url_that_is_canonical_is_parsed_as_any_other(scheme: str, host: str, rest: str) -> None:
+    """What one match decides is what taking the URL apart decides."""
+    url = f"{scheme}://{host}/{rest}"
+    quick = _parse_canonical(url)
+    if quick is not None:
+        assert quick == _parse_any(url)
+        assert quick.url == url
+
+
+def test_most_urls_are_parsed_by_one_match() -> None:
+    """Parsing is on the way of every open."""
+    for url in (
+        "http://127.0.0.1:8080/many/1.bin",
+        "https://example.org/a/b-c_d~e/(f)?x=1&y=/2",
+        "http://h/",
+    ):
+        assert _parse_canonical(url) is not None
 
 
 @given(path_text, path_text)
