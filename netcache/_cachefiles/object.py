@@ -143,7 +143,9 @@ class CachefilesObject(ReadableObject):
     def _discard_run(self, start: int, end: int) -> None:
         """Blocks of a failed run that reached the file must not look like data.
 
-        Under the lock of the label: what others have recorded as present from 0 on stays.
+        Under the lock of the label: what others have recorded as present from 0 on stays.  In a
+        map they may be showing a block that they have stored too, the same bytes: those stay where
+        they are, and only their record goes.
         """
         self._file.lock()
         try:
@@ -158,9 +160,19 @@ class CachefilesObject(ReadableObject):
                     kept = self._file.write(kept)
                 self._label = kept
                 self._proof.lost(start, end)
-                self._unwrite(start, end)
+                self._unwrite_alone(start, end)
         finally:
             self._file.unlock()
+
+    def _unwrite_alone(self, start: int, end: int) -> None:
+        """Make blocks a hole unless somebody else has the object in use, or maps it."""
+        if self._modifying:
+            self._unwrite(start, end)
+        elif self._file.claim():
+            try:
+                self._unwrite(start, end)
+            finally:
+                self._file.use()
 
     def _unwrite(self, start: int, end: int) -> None:
         """Make whole blocks a hole; without holes, begin anew with an empty file."""
