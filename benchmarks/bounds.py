@@ -13,24 +13,36 @@ from benchmarks.peers import BIN
 from benchmarks.rig import Rig
 
 MEMORY_MIB = 100.0
+HUGE_BYTES = 10 << 30
 
 
 def memory(rig: Rig, rounds: int) -> list[Score]:
-    """Peak memory of a cold ``get`` and of a ``put``."""
+    """Peak memory of a cold ``get``, a ``put`` and, of a sparse file of 10 GiB, a ``warm``."""
     del rounds
-    scores = []
-    for verb in ("get", "put"):
-        cache, out = rig.fresh("memory"), rig.fresh("out")
-        source, target = rig.url + "big.bin", str(out / "big.bin")
-        if verb == "put":
-            source, target = str(rig.big), rig.url + "up.bin"
-        peak = _peak_mib(
-            [str(BIN / "netcache"), "--cache-dir", str(cache), "-q", verb, source, target]
-        )
-        scores.append(
-            counted(f"peak memory of `{verb}`", ("at most", MEMORY_MIB), peak, unit="MiB")
-        )
-    return scores
+    url = rig.url + "big.bin"
+    huge = rig.www / "huge.bin"
+    with huge.open("wb") as file:
+        file.truncate(HUGE_BYTES)
+    commands = {
+        "`get`": ("get", url, str(rig.fresh("out") / "big.bin")),
+        "`put`": ("put", str(rig.big), rig.url + "up.bin"),
+        "`warm` of 10 GiB": ("warm", rig.url + huge.name),
+    }
+    try:
+        return [
+            counted(
+                f"peak memory of {name}",
+                ("at most", MEMORY_MIB),
+                _peak_mib(
+                    [str(BIN / "netcache"), "--cache-dir", str(rig.fresh("memory")), "-q", *command]
+                ),
+                unit="MiB",
+            )
+            for name, command in commands.items()
+        ]
+    finally:
+        huge.unlink()
+        rig.fresh("memory")
 
 
 def _peak_mib(command: list[str]) -> float:
