@@ -9,7 +9,7 @@ from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.space import Found, Space
 from netcache._cachefiles.sum_table import table_name
-from netcache._core.label import Label, LabelError
+from netcache._core.label import Label, LabelError, Why
 from netcache._fscache.ports import ObjectKey, ObjectRecord, Problem, RepairedProblem
 from netcache.errors import CacheError, InvariantError
 
@@ -71,7 +71,7 @@ def problems(
             # Left by a process that was killed while it published: reaped with the next culling.
             continue
         broken = None
-        for why, repaired in _problems_of(bound, found, place, repair=repair):
+        for why, repaired in _problems_of(bound, space, found, place, repair=repair):
             if repaired is None:
                 broken = why
             else:
@@ -90,7 +90,7 @@ def _told(what: str, why: str, repaired: bool) -> Problem:
 
 
 def _problems_of(
-    bound: Bound, found: Found, place: str, *, repair: bool
+    bound: Bound, space: Space, found: Found, place: str, *, repair: bool
 ) -> Iterator[tuple[str, bool | None]]:
     """What is wrong with one object and whether it was repaired; None: the object has to go."""
     try:
@@ -98,7 +98,8 @@ def _problems_of(
     except FileNotFoundError:
         return
     except LabelError as error:
-        yield f"its label is not valid ({error})", None
+        if error.why is not Why.DIRTY or not space.in_use(found):
+            yield f"its label is not valid ({error})", None
         return
     except (OSError, IndexError) as error:
         yield f"it cannot be opened ({error})", None

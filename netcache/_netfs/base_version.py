@@ -53,16 +53,7 @@ class BaseVersion:
 
     def read_now(self, view: memoryview, start: int) -> bool:
         """Read from the cache if all of it is there; never asks the server."""
-        inode = self.inode
-        if inode is None:
-            return False
-        descriptor, low, high = inode.window
-        end = start + len(view)
-        if start < low or end > high:
-            if not inode.locate(start, end):
-                return False
-            descriptor = inode.window[0]
-        return descriptor >= 0 and os.preadv(descriptor, [view], start) == len(view)
+        return self.inode is not None and _read_now(self.inode, view, start)
 
     def has(self, start: int, end: int) -> bool:
         """Whether all of ``[start, end)`` is cached (for the moment)."""
@@ -79,15 +70,31 @@ class BaseVersion:
 
         Raises ``StaleError`` when the server has another version now and the bytes are not cached.
         """
-        assert self.inode is not None
-        if await self._engine.ensure(self.inode, start, end, ahead):
-            data = bytearray(end - start)
-            if self.read_now(memoryview(data), start):
-                return bytes(data)
-        return await self._engine.read_direct(self.inode, start, end, ahead)
+        inode, table = self.inode, self._engine.inodes
+        assert inode is not None
+        # An upload that ends meanwhile lets go of this base: the read still needs it.
+        table.acquire(inode)
+        try:
+            if await self._engine.ensure(inode, start, end, ahead):
+                data = bytearray(end - start)
+                if _read_now(inode, memoryview(data), start):
+                    return bytes(data)
+            return await self._engine.read_direct(inode, start, end, ahead)
+        finally:
+            table.release(inode)
 
     def close(self) -> None:
         """Let the version go.  Idempotent."""
         inode, self.inode = self.inode, None
         if inode is not None:
             self._engine.inodes.release(inode)
+
+
+def _read_now(inode: Inode, view: memoryview, start: int) -> bool:
+    descriptor, low, high = inode.window
+    end = start + len(view)
+    if start < low or end > high:
+        if not inode.locate(start, end):
+            return False
+        descriptor = inode.window[0]
+    return descriptor >= 0 and os.preadv(descriptor, [view], start) == len(view)

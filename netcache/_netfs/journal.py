@@ -20,8 +20,10 @@ Nothing under ``uploads`` is ever removed to make room.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from typing import IO
 
@@ -34,15 +36,21 @@ from netcache._core.journal_record import (
 from netcache.errors import CacheError
 
 UPLOADS = "uploads"
+_BEGIN_TRIES = 100
 _DATA, _RECORD, _NEW_RECORD = "data", "record", "record.new"
 
 
 class JournalEntry:
-    """One edit in the journal, locked by this process.  Every method may block on the disk."""
+    """One edit in the journal, locked by this process.  Every method may block on the disk.
+
+    Thread-safe; once it is removed, nothing is saved any more.
+    """
 
     def __init__(self, path: str, data: IO[bytes]) -> None:
         self.path = path
         self.data = data
+        self._changing = threading.RLock()
+        self._removed = False
         self.saved = os.path.exists(os.path.join(path, _RECORD))
 
     @property
@@ -52,6 +60,11 @@ class JournalEntry:
 
     def save(self, record: JournalRecord) -> None:
         """Make the data and then the record durable."""
+        with self._changing:
+            if not self._removed:
+                self._save(record)
+
+    def _save(self, record: JournalRecord) -> None:
         os.fdatasync(self.data.fileno())
         new = os.path.join(self.path, _NEW_RECORD)
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -70,10 +83,11 @@ class JournalEntry:
 
     def settle(self) -> None:
         """The server has everything: nothing is to be done for it any more."""
-        if self.saved:
-            os.unlink(os.path.join(self.path, _RECORD))
-            _sync_folder(self.path)
-            self.saved = False
+        with self._changing:
+            if self.saved:
+                os.unlink(os.path.join(self.path, _RECORD))
+                _sync_folder(self.path)
+                self.saved = False
 
     def load(self) -> JournalRecord:
         """The record; raises ``JournalError``."""
@@ -81,13 +95,15 @@ class JournalEntry:
 
     def remove(self) -> None:
         """Forget the edit for good: the record first, then the data."""
-        self.settle()
-        for name in (_NEW_RECORD, _DATA):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(self.path, name))
-        with contextlib.suppress(OSError):
-            os.rmdir(self.path)
-        self.data.close()
+        with self._changing:
+            self._removed = True
+            self.settle()
+            for name in (_NEW_RECORD, _DATA):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self.path, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(self.path)
+            self.data.close()
 
     def release(self) -> None:
         """Leave the entry to others."""
@@ -102,17 +118,21 @@ class Journal:
 
     def begin(self) -> JournalEntry:
         """A new entry; raises ``CacheError`` when the directory cannot be used."""
-        path = os.path.join(self.folder, os.urandom(8).hex())
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            os.mkdir(path, 0o700)
-            data = _open_locked(path, os.O_CREAT)
+            for _ in range(_BEGIN_TRIES):
+                path = os.path.join(self.folder, os.urandom(8).hex())
+                os.mkdir(path, 0o700)
+                # Another process that recovers edits may be quicker to lock it, and removes it.
+                with contextlib.suppress(FileNotFoundError):
+                    data = _open_locked(path, os.O_CREAT)
+                    if data is not None:
+                        return JournalEntry(path, data)
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         except OSError as error:
             raise CacheError(
                 f"edits cannot be made to survive: {self.folder}: {error.strerror}"
             ) from error
-        assert data is not None
-        return JournalEntry(path, data)
 
     def names(self) -> list[str]:
         """All entries there are, of any process; cheap when there are none."""

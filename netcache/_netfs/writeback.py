@@ -30,7 +30,7 @@ from netcache._netfs.part_upload import PartUploader
 from netcache._netfs.stored_version import stored_version
 from netcache._netfs.upload import Uploader
 from netcache._netfs.write_request import WriteOrigin, WriteRequest, WriteSource
-from netcache.errors import ConflictError, NetCacheError, NotOfferedError
+from netcache.errors import ConflictError, NetCacheError, NotOfferedError, StaleError
 from netcache.spi import Backend
 
 
@@ -88,7 +88,13 @@ class Writeback:
         self._stats.add("Writes", "WP")
         try:
             await self._resolve(file)
-            await self._send(file, origin)
+            try:
+                await self._send(file, origin)
+            except StaleError as error:
+                # Unchanged bytes were wanted of the base, and the server has moved on from it.
+                raise ConflictError(
+                    f"upload of {file.resource.url} failed: {error}", url=file.resource.url
+                ) from error
         except NetCacheError as error:
             file.failed(error)
             raise

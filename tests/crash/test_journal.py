@@ -228,3 +228,30 @@ def test_a_damaged_record_is_believed_by_nobody(
         assert client.edits.recover() == []
     assert (entry / "data").exists()
     assert (served.root / "big").read_bytes() == BIG
+
+
+def test_an_edit_whose_base_is_nowhere_any_more_is_a_conflict_and_kept(
+    served: Served, tmp_path: Path
+) -> None:
+    """Sent whole it needs the bytes around the change, which neither cache nor server has.
+
+    No later client tries again: the user decides.
+    """
+    served.server.set_faults([NO_PARTS])
+    url = served.put("small", BIG[:40_000])
+    with netcache.Client(
+        cache_dir=tmp_path / "cache", durability="journal", write_mode="back", readahead=0
+    ) as client:
+        file = client.open(url, "r+b")
+        file.pwrite(b"mine", 0)
+        file.flush()
+        served.put("small", BIG[:40_000][::-1])
+        with pytest.raises(netcache.ConflictError):
+            file.fsync()
+        with pytest.raises(netcache.ConflictError):
+            file.close()
+        (edit,) = client.edits.unsent()
+        assert edit.conflict
+    with netcache.Client(cache_dir=tmp_path / "cache") as other:
+        assert other.edits.recover() == []
+    assert (served.root / "small").read_bytes() == BIG[:40_000][::-1]

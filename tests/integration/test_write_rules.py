@@ -350,3 +350,22 @@ def test_t31_both_faces_give_the_same_results(rig: Rig) -> None:
     with netcache.Client(**rig.options) as client, client.open(URL, "wb") as file:
         file.write(DATA)
     assert synchronous() == first
+
+
+def test_a_read_goes_on_when_an_upload_gives_its_file_a_new_base(rig: Rig) -> None:
+    """The base that the read began with is let go meanwhile: the bytes come all the same."""
+
+    async def scenario() -> None:
+        async with rig.client() as client:
+            if rig.options["use_cache"]:
+                client.cache.clear()
+            async with await client.open(URL, "r+b") as file:
+                await file.pwrite(b"new", 100)
+                held = rig.server.answers.hold("body")
+                reading = asyncio.ensure_future(file.pread(BLOCK, 20 * BLOCK))
+                await held.arrived.wait()
+                await file.fsync()
+                held.release()
+                assert await reading == DATA[20 * BLOCK : 21 * BLOCK]
+
+    run(scenario())

@@ -153,3 +153,17 @@ def test_a_copy_made_for_a_modification_is_as_long_as_its_record(opener: Opener)
     write(cache_object, model, 2 * block + 5, b"changed")
     check(cache_object, model)
     check(reader, truth)
+
+
+def test_an_object_that_another_process_is_modifying_is_no_problem(opener: Opener) -> None:
+    """Its label is DIRTY as long as that takes; a killed process's stays so, and is one."""
+    one, other = opener(), opener()
+    cache_object = put(one, b"x" * 3 * one.block_size)
+    cache_object.begin_modify()
+    assert list(other.verify(repair=True)) == []
+    cache_object.commit(version(cache_object.size, "new"))
+    check(found(opener()), ByteModel(b"x" * 3 * one.block_size))
+    cache_object.begin_modify()
+    cache_object.close()
+    (problem,) = other.verify()
+    assert "dirt" in problem.why

@@ -1,0 +1,37 @@
+"""A short run of the stress test; ``python -m tests.stress --seconds 600`` is a long one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> str:
+    """A run in a process of its own, which forks; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.stress", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def test_processes_that_are_killed_again_and_again_never_show_or_store_a_wrong_byte() -> None:
+    """P1, P2, P4, P6, P7: reads, edits, puts, culling, recovery of four processes on one cache.
+
+    Every byte read is compared with the server's own book of versions, and so is every edit that
+    was acknowledged or flushed.
+    """
+    said = run("--processes", "4", "--ops", "300", "--kill-every", "30", "--seed", "1")
+    found = re.search(r"(\d+) operations of 4 processes in .* s, (\d+) killed, 0 faults", said)
+    assert found is not None, said
+    assert int(found[1]) >= 300
+    assert int(found[2]) >= 3
