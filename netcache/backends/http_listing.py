@@ -8,11 +8,11 @@ Rules:
    whole minutes in an unknown time zone is no time.
 3. Names that could not be plain local names are dropped and logged.
 4. What is not a listing raises ``RemoteProtocolError``.
+5. A page costs the memory of its entries and the time of its bytes, whatever it is made of.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -22,6 +22,8 @@ from urllib.parse import urljoin
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.urls import Resource, as_folder, child, parse
 from netcache.backends.http_fields import entity_tag, http_date, http_date_s
+from netcache.backends.http_html_index import NotAnIndexError, read_index
+from netcache.backends.json_array import elements_of
 from netcache.errors import RemoteProtocolError, UsageError
 from netcache.spi import ResourceInfo
 
@@ -30,10 +32,12 @@ __all__ = ["ENTRIES_MAX", "LISTING_ACCEPT", "LISTING_BYTES_MAX", "is_plain_name"
 LISTING_ACCEPT = "application/json, text/html;q=0.5"
 LISTING_BYTES_MAX = 64 << 20
 ENTRIES_MAX = 1_000_000
+NAME_BYTES_MAX = 4096
+DROPPED_NAMES_TOLD = 10
+"""So many names that cannot be used are logged one by one; the others are counted."""
 
-_TITLE = re.compile(
-    r"\s*(index of\b|directory listing\b|directory:|listing of\b|contents of\b)", re.IGNORECASE
-)
+_CHARSET = re.compile(r"charset=\"?([\w.:-]{1,40})", re.IGNORECASE)
+_PLAIN_LINK = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~-]*/?")
 _TAIL = re.compile(
     r"(?:\d{2}-[A-Z][a-z]{2}-\d{4}|\d{4}-\d{2}-\d{2}) \d{2}:\d{2}(?::\d{2})?\s+(\S+)"
 )
@@ -54,10 +58,9 @@ def is_plain_name(name: str) -> bool:
     if not name or name in (".", "..") or "/" in name or "\0" in name:
         return False
     try:
-        name.encode("utf-8", "surrogateescape")
+        return len(name.encode("utf-8", "surrogateescape")) <= NAME_BYTES_MAX
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def parse_listing(url: str, content_type: str, body: bytes) -> list[ResourceInfo]:
@@ -71,9 +74,12 @@ def parse_listing(url: str, content_type: str, body: bytes) -> list[ResourceInfo
     else:
         raise _not_a_listing(folder, f"its type is {kind}")
     by_name: dict[str, _Entry] = {}
+    dropped = 0
     for entry in entries:
         if not is_plain_name(entry.name):
-            _logger.warning("listing of %s: the name %r is dropped", folder.url, entry.name)
+            dropped += 1
+            if dropped <= DROPPED_NAMES_TOLD:
+                _logger.warning("listing of %s: the name %.99r is dropped", folder.url, entry.name)
             continue
         known = by_name.get(entry.name)
         # Apache links each name twice (icon and text): the one that tells more counts.
@@ -83,24 +89,23 @@ def parse_listing(url: str, content_type: str, body: bytes) -> list[ResourceInfo
             raise RemoteProtocolError(
                 f"listing of {folder.url} failed: more than {ENTRIES_MAX} entries", url=folder.url
             )
+    if dropped > DROPPED_NAMES_TOLD:
+        _logger.warning("listing of %s: %d names in all are dropped", folder.url, dropped)
     return [_info(folder, by_name[name]) for name in sorted(by_name)]
 
 
 def _from_json(folder: Resource, body: bytes) -> Iterator[_Entry]:
     try:
-        items = json.loads(body.decode("utf-8", "surrogateescape"))
+        for item in elements_of(body):
+            if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+                raise _not_a_listing(folder, "an element of the array bears no name")
+            kind = item.get("type", "file")
+            if kind in ("file", "directory"):
+                yield _json_entry(item, kind == "directory")
+            else:
+                _logger.info("listing of %s: %.99r is a %.99r", folder.url, item["name"], kind)
     except (ValueError, RecursionError) as error:
-        raise _not_a_listing(folder, f"it is not sound JSON ({error})") from error
-    if not isinstance(items, list):
-        raise _not_a_listing(folder, "it is JSON, but no array")
-    for item in items:
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-            raise _not_a_listing(folder, "an element of the array bears no name")
-        kind = item.get("type", "file")
-        if kind not in ("file", "directory"):
-            _logger.info("listing of %s: %r is a %s", folder.url, item["name"], kind)
-            continue
-        yield _json_entry(item, kind == "directory")
+        raise _not_a_listing(folder, f"its JSON is no sound array ({error})") from error
 
 
 def _json_entry(item: dict[str, Any], is_folder: bool) -> _Entry:
@@ -124,37 +129,22 @@ def _json_time(value: object) -> float | None:
 
 
 def _from_html(folder: Resource, content_type: str, body: bytes) -> Iterator[_Entry]:
-    # Not needed for JSON; costs a tenth of aiohttp.
-    from lxml import etree, html
-
-    found = re.search(r"charset=\"?([\w.:-]+)", content_type, re.IGNORECASE)
+    found = _CHARSET.search(content_type)
     try:
-        parser = html.HTMLParser(encoding=found[1] if found else "utf-8", huge_tree=True)
-    except LookupError:
-        parser = html.HTMLParser(encoding="utf-8", huge_tree=True)
-    try:
-        page = html.document_fromstring(body, parser=parser)
-    except (etree.LxmlError, ValueError) as error:
-        raise _not_a_listing(folder, "it is not HTML") from error
-    if not _is_index(page):
-        raise _not_a_listing(folder, "it is a page, but not an index")
-    for link in page.iter("a"):
-        target = _child_of(folder, link.get("href"))
-        if target is not None:
-            yield _Entry(target.name, target.is_folder, _size_behind(link, target))
-
-
-def _is_index(page: Any) -> bool:
-    for tag in ("title", "h1"):
-        if any(_TITLE.match(element.text_content()) for element in page.iter(tag)):
-            return True
-    return any((link.get("href") or "") in ("../", "..") for link in page.iter("a"))
+        for link in read_index(body, found[1] if found else None):
+            target = _child_of(folder, link.href)
+            if target is not None:
+                yield _Entry(target.name, target.is_folder, _size_in(link.text, target))
+    except NotAnIndexError as error:
+        raise _not_a_listing(folder, str(error)) from error
 
 
 def _child_of(folder: Resource, href: str | None) -> Resource | None:
     """The direct child of ``folder`` that ``href`` leads to, or None."""
     if not href:
         return None
+    if _PLAIN_LINK.fullmatch(href):
+        return child(folder, href.rstrip("/"), is_folder=href.endswith("/"))
     try:
         target = parse(urljoin(folder.url, href.strip()))
     except (UsageError, ValueError):
@@ -167,18 +157,14 @@ def _child_of(folder: Resource, href: str | None) -> Resource | None:
     return target if rest and "/" not in rest else None
 
 
-def _size_behind(link: Any, target: Resource) -> int | None:
+def _size_in(text: str, target: Resource) -> int | None:
     """The size in the text that follows a link, in the style of nginx or Apache, if it is exact."""
     if target.is_folder:
         return None
-    cell = link.getparent()
-    text = link.tail or ""
-    if cell is not None and cell.tag == "td":
-        text = " ".join(other.text_content() for other in cell.itersiblings("td"))
     found = _TAIL.search(" ".join(text.split()))
     if found is None or not (found[1].isascii() and found[1].isdigit()):
         return None
-    size = int(found[1])
+    size = int(found[1]) if len(found[1]) < 20 else _SIZE_MAX
     return size if size < _SIZE_MAX else None
 
 
