@@ -1,9 +1,9 @@
 """Comparing what lies in an object's file with its sums.
 
-``sound`` are blocks that were compared, or written by us, since the object was opened: they are
-believed as long as it stays open (but not with ``Verify.READ``).  ``damaged`` are blocks that were
-found not to fit, until somebody stores them again: they count as not cached, and their record is
-cleared, so that they are fetched again, alone.
+``sound`` are blocks that were compared, or written by us or others, since the object was opened:
+they are believed as long as it stays open (but not with ``Verify.READ``).  ``damaged`` are blocks
+that were found not to fit, until somebody stores them again: they count as not cached, and their
+record is cleared, so that they are fetched again, alone.
 
 The owner (the object) holds its lock around every call.
 """

@@ -361,4 +361,11 @@ class ReadableObject:
             label = self._file.read()
             if label.content is Content.DIRTY:
                 label = label._replace(content=Content.NO_DATA, stored_end=0)
+            self._saw_growth(self._label, label)
             self._label = label
+
+    def _saw_growth(self, before: Label, after: Label) -> None:
+        """What others stored and recorded since we opened the object is believed like our own."""
+        grown = after.stored_end > before.stored_end and not after.doubtful
+        if grown and before.content in _COMPLETE and after.content in _COMPLETE:
+            self._proof.stored(before.stored_end, after.stored_end)

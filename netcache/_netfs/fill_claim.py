@@ -1,12 +1,15 @@
 """Claims of extents to be filled, between processes that share a cache.
 
-Another process that is fetching what we want is waited for as long as it gets on with it.
-Correctness does not rest on this: two that fill the same extent write the same bytes.
+Another process that is fetching what we want is followed as long as it gets on with it: what it
+has recorded is there for our readers too, at once.  We look often while much comes, and ever more
+rarely while little does, since many may be looking.  Correctness does not rest on this: two that
+fill the same extent write the same bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from netcache._core.extent import Extent
 from netcache._netfs.inode import Inode
@@ -15,7 +18,11 @@ from netcache.spi import ReadReply
 SHORT_BYTES = 1 << 20
 """A reply up to this long is taken even when another process is fetching the same."""
 
-_PAUSE_S = (0.002, 0.05)
+WORTH_A_LOOK_BYTES = 2 << 20
+"""Less than this is too little to look for it more often."""
+
+_PAUSE_MIN_S, _PAUSE_MAX_S = 0.002, 0.05
+"""How long we wait before we look again."""
 
 
 class FillClaim:
@@ -32,30 +39,38 @@ class FillClaim:
         self._timeout_s = timeout_s
         self._taken = False
 
-    async def take(self, reply: ReadReply | None) -> bool:
+    async def take(self, reply: ReadReply | None, came_to: Callable[[int], None]) -> bool:
         """Claim the extent; True when that had to wait, so that others may have filled it.
 
         ``reply``, the answer that is here already, is closed for that, unless it is short.
+        ``came_to`` is told how far the extent has come meanwhile.
         """
         self._taken = self._object.try_lock_extent(*self._extent)
         if self._taken or (reply is not None and self._extent.length <= SHORT_BYTES):
             return False
         if reply is not None:
             await reply.close()
-        await self._wait()
+        await self._follow(came_to)
         return True
 
-    async def _wait(self) -> None:
-        pause_s, waited_s, left_before = _PAUSE_S[0], 0.0, -1
+    async def _follow(self, came_to: Callable[[int], None]) -> None:
+        """Wait until the extent is there, or its claim to be had, or until nothing comes."""
+        pause_s, waited_s, left_before = _PAUSE_MIN_S, 0.0, -1
         while waited_s <= self._timeout_s:
             await asyncio.sleep(pause_s)
-            left = sum(gap.length for gap in self._inode.missing(*self._extent))
+            gaps = self._inode.missing(*self._extent)
+            came_to(gaps[0].start if gaps else self._extent.end)
+            left = sum(gap.length for gap in gaps)
             self._taken = not left or self._object.try_lock_extent(*self._extent)
             if self._taken:
                 self._taken = bool(left)
                 return
             waited_s = waited_s + pause_s if left == left_before else 0.0
-            left_before, pause_s = left, min(pause_s * 2, _PAUSE_S[1])
+            if left_before - left < WORTH_A_LOOK_BYTES:
+                pause_s = min(pause_s * 1.5, _PAUSE_MAX_S)
+            else:
+                pause_s = max(pause_s / 2, _PAUSE_MIN_S)
+            left_before = left
 
     def give_back(self) -> None:
         """Give the claim back, if it was taken."""

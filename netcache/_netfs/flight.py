@@ -143,7 +143,7 @@ class Flight:
     async def _run(self) -> None:
         pieces: Sequence[Piece] = self._pieces
         if self._claim is not None:
-            waited = await self._claim.take(self._reply)
+            waited = await self._claim.take(self._reply, self.request.skip_to)
             if waited:
                 await self._drop_reply()
                 pieces = self._plan_anew()
@@ -157,7 +157,7 @@ class Flight:
     def _plan_anew(self) -> list[Piece]:
         """What another process has brought meanwhile need not come."""
         pieces: list[Piece] = []
-        position, end = self.request.start, self.request.end
+        position, end = self.request.collected_to, self.request.end
         while position < end:
             survey = self.inode.survey(position, end)
             pieces += choose_pieces(

@@ -156,6 +156,11 @@ class Stream:
         )
         self._collected_to = position
 
+    def skip_to(self, position: int) -> None:
+        """Begin at ``position``; nothing was issued yet."""
+        invariant(not self.subrequests, "what was issued is not skipped", position=position)
+        self._collected_to = position
+
     def issue(self, piece: Piece) -> Subrequest:
         """Append a subrequest for ``piece``, which continues the stream."""
         invariant(piece.length > 0, "a subrequest is never empty", piece=piece)

@@ -145,6 +145,13 @@ class Request:
         )
         self._cleaned_to = position
 
+    def skip_to(self, position: int) -> None:
+        """Others have brought what lies below ``position``; nothing was issued yet."""
+        if position > self._collected_to:
+            self.stream.skip_to(position)
+            self._collected_to = self._cleaned_to = position
+            self.tell()
+
     # Subrequests alive.
 
     def made(self, sub: Subrequest) -> None:

@@ -84,6 +84,23 @@ def test_a_claim_is_seen_by_the_others_and_ends_with_its_owner(opener: Opener) -
     assert one.try_lock_extent(0, 8 * block)
 
 
+def test_what_others_store_while_an_object_is_open_needs_no_proof(opener: Opener) -> None:
+    """Believed like our own, from where it ended when we opened it; what was there is compared."""
+    one = create(opener(), 8 * 4096)
+    model = text(8 * one.block_size)
+    fill_blocks(one, model, 0, 3)
+    two, block = found(opener()), one.block_size
+    fill_blocks(one, model, 3, 6)
+    assert blocks(two) == [0, 1, 2, 3, 4, 5]
+    assert two.is_proven(3 * block, 6 * block)
+    assert not two.is_proven(2 * block, 4 * block)
+    fill_blocks(one, model, 7, 8)
+    assert blocks(two) == [0, 1, 2, 3, 4, 5, 7]
+    # A map does not tell what is new in it.
+    assert not two.is_proven(7 * block, 8 * block)
+    check(two, model)
+
+
 def test_claims_do_not_decide_what_is_stored(opener: Opener) -> None:
     """A fill without a claim, or against one, is a fill like any other."""
     one, two = found_pair(opener)
