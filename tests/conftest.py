@@ -24,7 +24,8 @@ __all__ = [
     "store",
 ]
 
-# The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("explore", derandomize=False)
+# The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.  No deadline: how
+# long an example takes says more of the machine than of us.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", derandomize=False, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
