@@ -213,7 +213,7 @@ class ReadableObject:
                     return known
             self._learn()
             limit = end_of_data(self._label)
-            if limit <= GROUP_BYTES:
+            if limit <= GROUP_BYTES and not self.proves_each_read:
                 wanted = Extent(0, limit)
             else:
                 wanted = Extent(round_down(start, unit), min(round_up(end, unit), limit))

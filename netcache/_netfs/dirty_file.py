@@ -308,7 +308,10 @@ class DirtyFile:
             self.sizes = self.sizes.uploaded(base.size)
             self.created = False
             self.conflict = None
+            late = self._closed
         old.close()
+        if late:
+            base.close()
 
     def failed(self, error: NetCacheError) -> None:
         """A writeback failed: the bytes are dirty again, and every open file is to hear of it."""
@@ -339,6 +342,11 @@ class DirtyFile:
                 self.entry.remove()
             self.pages.close()
         self.base.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody has the file open any more, and nothing of it is to be sent."""
+        return self._closed
 
     def _need_open(self) -> None:
         if self._closed:

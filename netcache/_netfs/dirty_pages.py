@@ -132,7 +132,7 @@ class DirtyPages:
         for extent in extents:
             for low, high in self._clean_parts(extent):
                 self.valid.remove(low, high)
-        if not self.valid:
+        if not self.valid and not self._file.closed:
             os.ftruncate(self._file.fileno(), 0)
 
     def _clean_parts(self, extent: Extent) -> list[Extent]:

@@ -107,6 +107,8 @@ class DirtyTable:
         if file.users:
             return
         self._files.discard(file)
+        if (task := self._tasks.get(file)) is not None:
+            task.cancel()
         file.close(leave=leave and file.dirty and file.entry is not None and file.entry.saved)
         with self._lock:
             self._unsent_bytes -= self._unsent.pop(file, 0)
@@ -116,7 +118,7 @@ class DirtyTable:
 
     def on_dirty(self, file: DirtyFile) -> None:
         """The file has something to send, or less than before."""
-        if file.atomic:
+        if file.atomic or file.closed:
             return
         unsent = file.pages.unsent_bytes
         with self._lock:

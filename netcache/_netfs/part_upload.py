@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
@@ -56,7 +57,7 @@ class PartUploader:
                     if request.sent_bytes >= _KEPT_BYTES_MAX:
                         await self._settle(request)
         finally:
-            await asyncio.shield(self._settle(request))
+            await to_its_end(self._settle(request))
 
     async def _send_part(self, request: WriteRequest, piece: Extent) -> None:
         file, before = request.file, request.version
@@ -147,6 +148,16 @@ class PartUploader:
             for sub in subs:
                 sub.ended()
         file.uploaded(BaseVersion(inode, self._engine))
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await ``work``, also when the caller is cancelled: only then is that passed on."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _doubt_of(before: Version, piece: Extent, data: bytes) -> Doubt:

@@ -32,6 +32,20 @@ def by_read(client: netcache.Client, url: str) -> bytes:
         return file.read()
 
 
+@LEVELS
+def test_a_block_behind_a_hole_is_proven_alone(
+    served: Served, new_client: NewClient, verify: str
+) -> None:
+    """A small resource of which only the middle is cached: the read comes to an end, and hits."""
+    url = served.put("small", DATA[: 10 * BLOCK])
+    client = new_client(verify=verify, readahead=0)
+    for _ in range(2):
+        with client.open(url) as file:
+            assert file.pread(100, 5 * BLOCK) == DATA[5 * BLOCK : 5 * BLOCK + 100]
+            assert file.pread(2 * BLOCK, 4 * BLOCK) == DATA[4 * BLOCK : 6 * BLOCK]
+    assert served.body_bytes() == 2 * BLOCK
+
+
 def by_small_reads(client: netcache.Client, url: str) -> bytes:
     """Front to back, 5000 bytes at a time."""
     with client.open(url) as file:

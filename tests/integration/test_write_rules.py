@@ -16,6 +16,7 @@ import pytest
 import netcache
 from netcache.backends.memory import MemoryBackend, MemoryServer
 from netcache.errors import TransientError
+from tests.support.memory_rig import turns
 from tests.support.served import random_bytes
 
 URL = "http://memory.invalid/data"
@@ -369,3 +370,29 @@ def test_a_read_goes_on_when_an_upload_gives_its_file_a_new_base(rig: Rig) -> No
                 assert await reading == DATA[20 * BLOCK : 21 * BLOCK]
 
     run(scenario())
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-it-is-stored", "after"])
+def test_an_abort_ends_the_upload_in_the_background(
+    rig: Rig, after: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing more is sent, nothing of the file is left, and nobody hears of it."""
+
+    async def scenario() -> None:
+        async with rig.client() as client:
+            file = await client.open(URL, "r+b")
+            held = rig.server.answers.hold("update", after=after)
+            tasks = len(asyncio.all_tasks())
+            await file.pwrite(b"a" * BLOCK, 0)
+            await file.pwrite(b"b" * BLOCK, 200 * BLOCK)
+            await held.arrived.wait()
+            await file.abort()
+            sent = len([line for line in rig.server.requests if line.startswith("update ")])
+            held.release()
+            assert await turns(lambda: len(asyncio.all_tasks()) <= tasks)
+            assert len([r for r in rig.server.requests if r.startswith("update ")]) == sent
+
+    rig.options["write_mode"] = "through"
+    rig.server.store(URL, DATA * 10)
+    run(scenario())
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []

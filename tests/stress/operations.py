@@ -75,8 +75,8 @@ def view(worker: Worker) -> None:
     held = worker.hold(watch.name, file)
     try:
         size = file.size
-        start = worker.chance.randrange(size)
-        length = worker.chance.randrange(1, size - start + 1)
+        start = worker.chance.randrange(size + 1)
+        length = worker.chance.randrange(size - start + 1)
         cut = file.view(start, length)
         watch.shown(etag_of(file), start, cut, length)
         watch.fresh(etag_of(file))

@@ -67,6 +67,12 @@ class Child:
         """``kill -9``."""
         os.kill(self.pid, signal.SIGKILL)
 
+    def ask_where(self) -> None:
+        """Have it tell, on stderr, what it is doing."""
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(self.pid, number)
+            select.select([self.lines], [], [], 1.0)
+
     def wait(self) -> int:
         """Wait for its end; returns its exit status."""
         self.finish()
@@ -187,6 +193,7 @@ class Rig:
         for number, child in self.workers.items():
             if time.monotonic() - child.heard_s > SILENT_S:
                 self.outcome.faults.append(f"process {number} is stuck in {child.doing}")
+                child.ask_where()
                 return False
         return True
 
@@ -208,6 +215,8 @@ class Rig:
             if not ready:
                 stuck = {number: child.doing for number, child in self.workers.items()}
                 self.outcome.faults.append(f"these do not end: {stuck}")
+                for child in self.workers.values():
+                    child.ask_where()
                 return
             for fd in ready:
                 number = waiting[fd]

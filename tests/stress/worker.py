@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import faulthandler
 import os
 import random
 import select
+import signal
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -133,6 +137,12 @@ class Worker:
         finally:
             os.close(log)
 
+    def tell_tasks(self) -> None:
+        """Where the tasks of the client's loop stand, on stderr."""
+        portal = self.client._runner._portal
+        for task in asyncio.all_tasks(portal._loop) if portal is not None else ():
+            task.print_stack(file=sys.stderr)
+
     def close(self) -> None:
         """The end of a life that nobody cut short."""
         self.let_go()
@@ -147,7 +157,10 @@ def work(plan: Plan, place: Place, who: str, out: int, stop: int) -> None:
     def say(line: str) -> None:
         os.write(out, line[:4000].encode() + b"\n")
 
+    # Whoever is stuck is asked where.
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     worker = Worker(plan, place, who, say)
+    signal.signal(signal.SIGUSR2, lambda *_: worker.tell_tasks())
     while not select.select([stop], [], [], 0)[0]:
         worker.step()
     say("begin close")

@@ -99,3 +99,15 @@ def test_zeros_go_only_where_nothing_is_known(pages: DirtyPages) -> None:
     data = bytearray(B)
     pages.read_into(memoryview(data), 0)
     assert bytes(data) == b"\0" * 5 + b"new" + b"\0" * (B - 8)
+
+
+def test_an_upload_that_ends_after_its_file_was_thrown_away_forgets_in_peace(
+    pages: DirtyPages,
+) -> None:
+    """The private file is closed by an abort on the way: there is nothing to be cut any more."""
+    pages.write(0, memoryview(b"x" * B))
+    pages.take_dirty(B, B)
+    pages.close()
+    pages.landed([Extent(0, B)])
+    pages.forget([Extent(0, B)])
+    assert not pages.valid
