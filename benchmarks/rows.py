@@ -7,11 +7,12 @@ from collections.abc import Callable
 from benchmarks.bounds import memory, scattered
 from benchmarks.contest import Score
 from benchmarks.edits import edit, random_writes, sequential_writes
+from benchmarks.latency import cold_scan, far_reads
 from benchmarks.opens import opens
 from benchmarks.reads import warm_large, warm_small
 from benchmarks.rig import Rig
-from benchmarks.scan import cold_scan
 from benchmarks.starts import start
+from benchmarks.together import together
 from benchmarks.transfers import cold_get, cold_warm, put, warm_get
 from benchmarks.verifying import verifying
 from benchmarks.views import warm_view
@@ -27,6 +28,8 @@ ROWS: dict[str, Callable[[Rig, int], list[Score]]] = {
     "put": put,
     "scattered": scattered,
     "cold-scan": cold_scan,
+    "far-reads": far_reads,
+    "together": together,
     "edit": edit,
     "random-writes": random_writes,
     "sequential-writes": sequential_writes,

@@ -56,9 +56,10 @@ class Readahead:
 
     A read is sequential when it starts where the one before ended; the first read of a file is
     not, so scattered reads fetch nothing extra.  The first sequential read asks for a window of
-    four blocks behind it.  A sequential read that comes past the half-way mark of the window
-    doubles it (again and again, when it is longer than half of it), up to ``largest``, and asks for
-    what lies up to a whole window ahead: the next part is on its way while the last one is used.
+    four blocks behind it, or of its own length.  A sequential read that comes past the half-way
+    mark of the window doubles it (again and again, when it is longer than half of it), up to
+    ``largest``, and asks for what lies up to a whole window ahead: the next part is on its way
+    while the last one is used.
     Any other read begins anew.
 
     Reads that the cache serves are not told, unless they pass ``mark``, the half-way mark: they
@@ -100,9 +101,9 @@ class Readahead:
 
     def _grow(self, length: int) -> None:
         if not self.window:
-            window = FIRST_WINDOW_BLOCKS * self._block_size
+            window, least = FIRST_WINDOW_BLOCKS * self._block_size, length
         else:
-            window = 2 * self.window
-            while window < 2 * length:
-                window *= 2
+            window, least = 2 * self.window, 2 * length
+        while window < least:
+            window *= 2
         self.window = min(window, self._largest)
