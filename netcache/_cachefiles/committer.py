@@ -41,6 +41,9 @@ class Committer:
 
     def discard(self, cache_object: CachefilesObject) -> None:
         """Do not commit it (it is being closed, changed or dropped)."""
+        if id(cache_object) not in self._waiting:
+            # Who fills an object does not close it at the same time.
+            return
         with self._changed:
             self._waiting.pop(id(cache_object), None)
 

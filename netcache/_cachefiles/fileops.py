@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from netcache._cachefiles.mapping_ops import MappingOps, PosixMappingOps
+from netcache._cachefiles.statx import fallocate, fgetxattr, statx
 from netcache._fscache.copying import copy_range
 
 if TYPE_CHECKING:
@@ -153,14 +154,10 @@ class PosixFileOps(PosixMappingOps):
 
     def mount_id(self, fd: int) -> int:
         """The unique id of the mount (statx, Linux 6.8); 0 when the kernel does not tell."""
-        from netcache._cachefiles.statx import statx
-
         return statx(fd)[1] if statx is not None else 0
 
     def birth(self, fd: int) -> int:
         """When the file was born, in ns since 1970 (statx); 0 when the filesystem does not tell."""
-        from netcache._cachefiles.statx import statx
-
         return statx(fd)[0] if statx is not None else 0
 
     def open_folder(self, path: str, *, at: int | None = None) -> int:
@@ -231,8 +228,9 @@ class PosixFileOps(PosixMappingOps):
     def read_into(self, fd: int, buffer: Buffer, start: int) -> int:
         """Read until the buffer is full or the file ends."""
         view = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(view):
+        # Nearly always one call is enough.
+        done = os.preadv(fd, [view], start)
+        while 0 < done < len(view):
             count = os.preadv(fd, [view[done:]], start + done)
             if not count:
                 break
@@ -256,8 +254,6 @@ class PosixFileOps(PosixMappingOps):
 
     def punch_hole(self, fd: int, start: int, length: int) -> None:
         """Make a hole."""
-        from netcache._cachefiles.statx import fallocate
-
         fallocate(fd, _FALLOC_PUNCH_HOLE | _FALLOC_KEEP_SIZE, start, length)
 
     def seek_data(self, fd: int, start: int) -> int:
@@ -282,14 +278,16 @@ class PosixFileOps(PosixMappingOps):
     def getxattr(self, fd: int, name: str) -> bytes | None:
         """An extended attribute, or None when the file has no such one."""
         try:
-            if sys.platform == "linux":
-                return os.getxattr(fd, name)
+            if fgetxattr is not None:
+                return fgetxattr(fd, name.encode())
             import xattr
 
             return bytes(xattr.getxattr(fd, name))
         except OSError as error:
             if error.errno == _NO_ATTRIBUTE:
                 return None
+            if error.errno == errno.ERANGE and sys.platform == "linux":
+                return os.getxattr(fd, name)
             raise
 
     def setxattr(self, fd: int, name: str, value: bytes) -> None:
@@ -350,25 +348,11 @@ class PosixFileOps(PosixMappingOps):
 
     def lock_range(self, fd: int, start: int, length: int, *, shared: bool = False) -> bool:
         """An open-file-description lock, without waiting; True also where there are none."""
-        return self._ofd(fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, start, length)
+        return _ofd(fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, start, length)
 
     def unlock_range(self, fd: int, start: int, length: int) -> None:
         """Undo ``lock_range``."""
-        self._ofd(fd, fcntl.F_UNLCK, start, length)
-
-    @staticmethod
-    def _ofd(fd: int, kind: int, start: int, length: int) -> bool:
-        if sys.platform != "linux":
-            return True
-        try:
-            fcntl.fcntl(fd, _OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                return False
-            if error.errno in (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP):
-                return True
-            raise
-        return True
+        _ofd(fd, fcntl.F_UNLCK, start, length)
 
     def lock_folder(self, fd: int) -> bool:
         """``flock`` of a folder, without waiting."""
@@ -383,3 +367,17 @@ class PosixFileOps(PosixMappingOps):
     def unlock_folder(self, fd: int) -> None:
         """Undo ``lock_folder``."""
         fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def _ofd(fd: int, kind: int, start: int, length: int) -> bool:
+    if sys.platform != "linux":
+        return True
+    try:
+        fcntl.fcntl(fd, _OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        if error.errno in (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP):
+            return True
+        raise
+    return True

@@ -42,7 +42,7 @@ def end_of_data(label: Label) -> int:
 class Proof:
     """What is known of the blocks of one backing file."""
 
-    __slots__ = ("_fd", "_ops", "damaged", "sound", "stride", "sums")
+    __slots__ = ("_fd", "_ops", "_stride", "damaged", "sound", "sums")
 
     def __init__(self, ops: FileOps, fd: int, sums: ObjectSums) -> None:
         self._ops = ops
@@ -50,12 +50,18 @@ class Proof:
         self.sums = sums
         self.sound = ExtentSet()
         self.damaged = ExtentSet()
-        self.stride = Stride()
+        self._stride: Stride | None = None
 
     def stored(self, start: int, end: int) -> None:
         """We have stored and recorded ``[start, end)``."""
         self.sound.add(start, end)
         self.damaged.remove(start, end)
+
+    def stretch(self, start: int, end: int) -> Extent:
+        """How far to compare for a read of ``[start, end)``."""
+        if self._stride is None:
+            self._stride = Stride()
+        return self._stride.stretch(start, end)
 
     def lost(self, start: int, end: int) -> None:
         """``[start, end)`` is not cached any more."""
@@ -89,6 +95,13 @@ class Proof:
         wrong: list[Run] = [run for low, high in differing for run in present.within(low, high)]
         absent: list[Run] = [run for low, high in differing for run in present.missing(low, high)]
         return _extents(wrong, unit), _extents(absent, unit)
+
+    def all_sound(self, label: Label) -> bool:
+        """Whether every block of a complete object of at most ``STEP_BYTES`` fits its sum."""
+        size = label.version.size
+        blocks = -(-size // label.unit)
+        recorded = self.sums.read(label, 0, blocks)
+        return not differing_runs(recorded, self._found(0, blocks, label.unit, size), 0)
 
     def _found(self, first: int, last: int, unit: int, size: int) -> bytes:
         """The sums of what lies in the file; what is past its end, or ``size``, counts as zeros."""

@@ -213,17 +213,27 @@ class ReadableObject:
                     return known
             self._learn()
             limit = end_of_data(self._label)
-            if limit <= GROUP_BYTES and not self.proves_each_read:
-                wanted = Extent(0, limit)
-            else:
-                wanted = Extent(round_down(start, unit), min(round_up(end, unit), limit))
-                if not self.proves_each_read:
-                    wanted = proof.stride.stretch(*wanted).clip(0, limit)
+            wanted = Extent(round_down(start, unit), min(round_up(end, unit), limit))
+            if not self.proves_each_read:
+                wanted = proof.stretch(*wanted).clip(0, limit)
         if self.proves_each_read:
             return self._proven_now(wanted)
         for gap in proof.sound.missing(*wanted):
             self._compare(gap)
         return proof.sound.holding(start) or Extent(start, start)
+
+    def prove_whole(self) -> bool:
+        """Whether all of it is there and sound, where one comparison tells; else False."""
+        with self._lock, told_as_cache_errors(self._bound):
+            self.fileno()
+            label, proof = self._label, self._proof
+            small = label.version.size <= min(label.stored_end, GROUP_BYTES)
+            if not small or label.content not in _COMPLETE or proof.damaged:
+                return False
+            if self._bound.verify is not Verify.OPEN or not proof.all_sound(label):
+                return False
+            proof.sound.add(0, end_of_data(label))
+            return True
 
     def _proven_now(self, wanted: Extent) -> Extent:
         """How much of ``wanted`` from its start on is sound at this moment."""

@@ -159,7 +159,7 @@ class ReadFile(File):
         super().__init__(handle.resource.url, "rb")
         self._handle = handle
         self._runner = runner
-        self._views = Views(handle, runner)
+        self._views: Views | None = None
         self._descriptor = -1
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -200,14 +200,19 @@ class ReadFile(File):
             self.expect(self._position, None)
         return super().read(size)
 
+    def _need_views(self) -> Views:
+        if self._views is None:
+            self._views = Views(self._handle, self._runner)
+        return self._views
+
     def expect(self, start: int, length: int | None) -> None:
         """Say what will be read first, so that a cold extent is asked for in one request."""
-        self._views.expect(start, length)
+        self._need_views().expect(start, length)
 
     @property
     def size(self) -> int:
         """The size of the version shown."""
-        return self._views.size
+        return self._need_views().size
 
     @property
     def version(self) -> Version:
@@ -221,11 +226,12 @@ class ReadFile(File):
 
         A private copy where they cannot be mapped (see ``docs/semantics.md``).
         """
-        base, low, high = self._views.mapping.window
+        views = self._views or self._need_views()
+        base, low, high = views.mapping.window
         end = offset + length
         if low <= offset <= end <= high:
             return base[offset:end]
-        return self._views.view(offset, length)
+        return views.view(offset, length)
 
     def fileno(self) -> int:
         """A descriptor of the whole object's bytes, where all of them are cached.
@@ -246,7 +252,8 @@ class ReadFile(File):
     def close(self) -> None:
         """Let the file go."""
         if not self._gone:
-            self._views.mapping.close()
+            if self._views is not None:
+                self._views.mapping.close()
             self._handle.close()
             if self._descriptor >= 0:
                 os.close(self._descriptor)

@@ -52,6 +52,8 @@ class TableHead(NamedTuple):
 def block_sums(data: Buffer, unit: int) -> bytes:
     """The sums of blocks of ``unit`` bytes; a last block that is short counts as padded with 0."""
     view = memoryview(data).cast("B")
+    if len(view) == unit:
+        return xxh3_64_digest(view)
     whole = len(view) - len(view) % unit
     sums = [xxh3_64_digest(view[start : start + unit]) for start in range(0, whole, unit)]
     if whole < len(view):
@@ -75,7 +77,7 @@ def recorded_runs(sums: bytes, first: int) -> Iterator[Run]:
 
 def differing_runs(recorded: bytes, found: bytes, first: int) -> list[Run]:
     """The runs of blocks whose sums are not those recorded, or that have none recorded."""
-    if recorded == found and 0 not in _numbers(recorded):
+    if recorded == found and (ABSENT not in recorded or 0 not in _numbers(recorded)):
         return []
     pairs = zip(_numbers(recorded), _numbers(found), strict=True)
     return list(_runs((not want or want != have for want, have in pairs), first))

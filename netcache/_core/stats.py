@@ -87,6 +87,13 @@ class Stats:
         """Add ``count`` (negative for gauges only) to a counter; ``KeyError`` for an unknown."""
         self._values[group, name] += count
 
+    def add_cache_reads(self, count: int) -> None:
+        """``count`` reads were served by the cache."""
+        values = self._values
+        values["CaRdOps", "RD"] += count
+        values["CaRdOps", "rs"] += count
+        values["IO", "rd"] += count
+
     def value(self, group: str, name: str) -> int:
         """The value of one counter."""
         return self._values[group, name]

@@ -29,13 +29,16 @@ class ValidityPolicy(NamedTuple):
     at_read: bool
     max_age_s: float
 
+    def asks(self, moment: Moment) -> bool:
+        """Whether that moment asks for a check at all."""
+        return self.at_open if moment is Moment.OPEN else self.at_read
+
     def check_due(self, moment: Moment, *, checked_s: float, now_s: float) -> bool:
         """Whether a version last found current at ``checked_s`` must be checked at ``now_s``.
 
         A check in the future (the clock was set back) does not count.
         """
-        asked = self.at_open if moment is Moment.OPEN else self.at_read
-        if not asked:
+        if not self.asks(moment):
             return False
         return not (self.max_age_s and 0 <= now_s - checked_s < self.max_age_s)
 

@@ -56,10 +56,11 @@ class ReadHandle:
         "_last_end",
         "_mark",
         "_opened_at",
-        "_readahead",
+        "_readahead_bytes",
         "_shown",
         "_stats",
         "_table",
+        "_window",
         "hits",
         "inode",
         "resource",
@@ -81,8 +82,9 @@ class ReadHandle:
         self._stats = stats
         self._opened_at = time.monotonic()
         self._at_read = check_each_read
-        block_size = table.store.block_size if table.store is not None else BLOCK_BYTES_DEFAULT
-        self._readahead = Readahead(readahead_bytes, block_size)
+        self._readahead_bytes = readahead_bytes
+        # Made by the first read that the cache does not serve: most files have none.
+        self._window: Readahead | None = None
         self._mark = NEVER
         self._last_end = -1
         self._engine: ReadEngine | None = None
@@ -201,6 +203,14 @@ class ReadHandle:
             and not inode.missing(start, inode.clip(start + length))
         )
 
+    @property
+    def _readahead(self) -> Readahead:
+        if self._window is None:
+            store = self._table.store
+            block_size = store.block_size if store is not None else BLOCK_BYTES_DEFAULT
+            self._window = Readahead(self._readahead_bytes, block_size)
+        return self._window
+
     def _pass_mark(self, start: int, end: int) -> None:
         """A read that hit came past the half-way mark: go on ahead of it, if it was sequential.
 
@@ -228,9 +238,11 @@ class ReadHandle:
 
     def _find(self, inode: Inode, start: int, end: int) -> int:
         """The end that can be read from ``start`` (clipped to the size) or -1 for a miss."""
-        if inode.size < 0:
+        size = inode.version.size
+        if size < 0:
             return -1
-        end = min(end, inode.size)
+        if end > size:
+            end = size
         if end <= start:
             return start
         return end if inode.locate(start, end) else -1
@@ -341,7 +353,5 @@ class ReadHandle:
         """Let go, and add the hits to the counters.  Idempotent."""
         if not self._closed:
             self._closed = True
-            self._stats.add("CaRdOps", "RD", self.hits)
-            self._stats.add("CaRdOps", "rs", self.hits)
-            self._stats.add("IO", "rd", self.hits)
+            self._stats.add_cache_reads(self.hits)
             self.unbind()

@@ -41,6 +41,11 @@ class Holding(Protocol):
         """A proven extent from ``start``, or before it, on; it ends before ``end`` where a block
         was damaged, which is not there any more.  Raises ``CacheError``."""
 
+    def prove_whole(self) -> bool:
+        """Whether everything is there and proven, where one step tells; else False.
+
+        Raises ``CacheError``."""
+
     def is_proven(self, start: int, end: int) -> bool:
         """Whether ``prove`` has nothing to read for ``[start, end)``."""
 
@@ -81,6 +86,10 @@ class CachedHolding:
     def prove(self, start: int, end: int) -> Extent:
         """What the object finds."""
         return self.object.prove(start, end)
+
+    def prove_whole(self) -> bool:
+        """What the object finds."""
+        return self.object.prove_whole()
 
     def is_proven(self, start: int, end: int) -> bool:
         """What the object knows."""
@@ -146,6 +155,10 @@ class SpoolHolding:
     def prove(self, start: int, end: int) -> Extent:
         """We have written it ourselves just now."""
         return Extent(0, max(end, self._written))
+
+    def prove_whole(self) -> bool:
+        """Never: what is written so far is asked for."""
+        return False
 
     def is_proven(self, start: int, end: int) -> bool:
         """Always."""

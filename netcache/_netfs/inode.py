@@ -147,6 +147,8 @@ class Inode:
         holding = self.holding
         if holding is None:
             return False
+        if not self.present and self._take_whole(holding):
+            return end <= self.size
         with self.lock:
             if self.holding is not holding:
                 return False
@@ -165,6 +167,21 @@ class Inode:
                 return False
             window = found.clip(*proven)
             self.window = (holding.fileno(), *(_NO_EXTENT if holding.proves_each_read else window))
+            return True
+
+    def _take_whole(self, holding: Holding) -> bool:
+        """Open the window over all of a small complete object at once: most first reads."""
+        try:
+            if not holding.prove_whole():
+                return False
+        except CacheError:
+            return False
+        with self.lock:
+            if self.holding is not holding:
+                return False
+            size = self.version.size
+            self.present.add(0, size)
+            self.window = (holding.fileno(), 0, size)
             return True
 
     def to_prove(self, start: int, end: int) -> bool:

@@ -63,7 +63,7 @@ class InodeTable:
 
     def check_due(self, inode: Inode, opened_at: float, moment: Moment) -> bool:
         """Whether the server must be asked before a file opened at ``opened_at`` may show it."""
-        if self._offline or inode.checked_at >= opened_at:
+        if self._offline or inode.checked_at >= opened_at or not self._validity.asks(moment):
             return False
         cached = inode.cached
         return self._validity.check_due(

@@ -1,0 +1,193 @@
+"""What the hot paths cost: system calls, Python calls, memory, requests.  No clock.
+
+A number here is what the path needs today.  One that grows is a regression, however fast the
+machine; one that shrinks is to be written down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+import netcache
+from netcache._cachefiles.store import bind
+from netcache._core.coherency import Validator, ValidatorKind, Version
+from netcache._core.urls import parse
+from netcache._netfs.inodes import IDLE_INODES_MAX, key_of
+from tests.integration.conftest import NewClient
+from tests.support.costs import Costs, allocated, counted
+from tests.support.served import Served, random_bytes
+
+KIB, MIB = 1024, 1 << 20
+BASE = "http://example.org/many/"
+
+OPEN_ANOTHER = {
+    "open": 1,  # the backing file
+    "fcntl": 1,  # it is in use
+    "fgetxattr": 1,  # its label
+    "fstat": 1,  # is it the file that the label means,
+    "statx": 1,  # and not another one with its number?
+    "preadv": 1,  # what it holds, compared with its sums
+    "pread": 1,  # what was asked for
+    "close": 1,  # the file that was idle for longest
+}
+PYTHON_CALLS_OPEN_ANOTHER = 140
+PYTHON_CALLS_OPEN_AGAIN = 42
+
+
+def filled_cache(folder: Path, count: int, size: int = 100) -> list[str]:
+    """A cache with ``count`` small objects; returns their URLs."""
+    store = bind(folder)
+    urls = [f"{BASE}{index}/some.file" for index in range(count)]
+    for url in urls:
+        new = store.begin(key_of(parse(url)))
+        new.write(bytes(size))
+        version = Version(Validator(ValidatorKind.STRONG_ETAG, '"1"'), size, 1_600_000_000)
+        new.publish(version, checked_s=time.time()).close()
+    store.close()
+    return urls
+
+
+def open_read_close(client: netcache.Client, url: str) -> None:
+    """The operation whose cost is the same however many objects there are."""
+    with client.open(url) as file:
+        assert len(file.read(10)) == 10
+
+
+def cost_of_opening_another(folder: Path, count: int) -> Costs:
+    """Open one of ``count`` cached files, after as many others as are kept open idle."""
+    urls = filled_cache(folder, count)
+    with netcache.Client(cache_dir=folder, validate="never") as client:
+        # Twice: all folders are open then, and the file opened below is not any more.
+        for _ in range(2):
+            for url in urls:
+                open_read_close(client, url)
+        with counted() as costs:
+            open_read_close(client, urls[0])
+    return costs
+
+
+def test_opening_one_of_many_cached_files_takes_eight_system_calls(tmp_path: Path) -> None:
+    """One for each question, none twice."""
+    costs = cost_of_opening_another(tmp_path, IDLE_INODES_MAX + 1)
+    assert dict(costs.kernel) == OPEN_ANOTHER
+    assert costs.python_calls <= PYTHON_CALLS_OPEN_ANOTHER, costs.functions.most_common(20)
+
+
+def test_opening_costs_the_same_among_three_times_as_many(tmp_path: Path) -> None:
+    """Nothing is proportional to the cache."""
+    few = cost_of_opening_another(tmp_path / "few", IDLE_INODES_MAX + 1)
+    many = cost_of_opening_another(tmp_path / "many", 3 * IDLE_INODES_MAX)
+    assert many.kernel == few.kernel
+    assert many.python_calls == few.python_calls
+
+
+def test_opening_a_file_that_is_idle_takes_one_system_call(tmp_path: Path) -> None:
+    """The read."""
+    (url,) = filled_cache(tmp_path, 1)
+    with netcache.Client(cache_dir=tmp_path, validate="never") as client:
+        open_read_close(client, url)
+        with counted() as costs:
+            open_read_close(client, url)
+    assert dict(costs.kernel) == {"pread": 1}
+    assert costs.python_calls <= PYTHON_CALLS_OPEN_AGAIN, costs.functions.most_common(20)
+
+
+@pytest.fixture
+def warm_url(served: Served, new_client: NewClient) -> str:
+    """A cached resource of a mebibyte."""
+    url = served.put("big", random_bytes(MIB, 1))
+    new_client().warm(url)
+    return url
+
+
+def test_a_read_of_cached_bytes_is_one_system_call(warm_url: str, new_client: NewClient) -> None:
+    """And two Python calls: the file's and the handle's."""
+    buffer = bytearray(4 * KIB)
+    with new_client(validate="never").open(warm_url) as file:
+        file.pread(MIB, 0)
+        for offset in (0, 40 * KIB, 8 * KIB):
+            with counted() as costs:
+                file.preadinto(buffer, offset)
+            assert dict(costs.kernel) == {"preadv": 1}
+            assert costs.functions == {"preadinto": 1, "hit_into": 1}
+        with counted() as costs:
+            file.pread(4 * KIB, 0)
+        assert dict(costs.kernel) == {"pread": 1}
+        assert costs.functions == {"pread": 1, "hit": 1}
+
+
+def test_an_async_read_of_cached_bytes_never_leaves_the_loop(
+    warm_url: str, new_client: NewClient
+) -> None:
+    """One system call that cannot wait, no thread, no turn of the loop."""
+
+    async def read(cache_dir: Path) -> tuple[Costs, int]:
+        async with netcache.AsyncClient(cache_dir=cache_dir, validate="never") as client:
+            file = await client.open(warm_url)
+            buffer = bytearray(4 * KIB)
+            await file.preadinto(bytearray(MIB), 0)
+            turns: list[int] = []
+            asyncio.get_running_loop().call_soon(turns.append, 1)
+            with counted() as costs:
+                await file.preadinto(buffer, 8 * KIB)
+            return costs, len(turns)
+
+    folder = new_client()._core.options.cache_dir
+    costs, turns = asyncio.run(read(Path(folder)))
+    assert dict(costs.kernel) == {"preadv": 1}
+    assert turns == 0
+    assert "run_in_executor" not in costs.functions
+    assert costs.python_calls <= 5, costs.functions
+
+
+def test_a_view_of_cached_bytes_is_no_system_call_and_no_copy(
+    warm_url: str, new_client: NewClient
+) -> None:
+    """After the first: a slice of the map."""
+    with new_client(validate="never").open(warm_url) as file:
+        file.view(0, MIB).release()
+        with counted() as costs:
+            file.view(8 * KIB, 4 * KIB).release()
+        assert not costs.kernel
+        assert costs.functions == {"view": 1}
+        with allocated() as most:
+            file.view(0, MIB).release()
+        assert most[0] < 4 * KIB
+
+
+def test_reading_into_a_buffer_copies_nothing_in_memory(
+    warm_url: str, new_client: NewClient
+) -> None:
+    """The kernel writes where the caller wants it."""
+    buffer = bytearray(MIB)
+    with new_client(validate="never").open(warm_url) as file:
+        file.preadinto(buffer, 0)
+        with allocated() as most:
+            file.preadinto(buffer, 0)
+    assert most[0] < 4 * KIB
+
+
+def test_an_open_that_validates_is_one_request_without_a_body(
+    served: Served, warm_url: str, new_client: NewClient
+) -> None:
+    """The conditional GET of the first read; the reads after it ask nobody."""
+    client = new_client(validate="open")
+    served.forget()
+    with client.open(warm_url) as file:
+        for offset in range(0, MIB, 64 * KIB):
+            file.pread(4 * KIB, offset)
+    assert [record["status"] for record in served.requests()] == [304]
+    assert served.body_bytes() == 0
+
+
+def test_a_cold_read_is_one_request_for_its_blocks(served: Served, new_client: NewClient) -> None:
+    """Opening costs no round trip of its own."""
+    url = served.put("cold", random_bytes(MIB, 2))
+    with new_client().open(url) as file:
+        file.pread(10, 100 * KIB)
+    assert served.count() == 1
+    assert served.body_bytes() == 4 * KIB
