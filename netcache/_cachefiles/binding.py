@@ -15,6 +15,7 @@ from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.mapping_table import MappingTable
+from netcache._cachefiles.room import Room
 from netcache._cachefiles.sum_table import remove_table
 from netcache._core.coherency import Version
 from netcache._core.content import Content
@@ -70,6 +71,7 @@ class Bound:
         self.dead = False
         self.committer: Committer | None = None
         self.mappings = MappingTable(ops, root)
+        self.room = Room(ops, root, epoch, block_size, clock)
         # All open objects, also those that nobody refers to any more: they hold descriptors.
         self.objects: set[CachefilesObject] = set()
         self._lock = threading.RLock()
@@ -223,6 +225,7 @@ class Bound:
                     self._name(fd, private, folder, name)
             elif private is not None:
                 self.ops.unlink(private, self.graveyard)
+        self.room.changed(self.place(key))
         if self.sync_each:
             self.ops.fsync(folder)
         return label
@@ -327,6 +330,7 @@ class Bound:
         """Close all objects and descriptors; every later call is a ``CacheError``."""
         for cache_object in list(self.objects):
             cache_object.close()
+        self.room.close()
         self.dead = True
         self.mappings.close()
         with self._lock:

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.modify import ModifiableObject
-from netcache._cachefiles.space import Found, Space
 from netcache._cachefiles.sum_table import table_name
+from netcache._cachefiles.walking import Found, Walk
 from netcache._core.label import Label, LabelError, Why
 from netcache._fscache.ports import ObjectKey, ObjectRecord, Problem, RepairedProblem
 from netcache.errors import CacheError, InvariantError
 
 
-def records(bound: Bound, space: Space) -> Iterator[ObjectRecord]:
+def records(bound: Bound, walk: Walk) -> Iterator[ObjectRecord]:
     """All objects with a usable label."""
-    tables = space.tables()
-    for found in space.objects():
+    tables = walk.tables()
+    for found in walk.objects():
         if found.name.startswith(PRIVATE_PREFIX):
             continue
         try:
@@ -59,11 +59,11 @@ def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label]:
 
 
 def problems(
-    bound: Bound, space: Space, keys: Sequence[ObjectKey] | None, *, repair: bool
+    bound: Bound, walk: Walk, keys: Sequence[ObjectKey] | None, *, repair: bool
 ) -> Iterator[Problem]:
     """Everything that is not as it should be, and with ``repair`` no longer is."""
     wanted = None if keys is None else {bound.place(key) for key in keys}
-    for found in space.objects():
+    for found in walk.objects():
         place = f"{found.path}/{found.name}"
         if wanted is not None and place not in wanted:
             continue
@@ -71,17 +71,17 @@ def problems(
             # Left by a process that was killed while it published: reaped with the next culling.
             continue
         broken = None
-        for why, repaired in _problems_of(bound, space, found, place, repair=repair):
+        for why, repaired in _problems_of(bound, walk, found, place, repair=repair):
             if repaired is None:
                 broken = why
             else:
                 yield _told(place, why, repaired)
         if broken is not None:
-            yield _told(place, broken, repair and space.discard(found) > 0)
+            yield _told(place, broken, repair and walk.discard(found) > 0)
     if wanted is None:
-        for table in space.orphans():
-            gone = repair and space.discard(table) > 0
-            if gone or not space.in_use(table):
+        for table in walk.orphans():
+            gone = repair and walk.discard(table) > 0
+            if gone or not walk.in_use(table):
                 yield _told(f"{table.path}/{table.name}", "sums of an object that is gone", gone)
 
 
@@ -90,7 +90,7 @@ def _told(what: str, why: str, repaired: bool) -> Problem:
 
 
 def _problems_of(
-    bound: Bound, space: Space, found: Found, place: str, *, repair: bool
+    bound: Bound, walk: Walk, found: Found, place: str, *, repair: bool
 ) -> Iterator[tuple[str, bool | None]]:
     """What is wrong with one object and whether it was repaired; None: the object has to go."""
     try:
@@ -98,7 +98,7 @@ def _problems_of(
     except FileNotFoundError:
         return
     except LabelError as error:
-        if error.why is not Why.DIRTY or not space.in_use(found):
+        if error.why is not Why.DIRTY or not walk.in_use(found):
             yield f"its label is not valid ({error})", None
         return
     except (OSError, IndexError) as error:

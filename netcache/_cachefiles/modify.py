@@ -60,10 +60,14 @@ class ModifiableObject(CachefilesObject):
         view = memoryview(data).cast("B")
         if not len(view):
             return
-        with self._lock, told_as_cache_errors(self._bound, self._doubt):
+        block, end = self.block_size, start + len(view)
+        low, high = round_down(start, block), round_up(end, block)
+        with (
+            self._lock,
+            told_as_cache_errors(self._bound, self._doubt),
+            self._growing(high - low),
+        ):
             self._need_modifying()
-            block, end = self.block_size, start + len(view)
-            low, high = round_down(start, block), round_up(end, block)
             size = max(self.size, end)
             head = self._gap(low, start, fill)
             tail = self._gap(end, min(high, size), fill) if end < size else b""
@@ -149,8 +153,12 @@ class ModifiableObject(CachefilesObject):
 
     def _copy_out(self, end: int) -> None:
         """Others have the file open, perhaps mapped: it is not shrunk, we go on with a copy."""
-        label, kept = self._label, [extent.clip(0, end) for extent in self.extents()]
-        old = self._file.fd
+        kept = [extent.clip(0, end) for extent in self.extents()]
+        with self._growing(sum(extent.length + self.block_size for extent in kept)):
+            self._copy_kept(kept, end)
+
+    def _copy_kept(self, kept: list[Extent], end: int) -> None:
+        label, old = self._label, self._file.fd
         fd, private = self._bound.new_file(self.key)
         sums = ObjectSums(self._bound)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.binding import Bound
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
+GRANT_BYTES = 8 << 20
+"""No more than this is asked for at a time, while a file is copied."""
+
+
 class CachefilesNewObject:
     """A private object; not thread-safe."""
 
@@ -28,6 +33,7 @@ class CachefilesNewObject:
         self._bound = bound
         self._key = key
         self._size = 0
+        self._writer = bound.room.writer()
         with told_as_cache_errors(bound):
             self._fd, self._private = bound.new_file(key)
             file = LabelFile(bound.ops, self._fd, bound.epoch, bound.block_size)
@@ -36,6 +42,11 @@ class CachefilesNewObject:
             except BaseException:
                 bound.discard_private(self._fd, self._private)
                 raise
+
+    def _growing(self, length: int) -> AbstractContextManager[None]:
+        """``length`` more bytes are written inside the block."""
+        block, end = self._bound.block_size, self._size + length
+        return self._writer.writing(round_up(end, block) - round_up(self._size, block))
 
     @property
     def size(self) -> int:
@@ -51,7 +62,7 @@ class CachefilesNewObject:
     def write(self, data: Buffer) -> None:
         """Append ``data``."""
         view = memoryview(data).cast("B")
-        with told_as_cache_errors(self._bound):
+        with told_as_cache_errors(self._bound), self._growing(len(view)):
             self._bound.ops.write_all(self.fileno(), view, self._size)
             self._sums.add(view)
         self._size += len(view)
@@ -61,16 +72,25 @@ class CachefilesNewObject:
 
         Returns how many there were.
         """
+        begin = self._size
         with told_as_cache_errors(self._bound):
-            end = self._bound.ops.copy_range(source, self.fileno(), self._size, self._size + length)
-            # The copy is what counts: it is sent, and it is served later.
-            buffer = memoryview(bytearray(min(STEP_BYTES, end - self._size)))
-            for start in range(self._size, end, STEP_BYTES):
-                view = buffer[: min(STEP_BYTES, end - start)]
-                self._bound.ops.read_into(self.fileno(), view, start)
-                self._sums.add(view)
-        count, self._size = end - self._size, end
-        return count
+            while (step := min(length - (self._size - begin), GRANT_BYTES)) > 0:
+                with self._growing(step):
+                    end = self._copy(source, self._size + step)
+                if end == self._size:
+                    break
+                self._size = end
+        return self._size - begin
+
+    def _copy(self, source: int, stop: int) -> int:
+        end = self._bound.ops.copy_range(source, self.fileno(), self._size, stop)
+        # The copy is what counts: it is sent, and it is served later.
+        buffer = memoryview(bytearray(min(STEP_BYTES, end - self._size)))
+        for start in range(self._size, end, STEP_BYTES):
+            view = buffer[: min(STEP_BYTES, end - start)]
+            self._bound.ops.read_into(self.fileno(), view, start)
+            self._sums.add(view)
+        return end
 
     def publish(self, version: Version, *, checked_s: float) -> ModifiableObject:
         """Give it its name and label; the object goes on with the same descriptor.
@@ -82,7 +102,7 @@ class CachefilesNewObject:
                 f"an object of {self._size} bytes cannot be a version of {version.size}"
             )
         bound, fd = self._bound, self.fileno()
-        with told_as_cache_errors(bound):
+        with told_as_cache_errors(bound), self._growing(0):
             end = round_up(self._size, bound.block_size)
             bound.ops.truncate(fd, end)
             if bound.sync_each:
@@ -101,7 +121,8 @@ class CachefilesNewObject:
                 remove_table(bound.ops, bound.root, label.binding.inode)
                 raise
             self._fd, self._private = -1, None
-            made = ModifiableObject(bound, self._key, file, label, sums)
+            self._writer.place = bound.place(self._key)
+            made = ModifiableObject(bound, self._key, file, label, sums, writer=self._writer)
             made.believe()
             if not bound.sync_each:
                 bound.filled(made)
@@ -113,3 +134,4 @@ class CachefilesNewObject:
         if fd >= 0:
             self._sums.discard()
             self._bound.discard_private(fd, self._private)
+            self._writer.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.failures import told_as_cache_errors
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netcache._cachefiles.binding import Bound
+    from netcache._cachefiles.writing import Writer
 
 USED_INTERVAL_S = 60.0
 
@@ -43,9 +45,14 @@ class CachefilesObject(ReadableObject):
         file: LabelFile,
         label: Label,
         sums: ObjectSums | None = None,
+        *,
+        writer: Writer | None = None,
     ) -> None:
         super().__init__(bound, key, file, label, sums)
         self._used_s = file.used_s
+        # Who has just made an object has not used it again yet.
+        self._counted_s = bound.clock() if writer is not None else 0.0
+        self._writer = writer or bound.room.writer()
         self._written = PendingSums()
         bound.objects.add(self)
 
@@ -60,7 +67,11 @@ class CachefilesObject(ReadableObject):
             raise CacheError(f"a write of [{start}, {end}) is not in whole blocks")
         if end > round_up(self.size, self.block_size):
             raise CacheError(f"a write of [{start}, {end}) ends past the resource")
-        with self._lock, told_as_cache_errors(self._bound, self._doubt_fill):
+        with (
+            self._lock,
+            told_as_cache_errors(self._bound, self._doubt_fill),
+            self._growing(len(view)),
+        ):
             self.fileno()
             self._pending.add(start, round_up(end, self.block_size))
             self._written.add(start // self._label.unit, block_sums(view, self._label.unit))
@@ -69,6 +80,12 @@ class CachefilesObject(ReadableObject):
             if whole < len(view):
                 tail = bytes(view[whole:]).ljust(self.block_size, b"\0")
                 self._ops.write_all(self._file.fd, tail, start + whole)
+
+    def _growing(self, length: int) -> AbstractContextManager[None]:
+        """No more than ``length`` bytes are written to the file inside the block."""
+        if self._writer.place is None:
+            self._writer.place = self._bound.place(self.key)
+        return self._writer.writing(length)
 
     def collect_write(self, kind: WriteKind, start: int, end: int) -> None:
         """Record a finished run by the decision table."""
@@ -288,6 +305,9 @@ class CachefilesObject(ReadableObject):
     def mark_used(self) -> None:
         """Move to the recent end of the culling order, at most once a minute."""
         now_s = self._bound.clock()
+        if abs(now_s - self._counted_s) >= USED_INTERVAL_S:
+            self._counted_s = now_s
+            self._bound.room.used(self._bound.place(self.key))
         if abs(now_s - self._used_s) >= USED_INTERVAL_S:
             self._used_s = now_s
             with told_as_cache_errors(self._bound):
@@ -303,6 +323,7 @@ class CachefilesObject(ReadableObject):
                 self._bound.released(self)
                 self._proof.close()
                 self._ops.close(fd)
+                self._bound.room.closed(self._writer)
 
     def _cancel_pending(self) -> None:
         """What was written and never recorded must not be taken for data by the next opener."""

@@ -2,242 +2,263 @@
 
 Rules:
 
-1. Room is reserved before it is written to.  Below the ``stop`` percentage of free blocks or files,
-   or at the cache's own limit, there is none until something was culled.
-2. Least recently used first; never what is in use by any process.
-3. Once culling has begun it goes on a little further than it must (hysteresis), so that it does
-   not begin again with the next write.
+1. Room is granted before it is written to, to each process for itself.  Below the ``stop``
+   percentage of free blocks or files, or at the cache's own limit, there is none until something
+   was culled.
+2. What goes next is decided by the record of use (``_core.cull_order``), shared by all processes;
+   never what is in use by any process, or pinned.
+3. Once culling has begun it goes on further than it must (hysteresis), a little with each grant, so
+   that nobody waits long.
+
+Nothing here takes longer because there are many objects, but for counting (``counting``), and for
+what somebody asks for who looks after the cache (``cull``).
 """
 
 from __future__ import annotations
 
-import heapq
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
-from netcache._cachefiles.label_file import USE_BYTE
-from netcache._cachefiles.layout import GRAVEYARD, STORE, SUMS
-from netcache._cachefiles.sum_table import remove_table, table_name
-from netcache._core.extent import round_up
-from netcache._core.label import SUM_BYTES
-from netcache._core.watermarks import Watermarks, culled_size
+from netcache._cachefiles.counting import INLINE_FILES, Counting
+from netcache._cachefiles.culling import Fate, Target, cull_file
+from netcache._cachefiles.walking import Walk
+from netcache._cachefiles.writing import CHUNK_BYTES_MAX
+from netcache._core.cull_part import STEPS, in_parts
+from netcache._core.watermarks import NOTHING, Verdict, Watermarks, judge_limit, most
 from netcache._fscache.ports import NoSpaceError
+from netcache.errors import CacheError
 
-LABEL_OVERHEAD_BYTES = 8192
-"""What an object may take besides its data: an attribute block, a block of sums."""
+if TYPE_CHECKING:
+    from netcache._cachefiles.binding import Bound
+    from netcache._cachefiles.usage_file import Change
 
-TRUSTED_PART = 8
-"""After using this part of the room that it saw, a process counts anew: others fill it too."""
+CHUNK_PART = 256
+"""A process is granted this part of the limit at a time, if it is little."""
 
-_STAT_BLOCK = 512
-_TABLES = f"{STORE}/{SUMS}"
+AHEAD_BYTES_MAX = 64 << 20
+"""No more than this is made room for before it is written, however much is announced."""
 
+TARGETS_MAX = 16
+"""So many objects are chosen at a time."""
 
-class Found(NamedTuple):
-    """A file in the store: when it was last used, how much is allocated, where it is."""
+SUSPECT_PART = 16
+"""When killed processes may have left this part of the limit, the cache is counted again."""
 
-    used_ns: int
-    allocated: int
-    path: str
-    name: str
-    inode: int
-
-    @property
-    def is_table(self) -> bool:
-        """Whether it is a table of sums, which goes with its object."""
-        return self.path.startswith(_TABLES)
+PLENTY = 1 << 62
 
 
 class Space:
-    """The room of one bound cache.  Thread-safe."""
+    """The room of one bound cache.  Thread-safe; one thread of a process makes room at a time."""
 
     def __init__(self, bound: Bound, limit_bytes: int | None, watermarks: Watermarks) -> None:
-        self._bound = bound
+        self.walk = Walk(bound)
         self.limit_bytes = limit_bytes
         self.watermarks = watermarks
+        self.counting = Counting(bound, self.walk.reap)
         self.culling = False
-        self._estimate: int | None = None
-        self._reserved = 0
-        self._trust = 0
+        self._bound = bound
+        self._room = bound.room
         self._lock = threading.Lock()
+        purse = bound.room.purse
+        purse.refill = self._refill
+        if limit_bytes is not None:
+            purse.chunk_bytes = min(CHUNK_BYTES_MAX, limit_bytes // CHUNK_PART)
+
+    # Growing.
 
     def reserve(self, length: int) -> None:
-        """Make room for ``length`` more bytes; ``NoSpaceError`` when there can be none."""
-        sums = length // self._bound.block_size * SUM_BYTES
-        need = round_up(length, self._bound.block_size) + sums + LABEL_OVERHEAD_BYTES
+        """Make room for ``length`` more bytes; ``NoSpaceError`` when there can be none.
+
+        They are granted when they are written, a little at a time.
+        """
+        purse = self._room.purse
+        need = purse.cost(length) + purse.overhead
+        if self.limit_bytes is not None and need > most(self.limit_bytes):
+            raise NoSpaceError(f"{need} bytes cannot fit into a cache of {self.limit_bytes} bytes")
+        need = min(need, AHEAD_BYTES_MAX)
         with self._lock:
-            self._reserve_on_filesystem(need)
+            if purse.credit < need or self._judge_filesystem(need, culling=False) != NOTHING:
+                self._grow(need, min(need, purse.chunk_bytes))
+
+    def _refill(self, need: int) -> None:
+        with self._lock:
+            if self._room.purse.credit < need:
+                self._grow(need, need)
+
+    def _grow(self, need: int, at_once: int) -> None:
+        """Make room for ``need`` bytes, and grant ``at_once`` of them."""
+        stayed: set[str] = set()
+        while True:
+            try:
+                verdict, targets = self._plan(need, at_once, stayed)
+                freed = self._carry_out(targets, stayed)
+            except OSError as error:
+                if isinstance(error, CacheError):
+                    raise
+                self._grow_unrecorded(need, error)
+                return
+            if verdict.allowed:
+                return
+            if not freed and not targets and not self._count_more():
+                raise NoSpaceError(self._why(verdict))
+
+    def _plan(self, need: int, at_once: int, stayed: set[str]) -> tuple[Verdict, list[Target]]:
+        """Grant what there is room for, and choose what has to go."""
+        with self._room.change() as change:
+            head = change.head
             if self.limit_bytes is not None:
-                self._reserve_below(self.limit_bytes, need)
+                if not head.counted:
+                    return Verdict(must_bytes=1), []
+                if head.suspect * SUSPECT_PART > self.limit_bytes:
+                    self.counting.recount(change)
+                    self.counting.go_on_alone()
+            more = max(0, need - self._room.purse.credit)
+            verdict = self._judge(change, more)
+            self.culling = head.culling = verdict.culling
+            if verdict.allowed:
+                change.grant = self._amount(change, at_once)
+            if not verdict.culling:
+                return verdict, []
+            self._room.bury_the_dead(change)
+            wanted = verdict._replace(bytes=max(verdict.must_bytes, min(verdict.bytes, 2 * need)))
+            return verdict, self._choose(change, wanted, stayed)
 
-    def _reserve_on_filesystem(self, need: int) -> None:
+    def _judge(self, change: Change, more: int) -> Verdict:
+        """What room there is when ``more`` is granted."""
+        head = change.head
+        verdict = self._judge_filesystem(more, culling=head.culling)
+        if self.limit_bytes is None:
+            return verdict
+        return verdict.and_also(
+            judge_limit(self.limit_bytes, _taken(change) + more, culling=head.culling)
+        )
+
+    def _judge_filesystem(self, more: int, *, culling: bool) -> Verdict:
         found = self._bound.ops.statvfs(self._bound.root)
-        free = found.f_bavail * found.f_frsize - need
-        total = found.f_blocks * found.f_frsize
-        files_free, files = found.f_favail, found.f_files
-        wanted = self.watermarks.wanted(free, total, files_free, files)
-        self.culling = wanted.culling(self.culling)
-        if not wanted.stopped:
-            return
-        self._cull(lambda freed: freed >= wanted.bytes_to_free)
-        found = self._bound.ops.statvfs(self._bound.root)
-        free = found.f_bavail * found.f_frsize - need
-        if self.watermarks.wanted(free, total, found.f_favail, files).stopped:
-            raise NoSpaceError("the cache's filesystem is almost full, and nothing more can go")
+        return self.watermarks.judge(
+            found.f_bavail * found.f_frsize - more,
+            found.f_blocks * found.f_frsize,
+            found.f_favail,
+            found.f_files,
+            culling=culling,
+        )
 
-    def _reserve_below(self, limit: int, need: int) -> None:
-        if need > limit:
-            raise NoSpaceError(f"{need} bytes cannot fit into a cache of {limit} bytes")
-        if self._estimate is None or self._estimate + need > limit or self._reserved > self._trust:
-            self._count(limit)
-        assert self._estimate is not None
-        if self._estimate + need > limit:
-            target = culled_size(limit, need)
-            excess = self._estimate - target
-            self._cull(lambda freed: freed >= excess)
-            self._count(limit)
-            if self._estimate + need > limit:
-                raise NoSpaceError(f"the cache is at its limit of {limit} bytes, all in use")
-        self._estimate += need
-        self._reserved += need
+    def _amount(self, change: Change, at_once: int) -> int:
+        """How much is granted: what is needed, and somewhat ahead, if there is room for that."""
+        purse = self._room.purse
+        needed = max(0, at_once - purse.credit)
+        ahead = max(0, purse.chunk_bytes - max(0, purse.credit - at_once))
+        if (
+            self.limit_bytes is not None
+            and judge_limit(
+                self.limit_bytes, _taken(change) + needed + ahead, culling=False
+            ).culling
+        ):
+            ahead = 0
+        return needed + ahead
 
-    def _count(self, limit: int) -> None:
-        """Count what all processes hold; trust that for a part of the room that is left."""
-        self._estimate = self.allocated_bytes()
-        self._reserved = 0
-        self._trust = max(0, limit - self._estimate) // TRUSTED_PART
+    def _choose(self, change: Change, wanted: Verdict, stayed: set[str]) -> list[Target]:
+        """What goes next, but for what was found to be in use just now."""
+        order, head = change.order, change.head
+        targets: list[Target] = []
+        skip = {order.index.find(place.encode()) for place in stayed}
+        want_bytes, want_files = wanted.bytes, wanted.files
+        while (want_bytes > 0 or want_files > 0) and len(targets) < TARGETS_MAX:
+            number = order.choose(skip, len(skip))
+            if not number:
+                break
+            skip.add(number)
+            slot = order.index.slot(number)
+            target = Target(order.index.place(number).decode(), slot.regions)
+            if want_files <= 0 and in_parts(slot.charge, head.total, want_bytes):
+                target.wanted = max(want_bytes, slot.charge // STEPS)
+            targets.append(target)
+            want_bytes -= target.wanted or slot.charge
+            want_files -= 1
+        return targets
+
+    def _carry_out(self, targets: list[Target], stayed: set[str]) -> int:
+        """Cull them; returns how many went, at least in part."""
+        count = 0
+        for target in targets:
+            cull_file(self._bound, target)
+            if target.fate in (Fate.GONE, Fate.CUT):
+                count += 1
+                self._room.changed(target.place)
+            else:
+                stayed.add(target.place)
+        return count
+
+    def _count_more(self) -> bool:
+        """Count what was never counted, or is suspect; False when that does not help (now)."""
+        with self._room.change() as change:
+            if change.head.counted and not change.head.suspect:
+                return False
+            self.counting.recount(change)
+        if self.counting.go_on(INLINE_FILES):
+            return True
+        self.counting.go_on_alone()
+        return False
+
+    def _grow_unrecorded(self, need: int, error: OSError) -> None:
+        """The record cannot be had: in a cache without a limit that is no reason not to store."""
+        if self.limit_bytes is not None:
+            raise NoSpaceError(f"what the cache holds is not known now ({error})") from error
+        if not self._judge_filesystem(need, culling=False).allowed:
+            raise NoSpaceError("the cache's filesystem is almost full") from error
+        self._room.purse.give(need)
+
+    def _why(self, verdict: Verdict) -> str:
+        if self.limit_bytes is not None and self._judge_filesystem(0, culling=False).allowed:
+            return f"the cache is at its limit of {self.limit_bytes} bytes, all in use or pinned"
+        return "the cache's filesystem is almost full, and nothing more can go"
+
+    # Culling for somebody who asks for it.
 
     def cull(self, target_bytes: int | None) -> tuple[int, int]:
-        """Discard down to ``target_bytes`` (None: to the limits); objects and bytes that went."""
+        """Discard down to ``target_bytes`` (None: to the limits); objects and bytes that went.
+
+        Tidies up, and walks the cache for it.
+        """
         with self._lock:
-            held = self.allocated_bytes()
+            self.walk.reap()
+            while not self.counting.go_on(PLENTY):
+                continue
+            held = self.walk.allocated_bytes()
             if target_bytes is None:
                 target_bytes = self.limit_bytes if self.limit_bytes is not None else held
-            excess = held - target_bytes
-            self._estimate = None
-            self.reap()
-            return self._cull(lambda freed: freed >= excess) if excess > 0 else (0, 0)
+            return self._cull_bytes(held - target_bytes)
 
-    def _cull(self, enough: object) -> tuple[int, int]:
-        assert callable(enough)
-        heap, tables = list(self.objects()), self.tables()
-        heapq.heapify(heap)
+    def _cull_bytes(self, excess: int) -> tuple[int, int]:
+        stayed: set[str] = set()
         count = freed = 0
-        while heap and not enough(freed):
-            goes = heapq.heappop(heap)
-            gone = self.discard(goes)
-            if gone:
-                gone += tables.get(table_name(goes.inode), 0)
-            count += bool(gone)
-            freed += gone
+        while freed < excess:
+            with self._room.change() as change:
+                wanted = Verdict(bytes=excess - freed)
+                targets = self._choose(change, wanted, stayed)
+            if not targets:
+                break
+            self._carry_out(targets, stayed)
+            count += sum(target.fate is Fate.GONE and target.freed > 0 for target in targets)
+            freed += sum(target.freed for target in targets)
+        with self._room.change() as change:
+            self.culling = change.head.culling = self._judge(change, 0).culling
         return count, freed
 
-    def discard(self, found: Found) -> int:
-        """Unlink a file unless it is in use or was used again; returns the bytes given free."""
-        ops = self._bound.ops
+    def is_culling(self) -> bool:
+        """Whether culling is on, in whatever process; as far as that is known."""
         try:
-            folder = ops.open_folder(found.path, at=self._bound.root)
+            with self._room.change() as change:
+                self.culling = change.head.culling
         except OSError:
-            return 0
-        try:
-            fd = ops.open_file(found.name, folder)
-            try:
-                if ops.stat(fd).st_atime_ns > found.used_ns:
-                    return 0
-                if not ops.lock_range(fd, USE_BYTE, 1):
-                    return 0
-                with self._bound.mappings.changing(f"{found.path}/{found.name}", needed=False):
-                    ops.unlink(found.name, folder)
-                if not found.is_table:
-                    remove_table(ops, self._bound.root, found.inode)
-                return found.allocated
-            finally:
-                ops.close(fd)
-        except OSError:
-            return 0
-        finally:
-            ops.close(folder)
+            pass
+        return self.culling
 
-    def in_use(self, found: Found) -> bool:
-        """Whether somebody has the file open."""
-        ops = self._bound.ops
-        try:
-            fd = ops.open_file(f"{found.path}/{found.name}", self._bound.root)
-        except OSError:
-            return False
-        try:
-            return not ops.lock_range(fd, USE_BYTE, 1)
-        finally:
-            ops.close(fd)
+    def close(self) -> None:
+        """Stop counting.  Idempotent."""
+        self.counting.close()
 
-    def tables(self) -> dict[str, int]:
-        """The allocated bytes of each table of sums, by its name."""
-        return {found.name: found.allocated for found in self._walk(_TABLES)}
 
-    def allocated_bytes(self) -> int:
-        """The allocated bytes of everything below ``cache`` and ``graveyard``."""
-        return sum(found.allocated for found in self.files(graveyard=True))
-
-    def files(self, *, graveyard: bool = False) -> Iterator[Found]:
-        """Every file of the store, in no order."""
-        tops = (STORE, GRAVEYARD) if graveyard else (STORE,)
-        for top in tops:
-            yield from self._walk(top)
-
-    def _walk(self, path: str) -> Iterator[Found]:
-        ops = self._bound.ops
-        try:
-            folder = ops.open_folder(path, at=self._bound.root)
-        except OSError:
-            return
-        try:
-            for name in ops.list_folder(folder):
-                try:
-                    found = ops.stat_name(name, folder)
-                except FileNotFoundError:
-                    continue
-                if found.st_mode & 0o170000 == 0o040000:
-                    yield from self._walk(f"{path}/{name}")
-                else:
-                    allocated = found.st_blocks * _STAT_BLOCK
-                    yield Found(found.st_atime_ns, allocated, path, name, found.st_ino)
-        finally:
-            ops.close(folder)
-
-    def objects(self, *, graveyard: bool = False) -> Iterator[Found]:
-        """Every file that is, or is to become, an object, in no order."""
-        return (found for found in self.files(graveyard=graveyard) if not found.is_table)
-
-    def reap(self) -> None:
-        """Empty the graveyard, and forget what a killed process left: private names, tables."""
-        for found in list(self.files(graveyard=True)):
-            if found.path.startswith(GRAVEYARD) or found.name.startswith(PRIVATE_PREFIX):
-                self.discard(found)
-        for table in self.orphans():
-            self.discard(table)
-        self._remove_folders(GRAVEYARD)
-
-    def orphans(self) -> list[Found]:
-        """The tables of sums whose objects are gone, or have no name yet (those are in use)."""
-        # First the tables: an object that is being named meanwhile is then found.
-        tables = list(self._walk(_TABLES))
-        if not tables:
-            return []
-        owners = {table_name(found.inode) for found in self.objects(graveyard=True)}
-        return [table for table in tables if table.name not in owners]
-
-    def _remove_folders(self, path: str) -> None:
-        ops = self._bound.ops
-        folder = ops.open_folder(path, at=self._bound.root)
-        try:
-            for name in ops.list_folder(folder):
-                try:
-                    self._remove_folders(f"{path}/{name}")
-                    ops.remove_folder(name, folder)
-                except OSError:
-                    # A file in use, or a folder that is not empty because of one: next time.
-                    continue
-        finally:
-            ops.close(folder)
+def _taken(change: Change) -> int:
+    """What the cache takes, or may at any moment."""
+    return change.head.total + change.head.granted + change.head.suspect

@@ -24,6 +24,7 @@ from netcache._cachefiles.new_object import CachefilesNewObject
 from netcache._cachefiles.probe import probe
 from netcache._cachefiles.space import Space
 from netcache._cachefiles.sum_table import remove_table
+from netcache._cachefiles.writing import Writer
 from netcache._core.checksums import INLINE_BLOCKS_MAX
 from netcache._core.coherency import Version
 from netcache._core.keys import object_file
@@ -148,16 +149,30 @@ class CachefilesStore:
     def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
         """A new empty object for ``version``, unless somebody has just made one of it."""
         with told_as_cache_errors(self._bound):
-            folder = self._bound.folder(key, make=True)
-            with self._bound.naming(folder):
-                found = self.lookup(key)
-                if found is not None:
-                    if found.version.same_as(version):
-                        return found
-                    found.close()
-                return self._create(key, version, checked_s)
+            writer = self._bound.room.writer()
+            try:
+                # Room first: culling may need the names.
+                with writer.writing(0):
+                    return self._create(key, version, checked_s, writer)
+            finally:
+                if writer.place is None:
+                    writer.close()
 
-    def _create(self, key: ObjectKey, version: Version, checked_s: float) -> CacheObject:
+    def _create(
+        self, key: ObjectKey, version: Version, checked_s: float, writer: Writer
+    ) -> CacheObject:
+        folder = self._bound.folder(key, make=True)
+        with self._bound.naming(folder):
+            found = self.lookup(key)
+            if found is not None:
+                if found.version.same_as(version):
+                    return found
+                found.close()
+            return self._make(key, version, checked_s, writer)
+
+    def _make(
+        self, key: ObjectKey, version: Version, checked_s: float, writer: Writer
+    ) -> CacheObject:
         bound = self._bound
         fd, private = bound.new_file(key)
         try:
@@ -166,9 +181,9 @@ class CachefilesStore:
         except BaseException:
             bound.ops.close(fd)
             raise
-        return ModifiableObject(
-            bound, key, LabelFile(bound.ops, fd, bound.epoch, bound.block_size), label
-        )
+        file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
+        writer.place = bound.place(key)
+        return ModifiableObject(bound, key, file, label, writer=writer)
 
     def begin(self, key: ObjectKey) -> NewObject:
         """A new private object to be written front to back."""
@@ -204,23 +219,26 @@ class CachefilesStore:
             except FileNotFoundError:
                 return 0
             remove_table(self._bound.ops, self._bound.root, found.st_ino)
+            self._bound.room.changed(self._bound.place(key))
             return max(freed, 1)
 
     def clear(self) -> int:
         """Forget all objects; returns the allocated bytes given free."""
         freed = 0
         with told_as_cache_errors(self._bound):
-            for found in list(self._space.files()):
+            for found in list(self._space.walk.files()):
                 folder = self._bound.ops.open_folder(found.path, at=self._bound.root)
                 try:
                     with self._bound.mappings.changing(f"{found.path}/{found.name}", needed=False):
                         self._bound.ops.unlink(found.name, folder)
                     freed += found.allocated
+                    if not found.is_table:
+                        self._bound.room.changed(f"{found.path}/{found.name}")
                 except FileNotFoundError:
                     continue
                 finally:
                     self._bound.ops.close(folder)
-            self._space.reap()
+            self._space.walk.reap()
         return freed
 
     # The whole.
@@ -228,20 +246,20 @@ class CachefilesStore:
     def objects(self) -> Iterator[ObjectRecord]:
         """All objects with a readable label, in no order."""
         with told_as_cache_errors(self._bound):
-            yield from records(self._bound, self._space)
+            yield from records(self._bound, self._space.walk)
 
     def verify(
         self, keys: Sequence[ObjectKey] | None = None, *, repair: bool = False
     ) -> Iterator[Problem]:
         """Check labels, structure and all sums; forget what is not right, with ``repair``."""
         with told_as_cache_errors(self._bound):
-            yield from problems(self._bound, self._space, keys, repair=repair)
+            yield from problems(self._bound, self._space.walk, keys, repair=repair)
 
     def status(self) -> StoreStatus:
         """Figures for ``cache status``; walks the cache."""
         with told_as_cache_errors(self._bound):
             space = self._bound.ops.statvfs(self._bound.root)
-            files = list(self._space.files(graveyard=True))
+            files = list(self._space.walk.files(graveyard=True))
             return StoreStatus(
                 directory=self._directory,
                 filesystem=self._bound.ops.filesystem(self._bound.root),
@@ -252,7 +270,7 @@ class CachefilesStore:
                     not found.is_table and not found.name.startswith(".") for found in files
                 ),
                 limit_bytes=self._space.limit_bytes,
-                culling=self._space.culling,
+                culling=self._space.is_culling(),
                 missing=self._missing,
                 free_bytes=space.f_bavail * space.f_frsize,
                 free_files=space.f_favail,
@@ -268,4 +286,5 @@ class CachefilesStore:
             self._closed = True
             self._worker.close()
             self._committer.close()
+            self._space.close()
             self._bound.close()

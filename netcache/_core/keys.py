@@ -7,6 +7,8 @@ full.  Pure.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import struct
 from binascii import b2a_base64
 from functools import lru_cache
@@ -34,6 +36,7 @@ def volume_folder(volume: str) -> str:
     return "I+" + _sha256(volume.encode())
 
 
+@lru_cache(4096)
 def fan_out(volume: str, key: bytes) -> str:
     """The name of the fan-out folder of an object: ``@00`` to ``@ff``."""
     return f"@{hash_words(_salt(volume), key) & 0xFF:02x}"

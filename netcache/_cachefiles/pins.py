@@ -1,0 +1,85 @@
+"""Pins: what is never culled, by place; kept apart from the objects, and from the record of use.
+
+``pins/<name>``: one small file a pin, which has the place in it.  A pin outlives its object: one
+that is replaced, dropped or damaged is pinned again when it comes back.  Whether there is a pin is
+one question to the filesystem, however many there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from netcache._cachefiles.fileops import FileOps
+
+FOLDER = "pins"
+_PLACE_BYTES_MAX = 4096
+
+
+class Pins:
+    """The pins of a bound cache."""
+
+    def __init__(self, ops: FileOps, root: int) -> None:
+        self._ops = ops
+        self._root = root
+
+    def add(self, place: str) -> None:
+        """Pin what has, or will have, this place; durable.  Again is fine."""
+        ops = self._ops
+        ops.make_folder(FOLDER, at=self._root)
+        folder = ops.open_folder(FOLDER, at=self._root)
+        try:
+            private = f".{os.urandom(8).hex()}"
+            fd = ops.open_new(private, folder)
+            try:
+                ops.write_all(fd, place.encode(), 0)
+                ops.fsync(fd)
+                ops.rename(private, folder, _name(place), folder)
+                ops.fsync(folder)
+            finally:
+                ops.close(fd)
+        finally:
+            ops.close(folder)
+
+    def remove(self, place: str) -> bool:
+        """Unpin; False when it was not pinned."""
+        try:
+            self._ops.unlink(f"{FOLDER}/{_name(place)}", self._root)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def has(self, place: str) -> bool:
+        """Whether this place is pinned."""
+        try:
+            self._ops.stat_name(f"{FOLDER}/{_name(place)}", self._root)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def all(self) -> Iterator[str]:
+        """The places that are pinned, in no order."""
+        ops = self._ops
+        try:
+            folder = ops.open_folder(FOLDER, at=self._root)
+        except FileNotFoundError:
+            return
+        try:
+            for name in ops.list_folder(folder):
+                if name.startswith("."):
+                    continue
+                fd = ops.open_file(name, folder)
+                try:
+                    buffer = bytearray(_PLACE_BYTES_MAX)
+                    yield buffer[: ops.read_into(fd, buffer, 0)].decode()
+                finally:
+                    ops.close(fd)
+        finally:
+            ops.close(folder)
+
+
+def _name(place: str) -> str:
+    # Imported here: reading what is cached must not pay for it.
+    import hashlib
+
+    return hashlib.sha256(place.encode()).hexdigest()[:32]

@@ -1,0 +1,216 @@
+"""The record of use as a hash table: from the place of an object to its record.
+
+Linear hashing: there are as many chains as slots, and each new slot splits one chain.  So no
+operation takes longer because there are many objects, and nothing is ever hashed anew as a whole.
+
+A free slot is used again before the file grows; the file does not shrink.  Pure: what it reads and
+changes are slots that the owner has in memory (``Cells``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from netcache._core.usage_record import (
+    GHOSTS,
+    MORE_BYTES,
+    PATH_BYTES,
+    Ghost,
+    Head,
+    Slot,
+    State,
+    tag_of,
+)
+
+CHAIN_MAX = 4096
+"""A chain or a path that is longer than this many slots is a ring: the record is torn."""
+
+
+class TornError(Exception):
+    """The record of use contradicts itself; it is thrown away and made again."""
+
+
+class Cells(Protocol):
+    """Slots in memory."""
+
+    head: Head
+
+    def slot(self, number: int) -> Slot:
+        """Slot ``number``, from 1 to ``head.slots``, to be changed in place.
+
+        Raises ``TornError`` when there is none of that number.
+        """
+
+
+class UsageIndex:
+    """Records by place.  Places are the bytes of paths below the folder of all volumes."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+
+    @property
+    def head(self) -> Head:
+        """The head."""
+        return self.cells.head
+
+    def slot(self, number: int) -> Slot:
+        """The slot of that number."""
+        return self.cells.slot(number)
+
+    # Finding.
+
+    def _bucket(self, tag: int) -> Slot:
+        """The slot that has the chain (and the ghosts) of a tag.  There is at least one slot."""
+        return self.slot(bucket_of(tag, self.head.slots) + 1)
+
+    def _chain(self, bucket: Slot) -> Iterator[int]:
+        number = bucket.bucket
+        for _ in range(CHAIN_MAX):
+            if not number:
+                return
+            yield number
+            number = self.slot(number).chain
+        raise TornError("a chain without an end")
+
+    def find(self, place: bytes) -> int:
+        """The record of a place; 0 when it has none."""
+        if not self.head.slots:
+            return 0
+        tag = tag_of(place)
+        for number in self._chain(self._bucket(tag)):
+            if self.slot(number).tag == tag and self.place(number) == place:
+                return number
+        return 0
+
+    def place(self, number: int) -> bytes:
+        """The place of a record."""
+        slot = self.slot(number)
+        if slot.length <= PATH_BYTES:
+            return slot.part
+        parts, more = [slot.part], slot.more
+        while more and len(parts) < CHAIN_MAX:
+            rest = self.slot(more)
+            parts.append(rest.part)
+            more = rest.more
+        return b"".join(parts)[: slot.length]
+
+    # Making and removing.
+
+    def add(self, place: bytes) -> int:
+        """A record, in no queue yet, for a place that has none."""
+        number = self._allocate()
+        slot = self.slot(number)
+        slot.state = State.LOOSE
+        slot.tag, slot.length = tag_of(place), len(place)
+        slot.part = place[:PATH_BYTES]
+        last = number
+        for start in range(PATH_BYTES, len(place), MORE_BYTES):
+            more = self._allocate()
+            rest = self.slot(more)
+            rest.state, rest.part = State.MORE, place[start : start + MORE_BYTES]
+            self.slot(last).more = more
+            last = more
+        # Now, for making room for the path may have split the chain.
+        bucket = self._bucket(slot.tag)
+        slot.chain, bucket.bucket = bucket.bucket, number
+        self.head.objects += 1
+        return number
+
+    def remove(self, number: int) -> None:
+        """Forget a record that is in no queue."""
+        slot = self.slot(number)
+        bucket = self._bucket(slot.tag)
+        if bucket.bucket == number:
+            bucket.bucket = slot.chain
+        else:
+            for before in self._chain(bucket):
+                if self.slot(before).chain == number:
+                    self.slot(before).chain = slot.chain
+                    break
+            else:
+                raise TornError("a record that is not in its chain")
+        more = slot.more
+        self._free(number)
+        while more:
+            following = self.slot(more).more
+            self._free(more)
+            more = following
+        self.head.objects -= 1
+
+    def _free(self, number: int) -> None:
+        slot = self.slot(number)
+        if slot.state is State.FREE:
+            raise TornError("a slot that is freed twice")
+        slot.clear()
+        slot.behind, self.head.free = self.head.free, number
+
+    def _allocate(self) -> int:
+        number = self.head.free
+        if number:
+            slot = self.slot(number)
+            if slot.state is not State.FREE:
+                raise TornError("a free slot that is in use")
+            self.head.free, slot.behind = slot.behind, 0
+            return number
+        self.head.slots += 1
+        self._split()
+        return self.head.slots
+
+    def _split(self) -> None:
+        """Give the new last chain its share of the one that had it until now."""
+        count = self.head.slots
+        if count == 1:
+            return
+        new = self.slot(count)
+        old = self.slot(split_of(count) + 1)
+        new.ghosts = list(old.ghosts)
+        stay, go = 0, 0
+        for number in reversed(list(self._chain(old))):
+            slot = self.slot(number)
+            if bucket_of(slot.tag, count) == count - 1:
+                slot.chain, go = go, number
+            else:
+                slot.chain, stay = stay, number
+        old.bucket, new.bucket = stay, go
+
+    # Ghosts.
+
+    def remember(self, tag: int, uses: int) -> None:
+        """Something that was used so often is gone."""
+        ghosts = self._bucket(tag).ghosts
+        ghosts[:] = [ghost for ghost in ghosts if ghost.mark != mark_of(tag)][: GHOSTS - 1]
+        ghosts.insert(0, Ghost(mark_of(tag), min(uses, 255), self.head.age & 0xFF))
+
+    def recall(self, tag: int) -> int:
+        """How often what comes back had been used, as of now; 0 when nothing is known of it."""
+        if not self.head.slots:
+            return 0
+        ghosts = self._bucket(tag).ghosts
+        for ghost in ghosts:
+            if ghost.mark == mark_of(tag):
+                ghosts.remove(ghost)
+                return aged(ghost.uses, (self.head.age - ghost.age) & 0xFF)
+        return 0
+
+
+def bucket_of(tag: int, count: int) -> int:
+    """The chain of a tag when there are ``count`` of them, counted from 0."""
+    half = 1 << count.bit_length() - 1
+    number = tag & (2 * half - 1)
+    return number if number < count else tag & (half - 1)
+
+
+def split_of(count: int) -> int:
+    """The chain that is split when there are ``count`` of them now."""
+    return count - 1 - (1 << (count - 1).bit_length() - 1)
+
+
+def mark_of(tag: int) -> int:
+    """What a ghost knows of a tag; never 0."""
+    return tag >> 48 or 1
+
+
+def aged(uses: int, ages: int) -> int:
+    """Uses lose half of their weight with each age; the first keeps its own."""
+    return max(1, uses >> min(ages, 8))
