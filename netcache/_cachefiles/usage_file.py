@@ -7,8 +7,8 @@ Rules:
 2. A change is first written to the journal behind the head, then made, and the head, with its
    number, comes last.  Whoever finds the journal one number ahead of the head makes the change
    again.  So a killed process leaves all of its change, or nothing.
-3. Nothing is synced.  A file of another boot (or mount), or one that contradicts itself, begins anew: what it
-   knew is found again by walking the cache.
+3. Nothing is synced.  A file of another boot (or mount), or one that contradicts itself, begins
+   anew: what it knew is found again by walking the cache.
 4. It is written with ``pwrite``, never through a map: a full disk is an error, not a signal.
 """
 

@@ -7,8 +7,6 @@ full.  Pure.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import struct
 from binascii import b2a_base64
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""A cache that is nothing but its record of use, in memory: what would be culled, and what found?"""
+"""A cache that is nothing but its record of use, in memory: what is culled, and what found?"""
 
 from __future__ import annotations
 

@@ -155,9 +155,7 @@ def test_what_contradicts_itself_is_told(tear: str) -> None:
     index = UsageIndex(MemoryCells())
     one = index.add(b"one")
     if tear == "chain in a ring":
-        bucket = next(
-            slot for number in (one,) if (slot := index.slot(number)).bucket == one
-        )
+        bucket = next(slot for number in (one,) if (slot := index.slot(number)).bucket == one)
         bucket.chain = one
         index.slot(one).tag ^= 1 << 60
         with pytest.raises(TornError):
