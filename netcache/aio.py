@@ -178,6 +178,14 @@ class AsyncClient:
         """Bring resources, or ``count`` bytes at ``offset``, into the cache."""
         return await self._do.warm(url, offset, count, recursive=recursive, progress=progress)
 
+    async def pin(self, url: str | Sequence[str]) -> None:
+        """Keep resources from being culled, those too that are cached later."""
+        await asyncio.to_thread(self.cache.pin, url)
+
+    async def unpin(self, url: str | Sequence[str]) -> int:
+        """Let resources be culled in their turn; returns how many were pinned."""
+        return await asyncio.to_thread(self.cache.unpin, url)
+
     async def stat(self, url: str) -> ResourceInfo:
         """What ``url`` is; ``NotFoundError`` when it is nothing."""
         return await self._core.remote().stat(self._core.parse(url).url)

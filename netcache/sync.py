@@ -282,6 +282,14 @@ class Client:
             self._do.warm(url, offset, count, recursive=recursive, progress=progress)
         )
 
+    def pin(self, url: str | Sequence[str]) -> None:
+        """Keep resources from being culled, cached already or not (``client.cache.pin``)."""
+        self.cache.pin(url)
+
+    def unpin(self, url: str | Sequence[str]) -> int:
+        """Let resources be culled in their turn; returns how many were pinned."""
+        return self.cache.unpin(url)
+
     def stat(self, url: str) -> ResourceInfo:
         """What ``url`` is; ``NotFoundError`` when it is nothing."""
         resource = self._core.parse(url)

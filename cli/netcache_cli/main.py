@@ -33,6 +33,8 @@ _VERBS = {
         "rm",
         "mv",
         "warm",
+        "pin",
+        "unpin",
         "cache",
         "recover",
         "conflicts",

@@ -34,6 +34,7 @@ def records(bound: Bound, walk: Walk) -> Iterator[ObjectRecord]:
                 found.used_ns / 1e9,
                 label.checked_ms / 1000,
                 not cache_object.is_alone(),
+                bound.room.pins.has(f"{found.path}/{found.name}"),
             )
         except CacheError:
             continue

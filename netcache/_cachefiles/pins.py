@@ -8,12 +8,9 @@ one question to the filesystem, however many there are.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-
 from netcache._cachefiles.fileops import FileOps
 
 FOLDER = "pins"
-_PLACE_BYTES_MAX = 4096
 
 
 class Pins:
@@ -56,26 +53,6 @@ class Pins:
         except FileNotFoundError:
             return False
         return True
-
-    def all(self) -> Iterator[str]:
-        """The places that are pinned, in no order."""
-        ops = self._ops
-        try:
-            folder = ops.open_folder(FOLDER, at=self._root)
-        except FileNotFoundError:
-            return
-        try:
-            for name in ops.list_folder(folder):
-                if name.startswith("."):
-                    continue
-                fd = ops.open_file(name, folder)
-                try:
-                    buffer = bytearray(_PLACE_BYTES_MAX)
-                    yield buffer[: ops.read_into(fd, buffer, 0)].decode()
-                finally:
-                    ops.close(fd)
-        finally:
-            ops.close(folder)
 
 
 def _name(place: str) -> str:

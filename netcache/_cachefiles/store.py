@@ -205,6 +205,16 @@ class CachefilesStore:
         with told_as_cache_errors(self._bound):
             return self._space.cull(target_bytes)
 
+    def pin(self, key: ObjectKey) -> None:
+        """Keep what has, or will have, this name from culling; durable."""
+        with told_as_cache_errors(self._bound):
+            self._space.pin(self._bound.place(key))
+
+    def unpin(self, key: ObjectKey) -> bool:
+        """Let it be culled in its turn; False when it was not pinned."""
+        with told_as_cache_errors(self._bound):
+            return self._space.unpin(self._bound.place(key))
+
     def drop(self, key: ObjectKey) -> int:
         """Forget the object; returns the allocated bytes given free."""
         with told_as_cache_errors(self._bound):

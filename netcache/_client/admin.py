@@ -29,6 +29,7 @@ class CachedObject(NamedTuple):
     last_used_s: float
     checked_s: float
     in_use: bool
+    pinned: bool
 
 
 class ExtentMap(NamedTuple):
@@ -101,6 +102,21 @@ class CacheAdmin:
         self._core.inodes.forget_all()
         return self._core.need_store().clear()
 
+    def pin(self, url: str | Sequence[str]) -> None:
+        """Keep resources from being culled, those too that are cached later; see ``unpin``.
+
+        A pin stays when the object is replaced, dropped or cleared.
+        """
+        store = self._core.need_store()
+        for one in [url] if isinstance(url, str) else url:
+            store.pin(key_of(self._core.parse(one)))
+
+    def unpin(self, url: str | Sequence[str]) -> int:
+        """Let resources be culled in their turn; returns how many were pinned."""
+        store = self._core.need_store()
+        urls = [url] if isinstance(url, str) else url
+        return sum(store.unpin(key_of(self._core.parse(one))) for one in urls)
+
     def cull(self, target_bytes: int | None = None) -> tuple[int, int]:
         """Make room now: discard least recently used objects that nobody uses.
 
@@ -153,4 +169,5 @@ def _cached_object(record: ObjectRecord) -> CachedObject:
         record.last_used_s,
         record.checked_s,
         record.in_use,
+        record.pinned,
     )

@@ -66,6 +66,7 @@ class ObjectRecord(NamedTuple):
     last_used_s: float
     checked_s: float
     in_use: bool
+    pinned: bool
 
 
 class Problem(NamedTuple):
@@ -314,6 +315,12 @@ class CacheStore(Protocol):
 
         Raises ``NoSpaceError`` when they may not.
         """
+
+    def pin(self, key: ObjectKey) -> None:
+        """Keep what has, or will have, this name from culling; durable.  Again is fine."""
+
+    def unpin(self, key: ObjectKey) -> bool:
+        """Let it be culled in its turn; False when it was not pinned."""
 
     def drop(self, key: ObjectKey) -> int:
         """Forget the object; returns the allocated bytes given free (0: there was none)."""

@@ -128,6 +128,26 @@ def test_cull_makes_room(url: str, served: Served, netcache: Commands) -> None:
     assert netcache("cache", "cull").text == "0 objects discarded, 0 B given free\n"
 
 
+def test_pin_keeps_from_culling_until_unpin(url: str, netcache: Commands) -> None:
+    """Listed as pinned, and not culled; twice is as good as once."""
+    assert netcache("pin", url).text == "1 pinned\n"
+    assert netcache("pin", url, "--json").document == {"pinned": 1}
+    assert netcache("cache", "ls", "--json").document[0]["pinned"] is True
+    assert netcache("cache", "cull", "--to", "0", "--json").document == {"objects": 0, "freed": 0}
+    assert netcache("unpin", url, "--json").document == {"unpinned": 1}
+    assert netcache("unpin", url).text == "0 unpinned\n"
+    assert netcache("cache", "ls", "--json").document[0]["pinned"] is False
+    assert netcache("cache", "cull", "--to", "0", "--json").document["objects"] == 1
+
+
+def test_what_is_pinned_before_it_is_cached_is_pinned(url: str, netcache: Commands) -> None:
+    """A pin belongs to the URL."""
+    netcache("cache", "drop", url)
+    netcache("pin", url)
+    netcache("warm", url)
+    assert netcache("cache", "ls", "--json").document[0]["pinned"] is True
+
+
 def test_verify(url: str, netcache: Commands) -> None:
     """Nothing is wrong with a cache that was left alone."""
     assert netcache("cache", "verify").text == "nothing is wrong\n"

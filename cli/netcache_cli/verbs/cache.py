@@ -97,7 +97,7 @@ def ls(session: Session) -> int | None:
                     "content": item.content.name,
                     "etag": item.version.validator.etag,
                     "last_used": item.last_used_s,
-                    "pinned": False,
+                    "pinned": item.pinned,
                 }
                 for item in objects
             ]
