@@ -8,6 +8,7 @@ one question to the filesystem, however many there are.
 from __future__ import annotations
 
 import os
+
 from netcache._cachefiles.fileops import FileOps
 
 FOLDER = "pins"

@@ -1,4 +1,4 @@
-"""Pins: never culled, whoever culls and whatever becomes of the object; until they are taken away."""
+"""Pins: never culled, whoever culls, whatever becomes of the object; until they are taken away."""
 
 from __future__ import annotations
 
