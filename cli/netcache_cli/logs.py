@@ -8,6 +8,8 @@ from contextlib import ExitStack
 
 import click
 
+from netcache_cli.text import printable
+
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -24,7 +26,7 @@ def start_logging(verbose: int, log_file: str | None) -> ExitStack:
             handler = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise click.UsageError(f"--log-file {log_file}: {error.strerror}") from error
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_Formatter(_FORMAT))
     undo = ExitStack()
     undo.callback(handler.close)
     for name in ("netcache", "netcache_server", "aiohttp"):
@@ -42,6 +44,13 @@ def show_warnings(warn: Callable[[str], None]) -> None:
     logger = logging.getLogger("netcache")
     if not logger.handlers:
         logger.addHandler(_Warnings(warn))
+
+
+class _Formatter(logging.Formatter):
+    """Lines without anything that would move the cursor: names and messages come from servers."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class _Warnings(logging.Handler):

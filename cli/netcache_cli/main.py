@@ -158,7 +158,10 @@ def _fail(error: Exception, invocation: Invocation, args: Sequence[str]) -> int:
     if _verbose(invocation, args) > 1:
         import traceback
 
-        traceback.print_exception(error)
+        from netcache_cli.text import printable
+
+        told = "".join(traceback.format_exception(error))
+        sys.stderr.write("\n".join(map(printable, told.split("\n"))))
     if _wants_json(invocation, args):
         import json
 

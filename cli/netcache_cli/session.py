@@ -38,8 +38,8 @@ class Session:
     # Printing.
 
     def line(self, text: str = "") -> None:
-        """A line of the result."""
-        sys.stdout.write(text + "\n")
+        """A line of the result; what would move the cursor is escaped."""
+        sys.stdout.write(printable(text) + "\n")
 
     def document(self, value: Any) -> None:
         """The result as one JSON document: indented on a terminal, one line in a pipe."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netcache._core.urls import Resource
-from netcache.backends.http_fields import http_date_s
+from netcache.backends.http_fields import http_date_s, shown
 from netcache.backends.http_origins import OriginNotes
 from netcache.errors import ConflictError, NotFoundError
 from netcache.spi import UNCONDITIONAL, ResourceInfo, UploadCondition
@@ -54,7 +54,7 @@ class Conditions:
         if condition.if_absent:
             raise conflict(what, resource, condition, "it exists")
         if condition.if_match not in (None, "*") and info.etag not in (None, condition.if_match):
-            raise conflict(what, resource, condition, f"its ETag is {info.etag} now")
+            raise conflict(what, resource, condition, f"its ETag is {shown(str(info.etag))} now")
         limit_s = http_date_s(condition.unmodified_since)
         if limit_s is not None and info.mtime_s is not None and info.mtime_s > limit_s:
             raise conflict(what, resource, condition, "it was modified")

@@ -31,6 +31,7 @@ __all__ = [
     "retry_after_s",
     "sha256_digest",
     "sha256_field",
+    "shown",
     "tells_digests",
     "validator_of",
 ]
@@ -42,10 +43,15 @@ _ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _CONTENT_RANGE = re.compile(
     r"bytes\s+(?:([0-9]{1,19})-([0-9]{1,19})|(\*))/(?:([0-9]{1,19})|(\*))", re.IGNORECASE
 )
+_NO_CODINGS = ("", "identity", "chunked")
+_SHOWN_MAX = 80
+_DATE_CHARACTERS_MAX = 64
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _SHA256 = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)")
 _DIGEST_FIELDS = ("Want-Repr-Digest", "Want-Content-Digest", "Repr-Digest", "Content-Digest")
 _STRONG_DATE_AGE_S = 1
+_SIZE_END = 1 << 62
+"""No size reaches it: beyond it, files and rounding to blocks would fail."""
 
 
 def all_of(fields: Fields, name: str) -> str:
@@ -70,12 +76,20 @@ def content_range(text: str | None) -> ContentRange | None:
         return None
     first, last, unsatisfied, total_text, _ = found.groups()
     total = int(total_text) if total_text is not None else None
+    if (total or 0) >= _SIZE_END:
+        return None
     if unsatisfied:
         return ContentRange(None, None, total) if total is not None else None
     start, end = int(first), int(last) + 1
-    if start >= end or (total is not None and end > total):
+    if start >= end or end > _SIZE_END or (total is not None and end > total):
         return None
     return ContentRange(start, end, total)
+
+
+def shown(text: str) -> str:
+    """A server's words as they may stand in a message: short, on one line, without controls."""
+    plain = ascii(text)[1:-1]
+    return plain if len(plain) <= _SHOWN_MAX else plain[:_SHOWN_MAX] + "..."
 
 
 def content_length(fields: Fields) -> int | None:
@@ -83,13 +97,16 @@ def content_length(fields: Fields) -> int | None:
     if fields.get("Transfer-Encoding"):
         return None
     text = (fields.get("Content-Length") or "").strip()
-    return int(text) if _DIGITS.fullmatch(text) else None
+    return int(text) if _DIGITS.fullmatch(text) and int(text) < _SIZE_END else None
 
 
 def encoding_of(fields: Fields) -> str | None:
-    """The content coding in the way of the bytes, or None when there is none."""
-    coding = (fields.get("Content-Encoding") or "").strip()
-    return None if coding.lower() in ("", "identity") else coding
+    """The content or transfer coding in the way of the bytes, or None when there is none."""
+    for name in ("Content-Encoding", "Transfer-Encoding"):
+        for coding in all_of(fields, name).split(","):
+            if coding.strip().lower() not in _NO_CODINGS:
+                return shown(coding.strip())
+    return None
 
 
 def entity_tag(text: str | None) -> Validator | None:
@@ -104,7 +121,9 @@ def entity_tag(text: str | None) -> Validator | None:
 @lru_cache(maxsize=256)
 def http_date_s(text: str | None) -> int | None:
     """Seconds since 1970 of an HTTP date in any of its three spellings (RFC 9110 5.6.7)."""
-    parsed = parsedate_tz(text) if text else None
+    if not text or len(text) > _DATE_CHARACTERS_MAX or not (text.isascii() and text.isprintable()):
+        return None
+    parsed = parsedate_tz(text)
     if parsed is None:
         return None
     try:

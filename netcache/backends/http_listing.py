@@ -21,7 +21,7 @@ from urllib.parse import urljoin
 
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.urls import Resource, as_folder, child, parse
-from netcache.backends.http_fields import entity_tag, http_date, http_date_s
+from netcache.backends.http_fields import entity_tag, http_date, http_date_s, shown
 from netcache.backends.http_html_index import NotAnIndexError, read_index
 from netcache.backends.json_array import elements_of
 from netcache.errors import RemoteProtocolError, UsageError
@@ -72,7 +72,7 @@ def parse_listing(url: str, content_type: str, body: bytes) -> list[ResourceInfo
     elif kind in ("text/html", "application/xhtml+xml", ""):
         entries = _from_html(folder, content_type, body)
     else:
-        raise _not_a_listing(folder, f"its type is {kind}")
+        raise _not_a_listing(folder, f"its type is {shown(kind)}")
     by_name: dict[str, _Entry] = {}
     dropped = 0
     for entry in entries:

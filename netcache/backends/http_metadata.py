@@ -13,8 +13,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-import aiohttp
-
 from netcache._core.coherency import Validator, ValidatorKind
 from netcache._core.urls import Resource, as_folder, child
 from netcache.backends.http_fields import (
@@ -27,11 +25,12 @@ from netcache.backends.http_fields import (
 )
 from netcache.backends.http_listing import LISTING_ACCEPT, LISTING_BYTES_MAX, parse_listing
 from netcache.backends.http_origins import OriginNotes
-from netcache.backends.http_refusals import connection_error, refusal
+from netcache.backends.http_refusals import refusal
+from netcache.backends.http_reply import next_chunk
 from netcache.backends.http_session import Exchange, HttpSession
 from netcache.backends.http_upload import WANT_DIGEST
 from netcache.backends.http_wire import is_folder_page, unless_headers, whole_version
-from netcache.errors import NetCacheError, RemoteProtocolError
+from netcache.errors import RemoteProtocolError, TransientError
 from netcache.spi import ResourceInfo
 
 __all__ = ["Metadata"]
@@ -150,10 +149,11 @@ class Metadata:
             raise RemoteProtocolError(
                 f"listing of {folder.url} failed: the server encodes it ({coding})", url=folder.url
             )
+        timeout_s = self._session.options.timeout_s
         chunks: list[bytes] = []
         size = 0
         try:
-            while chunk := await exchange.response.content.readany():
+            while chunk := await next_chunk(exchange.response, timeout_s):
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > LISTING_BYTES_MAX:
@@ -162,10 +162,8 @@ class Metadata:
                         f"{LISTING_BYTES_MAX >> 20} MiB",
                         url=folder.url,
                     )
-        except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error, NetCacheError):
-                raise
-            raise connection_error(
-                "listing", folder.url, error, self._session.options.timeout_s
+        except TransientError as error:
+            raise type(error)(
+                f"listing of {folder.url} broke off after {size} bytes: {error}", url=folder.url
             ) from error
         return b"".join(chunks)

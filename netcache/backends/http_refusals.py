@@ -5,6 +5,7 @@ Every message is one line: what failed, on what, why, and what to do where somet
 
 from __future__ import annotations
 
+import re
 import ssl
 
 import aiohttp
@@ -27,6 +28,7 @@ from netcache.errors import (
 __all__ = ["connection_error", "refusal"]
 
 _REASON_CHARACTERS_MAX = 160
+_QUOTED_BYTES = re.compile(r"when reading:|: b['\"]|: bytearray\(|: Expected ")
 _MEANINGS = {
     400: "the server calls the request bad",
     401: "the server wants credentials (--user, --token, --netrc)",
@@ -90,7 +92,7 @@ def connection_error(what: str, url: str, error: BaseException, timeout_s: float
     if isinstance(error, aiohttp.ClientConnectorError):
         return TransientError(f"{start}: no connection ({_line(error.os_error)})", url=url)
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
-        return RemoteProtocolError(f"{start}: the answer is not HTTP ({_line(error)})", url=url)
+        return RemoteProtocolError(f"{start}: the answer is not HTTP ({_fault(error)})", url=url)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return TransientError(f"{start}: the server closed the connection", url=url)
     return TransientError(f"{start}: the connection was lost ({_line(error)})", url=url)
@@ -101,6 +103,13 @@ def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_message:
         return str(cause.verify_message)
     return _line(cause)
+
+
+def _fault(error: BaseException) -> str:
+    """What the parser minds, without the bytes of the server that it quotes."""
+    lines = (getattr(error, "message", None) or "").splitlines() or [""]
+    words = _QUOTED_BYTES.split(lines[0])[0].rstrip(" :")
+    return words.lower() if words.isascii() and words.isprintable() and words else "malformed"
 
 
 def _line(error: BaseException) -> str:

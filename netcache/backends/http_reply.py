@@ -6,6 +6,7 @@ length is known, aiohttp's stream otherwise; both keep the promises of ``ReadRep
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 import aiohttp
@@ -67,7 +68,9 @@ def give_up(response: aiohttp.ClientResponse) -> None:
 async def next_chunk(response: aiohttp.ClientResponse, timeout_s: float) -> bytes:
     """The next bytes of a body as aiohttp's stream has them; empty at its end."""
     try:
-        return await response.content.readany()
+        # aiohttp's own limit is for silence; what comes may also be no body (endless framing).
+        async with asyncio.timeout(timeout_s):
+            return await response.content.readany()
     except (TimeoutError, aiohttp.ServerTimeoutError) as error:
         raise RemoteTimeoutError(f"no byte came for {timeout_s:g} s") from error
     except (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError) as error:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from netcache._core.urls import Resource, parse, strip_credentials
@@ -40,7 +41,11 @@ EXPECT_WAIT_S = 1.0
 KEEPALIVE_S = 30.0
 DROPPED_BODY_BYTES_MAX = 64 * 1024
 """Bodies of refusals up to this are read, so that the connection can be used again."""
+DROP_WAIT_S = 5.0
+"""A refusal that takes longer to come costs the connection."""
 SAID_BYTES_MAX = 4096
+INTERIM_ANSWERS_MAX = 64
+"""So many 1xx answers may come before the answer (RFC 9110 15.2)."""
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -91,9 +96,10 @@ class Exchange(NamedTuple):
         length = self.response.content_length
         try:
             if length is not None and length <= DROPPED_BODY_BYTES_MAX:
-                # Not response.read(): that would wait until all of the request has been sent.
-                while await self.response.content.readany():
-                    pass
+                async with asyncio.timeout(DROP_WAIT_S):
+                    # Not response.read(): that would wait until all of the request has been sent.
+                    while await self.response.content.readany():
+                        pass
         except (aiohttp.ClientError, OSError, RuntimeError):
             pass
         finally:
@@ -103,8 +109,10 @@ class Exchange(NamedTuple):
         """The beginning of what a refusal says, for people; then it is dropped."""
         said = b""
         try:
-            while len(said) < SAID_BYTES_MAX and (more := await self.response.content.readany()):
-                said += more
+            async with asyncio.timeout(DROP_WAIT_S):
+                content = self.response.content
+                while len(said) < SAID_BYTES_MAX and (more := await content.readany()):
+                    said += more
         except (aiohttp.ClientError, OSError, RuntimeError):
             pass
         await self.drop()
@@ -122,6 +130,36 @@ class _Request(aiohttp.ClientRequest):
         super().update_expect_continue(expect)
         if self._continue is not None:
             self.loop.call_later(EXPECT_WAIT_S, _go_on, self._continue)
+
+
+class _Response(aiohttp.ClientResponse):
+    """A response whose head must come: aiohttp would read past interim answers for ever.
+
+    ``head_timeout_s`` bounds the wait for the head of an answer to a read, however much arrives
+    meanwhile.  (The head of an answer to an upload may come much later.)
+    """
+
+    head_timeout_s: float | None = None
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Called by aiohttp."""
+        protocol = connection.protocol
+        assert protocol is not None
+        read, left = protocol.read, INTERIM_ANSWERS_MAX
+
+        async def read_some() -> Any:
+            nonlocal left
+            if left < 0:
+                raise HttpProcessingError(message="too many interim answers")
+            left -= 1
+            return await read()
+
+        protocol.read = read_some  # type: ignore[method-assign]
+        try:
+            async with asyncio.timeout(self.head_timeout_s if self.method in _READS else None):
+                return await super().start(connection)
+        finally:
+            del protocol.read
 
 
 def _go_on(waiter: asyncio.Future[bool]) -> None:
@@ -260,6 +298,7 @@ class HttpSession:
                 "Accept-Encoding": "identity",
             },
             request_class=_Request,
+            response_class=type("_", (_Response,), {"head_timeout_s": options.timeout_s}),
             timeout=aiohttp.ClientTimeout(
                 total=None,
                 # Waiting for a free connection of our own is not the server's fault.

@@ -25,6 +25,7 @@ from netcache.backends.http_fields import (
     encoding_of,
     entity_tag,
     mtime_of,
+    shown,
     validator_of,
 )
 from netcache.errors import RemoteProtocolError, StaleError
@@ -249,12 +250,16 @@ def _past_the_end(question: ReadQuestion, head: Head) -> ReadHead:
 
 
 def check_coding(question: ReadQuestion, head: Head) -> None:
-    """Raise ``RemoteProtocolError`` when the bytes are not sent as they are."""
+    """Raise ``RemoteProtocolError`` when the bytes are not sent as they are, or as so many that
+    nobody can count them."""
     coding = encoding_of(head.fields)
     if coding is not None:
         raise wrong_answer(
             question, f"the server encodes the bytes ({coding}) though identity was asked for"
         )
+    length = (head.fields.get("Content-Length") or "").strip()
+    if length and content_length(head.fields) is None:
+        raise wrong_answer(question, f"its length cannot be ({shown(length)})")
 
 
 def check_expected(question: ReadQuestion, head: Head, size: int | None) -> None:
@@ -272,7 +277,9 @@ def check_expected(question: ReadQuestion, head: Head, size: int | None) -> None
     if not told:
         raise wrong_answer(question, f"the reply bears no {name}, so its version cannot be told")
     if told != validator.value:
-        raise stale_answer(question, f"its {name} is {told} now, not {validator.value}")
+        raise stale_answer(
+            question, f"its {name} is {shown(told)} now, not {shown(validator.value)}"
+        )
 
 
 def _opaque(tag: str) -> str:
