@@ -30,7 +30,14 @@ _NO_ATTRIBUTE = getattr(errno, "ENODATA", getattr(errno, "ENOATTR", 0))
 
 
 class FileOps(MappingOps, Protocol):
-    """The system calls that the store makes; ``PosixFileOps`` says what each does."""
+    """The system calls that the store makes; ``PosixFileOps`` says what each does.
+
+    ``holds_locks``: whether the locks hold against other processes (``lockless``).
+    """
+
+    @property
+    def holds_locks(self) -> bool:
+        """See the class."""
 
     def boot_id(self) -> bytes:
         """See ``PosixFileOps``."""
@@ -143,6 +150,8 @@ class FileOps(MappingOps, Protocol):
 
 class PosixFileOps(PosixMappingOps):
     """The real thing, on Linux; elsewhere what is missing raises ``OSError(ENOTSUP)``."""
+
+    holds_locks = True
 
     def boot_id(self) -> bytes:
         """The kernel's boot id, 16 bytes; empty when there is none."""

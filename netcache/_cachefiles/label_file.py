@@ -116,6 +116,9 @@ class LabelFile:
             self._check(label, key, found)
             if label.epoch == self._epoch:
                 return label
+            if not self._ops.holds_locks:
+                # Somebody else may be taking it over at this moment, and filling it already.
+                raise LabelError(Why.EPOCH)
             if not self.claim() and label.epoch.boot == self._epoch.boot:
                 if found.st_size < label.stored_end:
                     raise LabelError(Why.LENGTH)

@@ -67,6 +67,8 @@ class Worker:
 
     def settle(self, key: ObjectKey, inode: int, holder: Holder) -> Settled | None:
         """Which generation a map of the file with this inode number is of."""
+        if not self._ops.holds_locks:
+            return _UNSHARED
         try:
             with self._lock:
                 words = self._join()

@@ -7,11 +7,13 @@ without refuses the binding.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import NamedTuple
 
 from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.layout import GRAVEYARD, read_small, write_small
+from netcache._cachefiles.lockless import LOCKS, locks_work
 from netcache._core.label import ATTRIBUTE, FORMAT, LABEL_BYTES_MAX, Epoch
 from netcache.errors import CacheError, UsageError
 
@@ -30,7 +32,7 @@ def probe(ops: FileOps, root: int, epoch: Epoch, wanted: int | None) -> Probed:
     """Try, or remember.  ``CacheError`` when the filesystem cannot bear a cache."""
     block_size = _block_size(ops, root, wanted)
     device = ops.stat(root).st_dev
-    key = f"{FORMAT} {epoch.boot.hex()} {epoch.mount} {device} {block_size}"
+    key = f"{FORMAT}.1 {epoch.boot.hex()} {epoch.mount} {device} {block_size}"
     text = (read_small(ops, root, _NAME) or b"").decode("utf-8", "replace")
     if epoch.mount and text.startswith(key + "|") and text.endswith("\n"):
         return Probed(block_size, tuple(filter(None, text[len(key) + 1 : -1].split(","))))
@@ -75,9 +77,13 @@ def _try(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
             missing += _try_holes(ops, fd, block_size)
             if not ops.birth(fd):
                 missing.append("birth time")
+            if not locks_work(ops, name, grave):
+                missing.append(LOCKS)
         finally:
             ops.close(fd)
-            ops.unlink(name, grave)
+            # Where locks do nothing another process may have taken it for a leftover.
+            with contextlib.suppress(FileNotFoundError):
+                ops.unlink(name, grave)
         if not ops.mount_id(root):
             missing.append("unique mount id")
     finally:

@@ -18,6 +18,7 @@ from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.fileops import FileOps, PosixFileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
+from netcache._cachefiles.lockless import LOCKS, without_locks
 from netcache._cachefiles.mapping_worker import Worker
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.new_object import CachefilesNewObject
@@ -82,6 +83,8 @@ def bind(
         try:
             epoch = Epoch(ops.boot_id().ljust(16, b"\0")[:16], ops.mount_id(root))
             probed = probe(ops, root, epoch, block_size)
+            if LOCKS in probed.missing:
+                ops = without_locks(ops)
             bound = Bound(
                 ops,
                 root,

@@ -191,12 +191,16 @@ def _load(path: str) -> JournalRecord:
 
 
 def _open_locked(path: str, flags: int) -> IO[bytes] | None:
-    """The data of an entry, locked; None when another process has it."""
+    """The data of an entry, locked; None when another process has it.
+
+    Raises ``OSError`` where locks do nothing: several would work on the same edit there.
+    """
     name = os.path.join(path, _DATA)
     fd = os.open(name, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(fd).st_nlink:
+            _need_locks(name)
             return os.fdopen(fd, "r+b", buffering=0)
     except BlockingIOError:
         pass
@@ -205,6 +209,18 @@ def _open_locked(path: str, flags: int) -> IO[bytes] | None:
         raise
     os.close(fd)
     return None
+
+
+def _need_locks(name: str) -> None:
+    """Raise ``OSError`` when a lock that we have is given to somebody else too."""
+    other = os.open(name, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(other)
+    raise OSError(errno.ENOLCK, "locks do nothing on this filesystem")
 
 
 def _sync_folder(path: str) -> None:

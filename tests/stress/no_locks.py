@@ -6,7 +6,7 @@ import fcntl
 from typing import Any
 
 from netcache._cachefiles import store
-from netcache._cachefiles.fileops import PosixFileOps
+from netcache._cachefiles.fileops import FileOps, PosixFileOps
 from tests.support.intercept import Override
 
 
@@ -14,10 +14,10 @@ def _given(*_: Any, **__: Any) -> bool:
     return True
 
 
-def without_locks() -> Override:
+def without_locks(inner: FileOps | None = None) -> Override:
     """The system calls of a store, but for its locks."""
     return Override(
-        PosixFileOps(),
+        inner or PosixFileOps(),
         lock_range=_given,
         unlock_range=_given,
         lock_folder=_given,

@@ -39,6 +39,8 @@ _FILES = 1 << 20
 class CrashFileOps(System):
     """The system calls of a ``System``.  Not for threads: all calls come from one."""
 
+    holds_locks = True
+
     @property
     def fileops(self) -> FileOps:
         """This model as what ``bind`` takes."""
