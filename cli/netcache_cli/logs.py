@@ -26,7 +26,7 @@ def start_logging(verbose: int, log_file: str | None) -> ExitStack:
             handler = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise click.UsageError(f"--log-file {log_file}: {error.strerror}") from error
-    handler.setFormatter(_Formatter(_FORMAT))
+    handler.setFormatter(LogFormatter(_FORMAT))
     undo = ExitStack()
     undo.callback(handler.close)
     for name in ("netcache", "netcache_server", "aiohttp"):
@@ -46,7 +46,7 @@ def show_warnings(warn: Callable[[str], None]) -> None:
         logger.addHandler(_Warnings(warn))
 
 
-class _Formatter(logging.Formatter):
+class LogFormatter(logging.Formatter):
     """Lines without anything that would move the cursor: names and messages come from servers."""
 
     def format(self, record: logging.LogRecord) -> str:

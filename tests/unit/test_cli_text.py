@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 
 import click
 import pytest
@@ -14,7 +15,7 @@ from netcache.errors import NotFoundError
 from netcache.spi import ResourceInfo
 from netcache_cli.failing import Failure, describe
 from netcache_cli.listing import info_as_json, listing_lines
-from netcache_cli.logs import start_logging
+from netcache_cli.logs import LogFormatter
 from netcache_cli.summary import summary_line
 from netcache_cli.text import columns, format_time, printable
 
@@ -158,24 +159,14 @@ def test_errors_become_one_line_and_a_code(error: Exception, failure: Failure) -
         assert told.message == failure.message
 
 
-def test_the_log_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_is_printable() -> None:
     """Names and messages of a server do not move the cursor, in records nor in their tracebacks."""
-    logger = logging.getLogger("netcache")
-    before, level = list(logger.handlers), logger.level
-    others = {
-        name: list(logging.getLogger(name).handlers) for name in ("netcache_server", "aiohttp")
-    }
-    start_logging(2, None)
     try:
-        try:
-            raise ValueError("\x1b[31mred\x9b")
-        except ValueError:
-            logger.exception("listing of %s\r", "\x1b]0;title\x07")
-    finally:
-        logger.handlers[:], logger.level = before, level
-        for name, handlers in others.items():
-            logging.getLogger(name).handlers[:] = handlers
-    told = capsys.readouterr().err
-    assert "\\x1b]0;title\\x07\\r" in told
-    assert "\\x1b[31mred\\x9b" in told
+        raise ValueError("\x1b[31mred\x9b")
+    except ValueError:
+        info = sys.exc_info()
+    record = logging.LogRecord("netcache", 30, "x", 1, "listing of %s\r", ("\x1b]0;t\x07",), info)
+    told = LogFormatter("%(levelname)s %(message)s").format(record)
+    assert told.startswith("WARNING listing of \\x1b]0;t\\x07\\r\nTraceback")
+    assert told.endswith("ValueError: \\x1b[31mred\\x9b")
     assert told.replace("\n", "").isprintable()
