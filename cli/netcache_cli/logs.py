@@ -50,6 +50,7 @@ class LogFormatter(logging.Formatter):
     """Lines without anything that would move the cursor: names and messages come from servers."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record, its traceback included."""
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
