@@ -16,12 +16,13 @@ from netcache._client.options import EXCHANGES_PER_TRANSFER, ClientOptions
 from netcache._client.trees.ports import FetchResult
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_folder, parse
+from netcache._netfs.bodies import FileBody, SourceChangedError, sha256_of
 from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.inodes import key_of
 from netcache._netfs.opener import Opener
 from netcache._netfs.recovery import Recovered, Recovery
-from netcache._netfs.upload import FileBody, SourceChangedError, Uploader, sha256_of
+from netcache._netfs.upload import Uploader
 from netcache._netfs.writeback import Writeback
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import NotCachedError, NotFoundError

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 
 from netcache._netfs.dirty_file import DirtyFile
-from netcache._netfs.upload import CHUNK_BYTES, Tee
+from netcache._netfs.tee import CHUNK_BYTES, Tee
 
 AHEAD_BYTES = 32 << 20
 """How much of the server's version is let come ahead of what is sent."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 
 from netcache._core.urls import Resource
-from netcache._netfs.upload import CHUNK_BYTES, BytesBody, PipeBody, Uploader
+from netcache._netfs.bodies import BytesBody, PipeBody
+from netcache._netfs.tee import CHUNK_BYTES
+from netcache._netfs.upload import Uploader
 from netcache.errors import ClosedError
 from netcache.spi import UploadCondition, UploadReply
 

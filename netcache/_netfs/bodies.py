@@ -1,0 +1,166 @@
+"""Bodies of uploads: a local file, bytes in memory, a stream that somebody is writing.
+
+Each goes through a ``Tee``; those that are ``replayable`` begin anew for every attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable
+
+import aiofiles
+
+from netcache._netfs.tee import CHUNK_BYTES, Tee
+from netcache.errors import NetCacheError
+from netcache.spi import FileRun
+
+RUN_BYTES = 8 << 20
+"""How much of a file is copied for the cache while as much before it is sent."""
+
+OnBytes = Callable[[int], None]
+
+
+class SourceChangedError(NetCacheError):
+    """A local file changed while it was being uploaded."""
+
+
+class FileBody:
+    """A local file as a body; ``path`` may also be an open descriptor, which stays open."""
+
+    replayable = True
+
+    def __init__(self, path: str | int, size: int, tee: Tee, on_bytes: OnBytes) -> None:
+        self.size: int | None = size
+        self._path = path
+        self._tee = tee
+        self._on_bytes = on_bytes
+
+    async def chunks(self) -> AsyncIterator[bytes | memoryview]:
+        """The file from its start, one chunk read ahead while one is sent and one is kept.
+
+        Ends with the announced size: a server may answer as soon as it has that.
+        """
+        self._tee.restart()
+        left = self.size or 0
+        owned = isinstance(self._path, str)
+        if not owned:
+            os.lseek(self._path, 0, os.SEEK_SET)  # type: ignore[arg-type]
+        async with aiofiles.open(self._path, "rb", buffering=0, closefd=owned) as file:
+            reading = asyncio.ensure_future(file.read(min(CHUNK_BYTES, left)))
+            try:
+                while left and (chunk := await reading):
+                    left -= len(chunk)
+                    if left:
+                        reading = asyncio.ensure_future(file.read(min(CHUNK_BYTES, left)))
+                    await self._tee.keep(chunk)
+                    yield chunk
+                    self._on_bytes(len(chunk))
+            finally:
+                await asyncio.gather(reading, return_exceptions=True)
+
+    def may_run(self) -> bool:
+        """Whether ``runs`` may be used instead of ``chunks``: not when a digest is wanted of bytes
+        that somebody could change between hashing and sending."""
+        return isinstance(self._path, int) and (self._tee.may_copy or not self._tee.hashing)
+
+    async def runs(self) -> AsyncIterator[FileRun]:
+        """The file from its start, in runs to be sent by the kernel.
+
+        While one is sent, the next is copied for the cache.
+        """
+        assert isinstance(self._path, int)
+        loop = asyncio.get_running_loop()
+        self._tee.restart()
+        size, source = self.size or 0, self._path
+
+        def take(start: int) -> asyncio.Future[FileRun]:
+            end = min(start + RUN_BYTES, size)
+            return loop.run_in_executor(None, self._tee.copy_from, source, start, end)
+
+        coming = take(0) if size else None
+        try:
+            while coming is not None:
+                run = await coming
+                coming = take(run.end) if run.start < run.end < size else None
+                yield run
+                self._on_bytes(run.end - run.start)
+        finally:
+            if coming is not None:
+                await asyncio.gather(coming, return_exceptions=True)
+
+    async def sha256(self) -> bytes | None:
+        """The digest of what was sent; read again from the file when it was not asked for."""
+        await self._tee.drain()
+        known = self._tee.sha256()
+        if known is not None:
+            return known
+        return await asyncio.get_running_loop().run_in_executor(None, sha256_of, self._path)
+
+
+class BytesBody:
+    """A body in memory."""
+
+    replayable = True
+
+    def __init__(self, data: bytes, tee: Tee) -> None:
+        self.data = data
+        self.size: int | None = len(data)
+        self._tee = tee
+
+    async def chunks(self) -> AsyncIterator[bytes | memoryview]:
+        """The bytes, in one chunk."""
+        self._tee.restart()
+        self._tee.feed(self.data)
+        if self.data:
+            yield self.data
+
+    async def sha256(self) -> bytes | None:
+        """The digest."""
+        return hashlib.sha256(self.data).digest()
+
+
+class PipeBody:
+    """A body of unknown length that somebody else writes while it is sent; it cannot be replayed.
+
+    ``feed`` waits while ``depth`` chunks are under way, so memory is bounded.
+    """
+
+    replayable = False
+    size: int | None = None
+
+    def __init__(self, tee: Tee, depth: int = 4) -> None:
+        self._tee = tee
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(depth)
+
+    async def feed(self, chunk: bytes) -> None:
+        """Hand a chunk over."""
+        await self._queue.put(chunk)
+
+    async def finish(self) -> None:
+        """No more chunks."""
+        await self._queue.put(None)
+
+    async def chunks(self) -> AsyncIterator[bytes | memoryview]:
+        """What was fed, as it comes."""
+        self._tee.restart()
+        while (chunk := await self._queue.get()) is not None:
+            await self._tee.keep(chunk)
+            yield chunk
+
+    async def sha256(self) -> bytes | None:
+        """The digest of what was sent, when the origin was known to tell digests."""
+        await self._tee.drain()
+        return self._tee.sha256()
+
+
+def sha256_of(path: str | int) -> bytes:
+    """The SHA-256 of a local file, at constant memory.  May block."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0, closefd=isinstance(path, str)) as file:
+        if not isinstance(path, str):
+            file.seek(0)
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.digest()
