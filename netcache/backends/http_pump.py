@@ -69,11 +69,10 @@ class FilePayload(Payload):
         finally:
             pump.close()
 
-    @staticmethod
-    async def _send(pump: _Pump, run: FileRun) -> None:
+    async def _send(self, pump: _Pump, run: FileRun) -> None:
         sending = asyncio.get_running_loop().run_in_executor(None, pump.send, run)
         try:
-            await asyncio.shield(sending)
+            position = await asyncio.shield(sending)
         except asyncio.CancelledError:
             pump.stop()
             await asyncio.gather(sending, return_exceptions=True)
@@ -82,6 +81,8 @@ class FilePayload(Payload):
             # The answer that made the server close may be here already: let it be read.
             await asyncio.sleep(ANSWER_WAIT_S)
             raise
+        if position < run.end:
+            self._sender.ended_at(position)
 
 
 class _Pump:
@@ -93,8 +94,8 @@ class _Pump:
         self._stopped = threading.Event()
         self._buffer = memoryview(bytearray(STEP_BYTES))
 
-    def send(self, run: FileRun) -> None:
-        """Send a run; returns when the kernel has all of it.  Blocks."""
+    def send(self, run: FileRun) -> int:
+        """Send a run; returns how far its file went, when the kernel has all of that.  Blocks."""
         poller = select.poll()
         poller.register(self._socket, select.POLLOUT)
         position = run.start
@@ -102,10 +103,11 @@ class _Pump:
             step = self._buffer[: min(STEP_BYTES, run.end - position)]
             count = os.preadv(run.fd, [step], position)
             if not count:
-                raise EOFError(f"only {position} of {run.end} bytes were there to be sent")
+                break
             self._send_all(step[:count], poller)
             position += count
             self._sender.moved()
+        return position
 
     def _send_all(self, view: memoryview, poller: select.poll) -> None:
         while len(view) and not self._stopped.is_set():

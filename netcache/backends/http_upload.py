@@ -104,6 +104,14 @@ class BodySender:
         """The server has taken something; called on any thread."""
         self.moved_at = time.monotonic()
 
+    def ended_at(self, total: int) -> None:
+        """The source had only ``total`` bytes; raises."""
+        try:
+            self._check_size(total, final=True)
+        except UsageError as error:
+            self.failure = error
+            raise
+
     async def close(self) -> None:
         """End the pass that is under way, if any."""
         current, self._pass = self._pass, None
