@@ -20,7 +20,7 @@ from netcache._cachefiles.sum_table import remove_table
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.extent import Extent
-from netcache._core.keys import fan_out, object_file, object_place, volume_folder
+from netcache._core.keys import folder_and_file, object_place, volume_folder
 from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label, LabelError, Why
 from netcache._core.verifying import Verify
 from netcache._fscache.ports import ObjectKey, OnDamage
@@ -85,8 +85,7 @@ class Bound:
 
         Unless it is to be ``sure``, it may have been removed since it was opened.
         """
-        volume = f"{STORE}/{volume_folder(key.volume)}"
-        path = f"{volume}/{fan_out(key.volume, key.name)}"
+        path = folder_and_file(*key)[0]
         with self._lock:
             fd = self._folders.get(path)
             if fd is not None and (not sure or self.ops.stat(fd).st_nlink):
@@ -94,13 +93,14 @@ class Bound:
             if fd is not None:
                 self.ops.close(self._folders.pop(path))
             if make:
+                volume = f"{STORE}/{volume_folder(key.volume)}"
                 self.ops.make_folder(STORE, at=self.root)
                 self.ops.make_folder(volume, at=self.root)
-                self.ops.make_folder(path, at=self.root)
+                self.ops.make_folder(f"{STORE}/{path}", at=self.root)
                 self._name_volume(volume, key.volume)
             if len(self._folders) >= _FOLDERS_MAX:
                 self.ops.close(self._folders.pop(next(iter(self._folders))))
-            fd = self.ops.open_folder(path, at=self.root)
+            fd = self.ops.open_folder(f"{STORE}/{path}", at=self.root)
             self._folders[path] = fd
             return fd
 
@@ -131,7 +131,7 @@ class Bound:
     @staticmethod
     def place(key: ObjectKey) -> str:
         """Where the object of ``key`` is, from the cache directory on."""
-        return f"{STORE}/{object_place(key.volume, key.name)}"
+        return f"{STORE}/{object_place(*key)}"
 
     @contextmanager
     def naming(self, folder: int) -> Iterator[None]:
@@ -176,7 +176,7 @@ class Bound:
             raise
 
     def _open_file(self, key: ObjectKey) -> int:
-        name, folder = object_file(key.name), self.folder(key, make=False, sure=False)
+        name, folder = folder_and_file(*key)[1], self.folder(key, make=False, sure=False)
         try:
             return self.ops.open_file(name, folder)
         except FileNotFoundError:
@@ -218,7 +218,7 @@ class Bound:
         if self.sync_each:
             self.ops.fsync(fd)
         folder = self.folder(key, make=True)
-        name = object_file(key.name)
+        name = folder_and_file(*key)[1]
         with self.naming(folder):
             if instead_of is None or self.inode_of(name, folder) == instead_of:
                 with self.mappings.changing(self.place(key)):

@@ -135,7 +135,7 @@ class MappingTable:
         Inside ``locked``.  ``dead`` picks the dead out of a mask of workers.
         """
         tag = layout.tag_of(place)
-        ways = self._ways(tag)
+        ways = _ways(self._raw_set(tag))
         way = layout.choose(ways, tag)
         if way < 0:
             ways = [record.without(dead(record.users)) for record in ways]
@@ -161,7 +161,7 @@ class MappingTable:
                 if not self._is_still(opened) or not self._lock_set(number):
                     continue
                 try:
-                    for way, record in enumerate(self._ways(number)):
+                    for way, record in enumerate(_ways(self._raw_set(number))):
                         if record.users & mask:
                             position = layout.record_at(number, way)
                             self._write(position, record.without(mask))
@@ -256,14 +256,17 @@ class MappingTable:
             raise
 
     def _find(self, tag: int) -> Located | None:
-        for way, record in enumerate(self._ways(tag)):
+        raw = self._raw_set(tag)
+        if raw.count(0) == len(raw):
+            # Nothing of this set was ever shared: the rule, and asked by every new object.
+            return None
+        for way, record in enumerate(_ways(raw)):
             if record.tag == tag:
                 return Located(layout.record_at(layout.set_of(tag), way), record)
         return None
 
-    def _ways(self, tag: int) -> list[MappingRecord]:
-        raw = self._read(layout.record_at(layout.set_of(tag), 0), layout.SET_BYTES)
-        return [layout.unpack(raw, way * layout.RECORD_BYTES) for way in range(layout.WAYS)]
+    def _raw_set(self, tag: int) -> bytearray:
+        return self._read(layout.record_at(layout.set_of(tag), 0), layout.SET_BYTES)
 
     def _read(self, start: int, length: int) -> bytearray:
         buffer = bytearray(length)
@@ -305,6 +308,11 @@ class MappingTable:
         """In the child: the locks are the parent's, and end with him only if we let go."""
         self._lock = threading.Lock()
         self._close()
+
+
+def _ways(raw: bytearray) -> list[MappingRecord]:
+    """The records of a set."""
+    return [layout.unpack(raw, way * layout.RECORD_BYTES) for way in range(layout.WAYS)]
 
 
 def _far_step() -> int:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable
 
-from netcache._client.target import TargetFile
+from netcache._client.target import TargetFile, place_file
 from netcache._core.extent import Extent
 from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.stats import Stats
@@ -33,6 +33,9 @@ STEP_BYTES = 8 << 20
 FIRST_BYTES = 32 << 20
 """How much of an unknown resource is asked for at first: its answer tells how far away the server
 is, and the rest then comes in as many exchanges as that is worth."""
+
+SMALL_BYTES = 1 << 20
+"""A file that is no larger is fetched first, and placed in one go."""
 
 _ATTEMPTS_MAX = 3
 
@@ -77,24 +80,46 @@ class Downloader:
         self, resource: Resource, info: ResourceInfo, path: str, on_bytes: OnBytes
     ) -> tuple[int, int]:
         loop = asyncio.get_running_loop()
-        target = await loop.run_in_executor(None, TargetFile, path)
         table = self._engine.inodes
+        is_small = info.size is not None and info.size <= SMALL_BYTES
+        # A place where nothing can be written is found before much is fetched in vain.
+        target = None if is_small else await loop.run_in_executor(None, TargetFile, path)
         try:
             known = table.find(resource)
             before = known.received_bytes if known is not None else 0
-            inode = await self._resolve(resource, info)
+            inode = await self._resolve(resource, info, known)
             table.acquire(inode)
             try:
-                await self._copy(inode, target, on_bytes)
+                if target is None and not await self._place_small(inode, info, path, on_bytes):
+                    target = await loop.run_in_executor(None, TargetFile, path)
+                if target is not None:
+                    await self._copy(inode, target, on_bytes)
+                    mtime_s = _mtime_s(inode, info)
+                    await loop.run_in_executor(None, target.finish, inode.size, mtime_s)
             finally:
                 table.release(inode)
-            mtime_s: float | None = inode.version.mtime_s
-            if mtime_s is None:
-                mtime_s = info.mtime_s
-            await loop.run_in_executor(None, target.finish, inode.size, mtime_s)
             return inode.size, inode.received_bytes - (before if inode is known else 0)
         finally:
-            target.discard()
+            if target is not None:
+                target.discard()
+
+    async def _place_small(
+        self, inode: Inode, info: ResourceInfo, path: str, on_bytes: OnBytes
+    ) -> bool:
+        """Copy a small file out of the cache in one hop to a thread; False when it is not there."""
+        size = inode.size
+        if not 0 < size <= SMALL_BYTES or not inode.joins:
+            return False
+        if not await self._engine.ensure(inode, 0, size, size):
+            return False
+        descriptor, high = inode.run_at(0)
+        if high != size:
+            return False
+        await asyncio.get_running_loop().run_in_executor(
+            None, place_file, path, descriptor, size, _mtime_s(inode, info)
+        )
+        on_bytes(size)
+        return True
 
     async def warm(
         self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes
@@ -108,7 +133,7 @@ class Downloader:
         before = known.received_bytes if known is not None else 0
         want = Extent(offset, -1 if count is None else offset + count)
         inode = await self._opener.resolve(
-            resource, time.monotonic(), Moment.OPEN, self._first(resource, want)
+            resource, time.monotonic(), Moment.OPEN, self._first(known, want)
         )
         self._engine.inodes.acquire(inode)
         try:
@@ -129,7 +154,8 @@ class Downloader:
 
     async def sha256(self, info: ResourceInfo) -> bytes:
         """The SHA-256 of a resource, read through the cache at constant memory."""
-        inode = await self._resolve(parse(info.url), info)
+        resource = parse(info.url)
+        inode = await self._resolve(resource, info, self._engine.inodes.find(resource))
         self._engine.inodes.acquire(inode)
         try:
             if isinstance(inode.holding, SpoolHolding) and not inode.complete:
@@ -151,18 +177,20 @@ class Downloader:
             await loop.run_in_executor(None, digest.update, data)
         return digest.digest()
 
-    async def _resolve(self, resource: Resource, info: ResourceInfo) -> Inode:
-        """The inode to copy; a listing that bears the cached version's ETag was the check."""
-        inode = self._engine.inodes.find(resource)
+    async def _resolve(self, resource: Resource, info: ResourceInfo, inode: Inode | None) -> Inode:
+        """The inode to copy; a listing that bears the cached version's ETag was the check.
+
+        ``inode`` is what is known of the resource.
+        """
         if inode is not None and info.version is not None and info.version.same_as(inode.version):
             return inode
-        want = self._first(resource, Extent(0, -1))
+        want = self._first(inode, Extent(0, -1))
         return await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, want)
 
-    def _first(self, resource: Resource, want: Extent) -> Extent:
+    def _first(self, known: Inode | None, want: Extent) -> Extent:
         """What of ``want`` to ask for with the open: of an unknown resource not all at once."""
         most = want.start + FIRST_BYTES
-        if self._engine.inodes.find(resource) is not None or 0 <= want.end <= most:
+        if known is not None or 0 <= want.end <= most:
             return want
         return Extent(want.start, most)
 
@@ -225,3 +253,8 @@ class Downloader:
                 await asyncio.sleep(retries.pause_s(error))
             finally:
                 await reply.close()
+
+
+def _mtime_s(inode: Inode, info: ResourceInfo) -> float | None:
+    """What the reply said, or else the listing."""
+    return inode.version.mtime_s if inode.version.mtime_s is not None else info.mtime_s

@@ -97,3 +97,13 @@ class TargetFile:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._hidden)
             self._hidden = None
+
+
+def place_file(path: str, source: int, size: int, mtime_s: float | None) -> None:
+    """A file at ``path`` with the first ``size`` bytes of the file ``source``."""
+    target = TargetFile(path)
+    try:
+        target.copy_from(source, 0, size)
+        target.finish(size, mtime_s)
+    finally:
+        target.discard()

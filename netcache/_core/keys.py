@@ -23,6 +23,7 @@ _HEX_BELOW = 16
 """From here on a byte has two digits.  Then words cost ``2n + n/4`` characters, and more than the
 ``4n/3 + 2`` of the other spelling from five bytes on."""
 _VOLUMES_MAX = 256
+_PLACES_MAX = 256
 
 
 @lru_cache(maxsize=_VOLUMES_MAX)
@@ -54,9 +55,18 @@ def object_file(key: bytes) -> str:
     return name if len(name) <= NAME_BYTES_MAX else "+" + _sha256(key)
 
 
+@lru_cache(maxsize=_PLACES_MAX)
+def folder_and_file(volume: str, key: bytes) -> tuple[str, str]:
+    """Where an object is: its folder, from the folder of all volumes on, and its file name.
+
+    Asked for a dozen times while a small object is fetched; remembered for those in use.
+    """
+    return f"{volume_folder(volume)}/{fan_out(volume, key)}", object_file(key)
+
+
 def object_place(volume: str, key: bytes) -> str:
     """Where an object is, from the folder of all volumes on."""
-    return f"{volume_folder(volume)}/{fan_out(volume, key)}/{object_file(key)}"
+    return "/".join(folder_and_file(volume, key))
 
 
 def hash_words(salt: int, data: bytes) -> int:

@@ -77,7 +77,12 @@ class InodeTable:
 
         Offline, ``NotCachedError`` when there is none at all.
         """
-        inode = self.find(resource)
+        return self.valid(resource, self.find(resource), opened_at, moment)
+
+    def valid(
+        self, resource: Resource, inode: Inode | None, opened_at: float, moment: Moment
+    ) -> Inode | None:
+        """``inode``, which ``find`` has found, or None, as ``find_valid``."""
         if inode is not None and not self.check_due(inode, opened_at, moment):
             return inode
         if inode is None and self._offline:

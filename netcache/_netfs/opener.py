@@ -70,10 +70,11 @@ class Opener:
         gate.users += 1
         try:
             async with gate.lock:
-                inode = self._inodes.find_valid(resource, opened_at, moment)
+                found = self._inodes.find(resource)
+                inode = self._inodes.valid(resource, found, opened_at, moment)
                 if inode is not None:
                     return inode
-                return await self._ask(resource, self._inodes.find(resource), want)
+                return await self._ask(resource, found, want)
         finally:
             gate.users -= 1
             if not gate.users:
