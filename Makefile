@@ -6,13 +6,17 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench lint clean install lock
+.PHONY: demo test soak check bench lint clean install lock
 
 demo: install
 	$(BIN)/netcache demo
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+# The long versions of the random tests: half an hour, one table, all seeds printed.
+soak: install
+	$(BIN)/python -m tests.soak
 
 # What the continuous integration runs: the tests, and lint, types, layers, the built wheel besides.
 check:

@@ -40,13 +40,16 @@ class FillClaim:
         self._taken = False
 
     async def take(self, reply: ReadReply | None, came_to: Callable[[int], None]) -> bool:
-        """Claim the extent; True when that had to wait, so that others may have filled it.
+        """Claim the extent; True when others have filled some of it meanwhile, or may have.
 
         ``reply``, the answer that is here already, is closed for that, unless it is short.
         ``came_to`` is told how far the extent has come meanwhile.
         """
         self._taken = self._object.try_lock_extent(*self._extent)
-        if self._taken or (reply is not None and self._extent.length <= SHORT_BYTES):
+        if self._taken:
+            # Whoever had it before us may have recorded it since we asked what is missing.
+            return reply is None and self._look(came_to) < self._extent.length
+        if reply is not None and self._extent.length <= SHORT_BYTES:
             return False
         if reply is not None:
             await reply.close()
@@ -58,9 +61,7 @@ class FillClaim:
         pause_s, waited_s, left_before = _PAUSE_MIN_S, 0.0, -1
         while waited_s <= self._timeout_s:
             await asyncio.sleep(pause_s)
-            gaps = self._inode.missing(*self._extent)
-            came_to(gaps[0].start if gaps else self._extent.end)
-            left = sum(gap.length for gap in gaps)
+            left = self._look(came_to)
             self._taken = not left or self._object.try_lock_extent(*self._extent)
             if self._taken:
                 self._taken = bool(left)
@@ -71,6 +72,12 @@ class FillClaim:
             else:
                 pause_s = max(pause_s / 2, _PAUSE_MIN_S)
             left_before = left
+
+    def _look(self, came_to: Callable[[int], None]) -> int:
+        """How many bytes are still missing."""
+        gaps = self._inode.missing(*self._extent)
+        came_to(gaps[0].start if gaps else self._extent.end)
+        return sum(gap.length for gap in gaps)
 
     def give_back(self) -> None:
         """Give the claim back, if it was taken."""
