@@ -133,6 +133,8 @@ class Application:
             return HttpProblem(500, close=True).reply()
 
     async def _dispatch(self, exchange: Exchange) -> Reply:
+        if exchange.request.version.major != 1:
+            raise HttpProblem(505, close=True)
         try:
             exchange.path = parse_target(exchange.request.raw_path)
         except BadPathError as error:

@@ -26,6 +26,8 @@ from netcache_server.paths import RequestPath
 READ_BUFFER_BYTES = 1 << 20
 MAX_LINE_BYTES = 16 * 1024
 MAX_PIPELINED = 32
+FIRST_HEAD_S = 60.0
+"""A connection whose first request has not come by then is closed."""
 _ids = itertools.count(1)
 _VALIDATORS = (
     "If-Match",
@@ -42,6 +44,8 @@ class Connection(web.RequestHandler):
     lost: asyncio.Event
     unread_timeout_s: float | None = None
     lingering: StreamReader | None = None
+    has_asked = False
+    _first_head_timer: asyncio.TimerHandle
     _next_parser: Any = None
 
     def prepare_parser(self) -> bool:
@@ -78,10 +82,19 @@ class Connection(web.RequestHandler):
             with suppress(OSError):
                 handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         super().connection_made(transport)
+        # Between requests aiohttp has a limit of its own; before the first one it has none.
+        limit_s = min(FIRST_HEAD_S, self.unread_timeout_s or FIRST_HEAD_S)
+        loop = asyncio.get_running_loop()
+        self._first_head_timer = loop.call_later(limit_s, self._close_unless_asked)
+
+    def _close_unless_asked(self) -> None:
+        if not self.has_asked:
+            self.force_close()
 
     def connection_lost(self, error: BaseException | None) -> None:
         """Called by the loop when the connection is gone, from either side."""
         self.lost.set()
+        self._first_head_timer.cancel()
         super().connection_lost(error)
         if self.lingering is not None:
             self.lingering.feed_eof()  # or aiohttp would wait for the rest until its time is over
@@ -93,6 +106,7 @@ class Exchange:
     def __init__(self, request: web.BaseRequest) -> None:
         self.id = next(_ids)
         self.request = request
+        self.connection.has_asked = True
         self.method = request.method
         self.headers = request.headers
         self.path = RequestPath((), True)

@@ -49,7 +49,7 @@ class ServerOptions:
     ``autoindex``: folders are listed; without it they are 403.
     ``max_body_bytes``: the largest upload, ``None`` for what the disk holds (413).
     ``idle_timeout_s``: how long a client may stay silent in the middle of an upload (408), or
-    leave sent bytes unread.
+    leave sent bytes unread, or (60 s at most) take for its first request's head.
     ``backlog``: connections that wait for accept.
     """
 

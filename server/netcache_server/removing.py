@@ -95,7 +95,10 @@ def destination(exchange: Exchange) -> RequestPath:
     header = exchange.headers.get("Destination")
     if not header:
         raise HttpProblem(400, "Destination is missing")
-    authority = urlsplit(header).netloc.rpartition("@")[2]
+    try:
+        authority = urlsplit(header).netloc.rpartition("@")[2]
+    except ValueError:
+        raise HttpProblem(400, "Destination: it is no URL") from None
     if authority and authority.lower() != exchange.headers.get("Host", "").lower():
         raise HttpProblem(502, "Destination: it is on another server")
     try:

@@ -127,7 +127,8 @@ class Sender:
             headers["Connection"] = "keep-alive"
         distort_headers(headers, self._effects)
         self._exchange.answer_headers = headers
-        lines = [f"HTTP/{version.major}.{version.minor} {reply.status} {reason(reply.status)}"]
+        spoken = "1.0" if version == (1, 0) else "1.1"
+        lines = [f"HTTP/{spoken} {reply.status} {reason(reply.status)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if any(character in line for line in lines for character in "\r\n\0"):
             raise ValueError("a line break inside a header")
