@@ -47,7 +47,7 @@ class Target:
 
 
 def cull_file(bound: Bound, target: Target) -> None:
-    """Cull the object; its fate is what became of it, its regions those still known as read.
+    """Cull the object; its fate is what became of it.
 
     What cannot be culled counts as in use.
     """
@@ -118,15 +118,13 @@ def _cut(bound: Bound, folder: int, name: str, target: Target) -> bool:
         if label.content is Content.SINGLE or not file.claim():
             return False
         cached = list(_cached(bound, fd, label))
-        part = part_to_go(
-            cached, label.version.size, bound.block_size, target.regions, target.wanted
-        )
-        if not part.extents or sum(one.length for one in cached) <= target.wanted:
+        size = label.version.size
+        goes = part_to_go(cached, size, bound.block_size, target.regions, target.wanted)
+        if not goes or sum(one.length for one in cached) <= target.wanted:
             return False
-        target.regions = part.regions
         file.lock()
         with bound.mappings.changing(target.place, needed=False):
-            _give_back(bound, file, label, sums, part.extents)
+            _give_back(bound, file, label, sums, goes)
         return True
     except (LabelError, OSError):
         # What cannot be cut goes as a whole.
@@ -174,8 +172,4 @@ def _give_back(
     file.write(label._replace(content=Content.BACKFS_MAP, committed=0))
     ops.fsync(file.fd)
     for extent in extents:
-        ops.punch_hole(file.fd, *_start_and_length(extent))
-
-
-def _start_and_length(extent: Extent) -> tuple[int, int]:
-    return extent.start, extent.length
+        ops.punch_hole(file.fd, extent.start, extent.length)

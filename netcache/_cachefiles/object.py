@@ -324,6 +324,9 @@ class CachefilesObject(ReadableObject):
                 self._proof.close()
                 self._ops.close(fd)
                 self._bound.room.closed(self._writer)
+                if self._regions:
+                    place = self._bound.place(self.key)
+                    self._bound.room.used(place, times=0, regions=self._regions)
 
     def _cancel_pending(self) -> None:
         """What was written and never recorded must not be taken for data by the next opener."""

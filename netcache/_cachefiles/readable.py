@@ -20,6 +20,7 @@ from netcache._cachefiles.proof import STEP_BYTES, Proof, end_of_data
 from netcache._cachefiles.sums import ObjectSums
 from netcache._core.coherency import Version
 from netcache._core.content import Content, Occupancy
+from netcache._core.cull_part import LARGE_BYTES_MIN, region_bits
 from netcache._core.extent import Extent, ExtentSet, round_down, round_out, round_up
 from netcache._core.label import Label
 from netcache._core.verifying import GROUP_BYTES, STRIDE_BYTES_MAX, Verify
@@ -61,6 +62,8 @@ class ReadableObject:
         # Written and not collected yet: nothing of it may be read.
         self._pending = ExtentSet()
         self._lock = threading.RLock()
+        # Which regions of a large object were read, for culling it in parts.
+        self._regions = 0
         self._proof = Proof(bound.ops, file.fd, sums or ObjectSums(bound))
         try:
             file.use()
@@ -119,8 +122,14 @@ class ReadableObject:
 
     def query_occupancy(self, start: int, end: int) -> tuple[CachedExtent, ...]:
         """Up to two cached extents that meet ``[start, end)``; no seek for ALL and SINGLE."""
+        self._read_of(start, end)
         found = self._ask(start, end, round_up(end, STRIDE_BYTES_MAX), self._label.doubtful)
         return tuple(CachedExtent(*extent, Occupancy.DATA) for extent in found)
+
+    def _read_of(self, start: int, end: int) -> None:
+        """Remember what is read of an object that may be culled in parts."""
+        if self.size > LARGE_BYTES_MIN:
+            self._regions |= region_bits(start, min(end, self.size), self.size, self.block_size)
 
     def extents(self) -> Iterator[Extent]:
         """All cached extents, in order, clipped to ``S``; nothing is compared."""
@@ -202,6 +211,7 @@ class ReadableObject:
         Returns a proven extent that begins at or before ``start``.  Where it ends before ``end``,
         a block was damaged: it is not cached any more.
         """
+        self._read_of(start, end)
         if not self.proves:
             return _EVERYTHING
         with self._lock, told_as_cache_errors(self._bound):

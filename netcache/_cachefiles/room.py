@@ -180,8 +180,9 @@ class Room:
             self.charge(change, place)
             number = change.index.find(place.encode())
         if number:
+            change.index.slot(number).regions |= use.regions
             for _ in range(use.times):
-                change.order.use(number, use.used_ms, use.regions)
+                change.order.use(number, use.used_ms)
 
     def measure(self, place: str) -> int | None:
         """The allocated bytes of an object with its table of sums; None when it is not there."""

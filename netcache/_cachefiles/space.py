@@ -172,6 +172,7 @@ class Space:
             target = Target(order.index.place(number).decode(), slot.regions)
             if want_files <= 0 and in_parts(slot.charge, head.total, want_bytes):
                 target.wanted = max(want_bytes, slot.charge // STEPS)
+                slot.regions = 0
             targets.append(target)
             want_bytes -= target.wanted or slot.charge
             want_files -= 1
@@ -249,6 +250,10 @@ class Space:
         """
         with self._lock:
             self.walk.reap()
+            with self._room.change() as change:
+                self._room.bury_the_dead(change)
+                if change.head.suspect:
+                    self.counting.recount(change)
             while not self.counting.go_on(PLENTY):
                 continue
             held = self.walk.allocated_bytes()

@@ -64,13 +64,12 @@ class CullOrder:
         """How often an object was used, as of now."""
         return aged(slot.uses, (self.index.head.age - slot.age) % _AGES)
 
-    def use(self, number: int, used_ms: int, regions: int = 0) -> None:
+    def use(self, number: int, used_ms: int) -> None:
         """Count a use of a record."""
         slot, head = self.index.slot(number), self.index.head
         slot.uses = min(USES_MAX, self.uses(slot) + 1)
         slot.age = head.age
         slot.used_ms = max(slot.used_ms, used_ms)
-        slot.regions |= regions
         self._pass_time()
 
     def _pass_time(self) -> None:

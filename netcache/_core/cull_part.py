@@ -1,14 +1,13 @@
 """Which part of a large object goes, when less than all of it has to.  Pure.
 
 A large object is seen as sixty-four regions of the same length.  Its record has a bit for each that
-was read of late.  What was not goes first, from the end on, for the beginning of a file is what
-most readers want; when all were read, all are forgotten to have been, and the last goes.
+was read since part of it went last.  What was not read goes first, from the end on, for the
+beginning of a file is what most readers want; then what was read, from the end on too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from netcache._core.extent import Extent, round_up
 
@@ -22,13 +21,6 @@ LARGE_BYTES_MIN, LARGE_PART = 1 << 20, 4
 
 STEPS = 8
 """At least this part of an object goes at a time."""
-
-
-class Part(NamedTuple):
-    """What goes, sorted and disjoint, and the regions that count as read from now on."""
-
-    extents: list[Extent]
-    regions: int
 
 
 def in_parts(charge: int, held: int, wanted: int) -> bool:
@@ -46,22 +38,25 @@ def region_bits(start: int, end: int, size: int, block: int) -> int:
     return (1 << last + 1) - (1 << first) if first <= last else 0
 
 
-def part_to_go(cached: Sequence[Extent], size: int, block: int, regions: int, wanted: int) -> Part:
-    """Whole regions of what is ``cached``, until ``wanted`` bytes go or nothing is left."""
+def part_to_go(
+    cached: Sequence[Extent], size: int, block: int, regions: int, wanted: int
+) -> list[Extent]:
+    """Whole regions of what is ``cached``, until ``wanted`` bytes go or nothing is left.
+
+    Sorted, disjoint, and not touching each other.
+    """
     length = _region_length(size, block)
-    # Sorted by whether they were read, each from the end on.
-    order = sorted(range(REGIONS), key=lambda number: (regions >> number & 1, -number))
     goes: list[Extent] = []
-    gone, forget = 0, False
-    for number in order:
+    gone = 0
+    # Sorted by whether they were read, each from the end on.
+    for number in sorted(range(REGIONS), key=lambda number: (regions >> number & 1, -number)):
         if gone >= wanted:
             break
         low, high = number * length, (number + 1) * length
         here = [part for one in cached if (part := one.clip(low, high)).length]
         goes += here
         gone += sum(part.length for part in here)
-        forget = forget or bool(here and regions >> number & 1)
-    return Part(_joined(sorted(goes)), 0 if forget else regions)
+    return _joined(sorted(goes))
 
 
 def _region_length(size: int, block: int) -> int:

@@ -1,0 +1,1 @@
+"""Long runs that nothing may go wrong in: ``python -m tests.soak.culling``."""

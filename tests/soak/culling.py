@@ -1,0 +1,224 @@
+"""The soak of culling: processes on one cache with a limit, which never exceeds it.
+
+``python -m tests.soak.culling --ops 1000000 --processes 4 --seed 1``.  The cache is measured again
+and again, each time with all processes stopped, so that the sum is one of a single moment.  Some
+are killed and replaced.  Prints the most that was measured; exits 1 if anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from netcache._cachefiles.store import CachefilesStore, bind
+from netcache._core.usage_record import HEAD_BYTES, Head
+from netcache.errors import CacheError
+from tests.soak.culling_worker import STEP
+from tests.support.stores import allocated
+
+ROOT = Path(__file__).parents[2]
+LIMIT_BYTES = 8 << 20
+_PAUSE_S = 0.01
+
+
+class Outcome(NamedTuple):
+    """How it went: ``most`` is the most that was measured, ``told`` what the workers said."""
+
+    ops: int
+    samples: int
+    most: int
+    kills: int
+    faults: list[str]
+    told: list[str]
+
+
+class _Worker:
+    """A process, and how many operations it has done."""
+
+    def __init__(self, directory: Path, seed: str, ops: int, limit: int) -> None:
+        words = [str(directory), "--ops", str(ops), "--seed", seed, "--limit", str(limit)]
+        self.seed = seed
+        self.wanted = ops
+        self.done = 0
+        self.last = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.soak.culling_worker", *words],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        self.pipe = self.process.stdout.fileno()
+        self._rest = b""
+
+    def hear(self) -> bool:
+        """Take what it has said; False at the end."""
+        text = os.read(self.pipe, 1 << 16)
+        *lines, self._rest = (self._rest + text).split(b"\n")
+        for line in lines:
+            if line.isdigit():
+                self.done = int(line)
+            else:
+                self.last = line.decode()
+        return bool(text)
+
+    def stop(self) -> bool:
+        """Stop it, and wait until it stands still; False when it has ended instead."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        found = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return found is not None and found.si_code == os.CLD_STOPPED
+
+    def go_on(self) -> None:
+        """Undo ``stop``."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def end(self, *, kill: bool) -> str:
+        """Wait for its end; returns what it had to complain of."""
+        if kill:
+            self.process.kill()
+        _, errors = self.process.communicate()
+        expected = -signal.SIGKILL if kill else 0
+        if self.process.returncode == expected:
+            return ""
+        return f"worker {self.seed} ended with {self.process.returncode}: {errors.decode()}"
+
+
+def soak(
+    directory: Path,
+    *,
+    ops: int,
+    processes: int = 4,
+    seed: int = 1,
+    limit: int = LIMIT_BYTES,
+    kill_every: int = 0,
+) -> Outcome:
+    """Run until ``ops`` operations are done; about one kill each ``kill_every`` of them."""
+    chance = random.Random(seed)
+    workers = [
+        _Worker(directory, f"{seed} {number}", ops // processes, limit)
+        for number in range(processes)
+    ]
+    done = samples = most = kills = 0
+    faults: list[str] = []
+    told: list[str] = []
+    try:
+        while workers:
+            size, ended = _measure(directory, workers)
+            samples, most = samples + 1, max(most, size)
+            if size > limit:
+                faults.append(f"{size} bytes of {limit} after {done} operations")
+            for worker in ended:
+                workers.remove(worker)
+                faults += filter(None, [worker.end(kill=False)])
+                done += worker.done
+                told.append(worker.last)
+            if faults:
+                break
+            running = sum(worker.done for worker in workers)
+            if kill_every and workers and (done + running) // kill_every > kills:
+                kills += 1
+                victim = workers.pop(chance.randrange(len(workers)))
+                faults += filter(None, [victim.end(kill=True)])
+                done += victim.done
+                left = max(STEP, victim.wanted - victim.done)
+                workers.append(_Worker(directory, f"{seed} kill {kills}", left, limit))
+    finally:
+        for worker in workers:
+            worker.end(kill=True)
+    faults += _at_rest(directory, limit)
+    return Outcome(done, samples, most, kills, faults, told)
+
+
+def _measure(directory: Path, workers: list[_Worker]) -> tuple[int, list[_Worker]]:
+    """What the cache takes at one moment, and the workers that have ended."""
+    ready, _, _ = select.select([worker.pipe for worker in workers], [], [], _PAUSE_S)
+    ended = [worker for worker in workers if worker.pipe in ready and not worker.hear()]
+    standing = [worker for worker in workers if worker not in ended and worker.stop()]
+    try:
+        return allocated(directory), ended
+    finally:
+        for worker in standing:
+            worker.go_on()
+
+
+def _at_rest(directory: Path, limit: int) -> list[str]:
+    """What is wrong once nobody uses it any more."""
+    store = bind(directory, limit_bytes=limit)
+    try:
+        # What killed processes left goes, and is counted.
+        store.cull(limit)
+        problems = [f"{one.what}: {one.why}" for one in store.verify()]
+        objects = sum(1 for _ in store.objects())
+        problems += _misjudged(store)
+    except CacheError as error:
+        return [str(error)]
+    finally:
+        store.close()
+    head = Head.unpack((directory / "usage").read_bytes()[:HEAD_BYTES])
+    if head is None:
+        return ["there is no record of use"]
+    taken = allocated(directory)
+    if head.total != taken:
+        problems.append(f"the record says {head.total} bytes, there are {taken}")
+    if head.granted or head.objects < objects:
+        problems.append(f"{head.granted} bytes granted to nobody, {head.objects} of {objects}")
+    return problems
+
+
+def _misjudged(store: CachefilesStore) -> list[str]:
+    """The objects that do not take what is on record for them."""
+    room = store._bound.room
+    found = []
+    with room.change() as change:
+        for one in store._space.walk.objects(graveyard=True):
+            place = f"{one.path}/{one.name}"
+            number = change.index.find(place.encode())
+            charge = change.index.slot(number).charge if number else None
+            if charge != room.measure(place):
+                found.append(f"{place}: {charge} on record, it takes {room.measure(place)}")
+    return found
+
+
+def main() -> int:
+    """One run; prints what was done."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.culling", description=__doc__)
+    parser.add_argument("--ops", type=int, default=1_000_000)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit", type=int, default=LIMIT_BYTES, help="bytes")
+    parser.add_argument("--kill-every", type=int, default=20_000, help="operations, 0: never")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="netcache-soak-") as folder:
+        outcome = soak(
+            Path(folder),
+            ops=options.ops,
+            processes=options.processes,
+            seed=options.seed,
+            limit=options.limit,
+            kill_every=options.kill_every,
+        )
+    for line in outcome.told:
+        print(line)
+    print(
+        f"seed {options.seed}: {outcome.ops} operations of {options.processes} processes in "
+        f"{time.monotonic() - began:.0f} s, {outcome.kills} killed; {outcome.samples} samples, "
+        f"at most {outcome.most} of {options.limit} bytes ({outcome.most / options.limit:.1%}); "
+        f"{len(outcome.faults)} faults"
+    )
+    for fault in outcome.faults:
+        print(f"fault: {fault}")
+    return bool(outcome.faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
