@@ -71,9 +71,7 @@ class Soaker:
 
     def step(self) -> None:
         """One operation, on what is wanted often or on anything."""
-        operation = self.chance.choices(
-            list(self._operations), list(self._operations.values())
-        )[0]
+        operation = self.chance.choices(list(self._operations), list(self._operations.values()))[0]
         hot = self.chance.random() < 0.6
         number = self.chance.randrange(KEYS // 8 if hot else KEYS)
         try:
@@ -165,7 +163,7 @@ class Soaker:
         found = self.store.lookup(key(number))
         if found is not None:
             self.held.append((number, found))
-        if len(self.held) > HELD_MAX or found is None and self.held:
+        if len(self.held) > HELD_MAX or (found is None and self.held):
             which, oldest = self.held.pop(0)
             try:
                 self._compare(which, oldest)
