@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netcache._core.cull_part import REGIONS, in_parts, part_to_go, region_bits
-from netcache._core.extent import Extent, ExtentSet
+from netcache._core.extent import Extent, ExtentSet, round_up
 
 BLOCK = 4096
 SIZE = 64 * 16 * BLOCK
@@ -62,7 +65,7 @@ def test_holes_give_nothing() -> None:
 def test_bits_are_those_of_the_regions_that_are_met(start: int, end: int, size: int) -> None:
     """For files of any size, also those that have become shorter."""
     bits = region_bits(start, end, size, BLOCK)
-    length = max(BLOCK, -(-(-(-size // REGIONS)) // BLOCK) * BLOCK)
+    length = max(BLOCK, round_up(math.ceil(size / REGIONS), BLOCK))
     for number in range(REGIONS):
         low = number * length
         high = low + length if number < REGIONS - 1 else 1 << 60
@@ -89,4 +92,4 @@ def test_what_goes_is_cached_and_enough(
     for one in goes:
         assert known.covers(*one)
         assert one.start % BLOCK == one.end % BLOCK == 0
-    assert all(one.end < other.start for one, other in zip(goes, goes[1:], strict=False))
+    assert all(one.end < other.start for one, other in itertools.pairwise(goes))
