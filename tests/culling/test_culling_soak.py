@@ -1,10 +1,10 @@
-"""A short run of the soak of culling; ``python -m tests.soak.culling`` is the long one."""
+"""A short run of the soak of culling; ``python -m tests.culling`` is the long one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.soak.culling import soak
+from tests.culling.rig import soak
 
 
 def test_four_processes_never_exceed_the_limit_and_read_no_wrong_byte(tmp_path: Path) -> None:

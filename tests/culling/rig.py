@@ -1,20 +1,18 @@
 """The soak of culling: processes on one cache with a limit, which never exceeds it.
 
-``python -m tests.soak.culling --ops 1000000 --processes 4 --seed 1``.  The cache is measured again
+``python -m tests.culling --ops 1000000 --processes 4 --seed 1``.  The cache is measured again
 and again, each time with all processes stopped, so that the sum is one of a single moment.  Some
 are killed and replaced.  Prints the most that was measured; exits 1 if anything was wrong.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +20,7 @@ from typing import NamedTuple
 from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core.usage_record import HEAD_BYTES, Head
 from netcache.errors import CacheError
-from tests.soak.culling_worker import STEP
+from tests.culling.worker import STEP
 from tests.support.stores import allocated
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +49,7 @@ class _Worker:
         self.done = 0
         self.last = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.soak.culling_worker", *words],
+            [sys.executable, "-m", "tests.culling.worker", *words],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -96,12 +94,14 @@ def soak(
     directory: Path,
     *,
     ops: int,
+    seconds: float = float("inf"),
     processes: int = 4,
     seed: int = 1,
     limit: int = LIMIT_BYTES,
     kill_every: int = 0,
 ) -> Outcome:
-    """Run until ``ops`` operations are done; about one kill each ``kill_every`` of them."""
+    """Run until ``ops`` operations are done, or for so long; a kill each ``kill_every`` of them."""
+    until = time.monotonic() + seconds
     chance = random.Random(seed)
     workers = [
         _Worker(directory, f"{seed} {number}", ops // processes, limit)
@@ -121,7 +121,7 @@ def soak(
                 faults += filter(None, [worker.end(kill=False)])
                 done += worker.done
                 told.append(worker.last)
-            if faults:
+            if faults or time.monotonic() >= until:
                 break
             running = sum(worker.done for worker in workers)
             if kill_every and workers and (done + running) // kill_every > kills:
@@ -134,6 +134,7 @@ def soak(
     finally:
         for worker in workers:
             worker.end(kill=True)
+            done += worker.done
     faults += _at_rest(directory, limit)
     return Outcome(done, samples, most, kills, faults, told)
 
@@ -186,39 +187,3 @@ def _misjudged(store: CachefilesStore) -> list[str]:
             if charge != room.measure(place):
                 found.append(f"{place}: {charge} on record, it takes {room.measure(place)}")
     return found
-
-
-def main() -> int:
-    """One run; prints what was done."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak.culling", description=__doc__)
-    parser.add_argument("--ops", type=int, default=1_000_000)
-    parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", type=int, default=LIMIT_BYTES, help="bytes")
-    parser.add_argument("--kill-every", type=int, default=20_000, help="operations, 0: never")
-    options = parser.parse_args()
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="netcache-soak-") as folder:
-        outcome = soak(
-            Path(folder),
-            ops=options.ops,
-            processes=options.processes,
-            seed=options.seed,
-            limit=options.limit,
-            kill_every=options.kill_every,
-        )
-    for line in outcome.told:
-        print(line)
-    print(
-        f"seed {options.seed}: {outcome.ops} operations of {options.processes} processes in "
-        f"{time.monotonic() - began:.0f} s, {outcome.kills} killed; {outcome.samples} samples, "
-        f"at most {outcome.most} of {options.limit} bytes ({outcome.most / options.limit:.1%}); "
-        f"{len(outcome.faults)} faults"
-    )
-    for fault in outcome.faults:
-        print(f"fault: {fault}")
-    return bool(outcome.faults)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

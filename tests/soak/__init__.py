@@ -1,1 +1,0 @@
-"""Long runs that nothing may go wrong in: ``python -m tests.soak.culling``."""
