@@ -48,7 +48,16 @@ _LOCK_PAUSE_S = 0.002
 class LabelFile:
     """An open backing file.  The owner serialises the calls of one instance."""
 
-    __slots__ = ("_block_size", "_epoch", "_loaded_size", "_ops", "_used", "fd", "used_s")
+    __slots__ = (
+        "_block_size",
+        "_epoch",
+        "_known",
+        "_loaded_size",
+        "_ops",
+        "_used",
+        "fd",
+        "used_s",
+    )
 
     def __init__(self, ops: FileOps, fd: int, epoch: Epoch, block_size: int) -> None:
         self._ops = ops
@@ -58,6 +67,8 @@ class LabelFile:
         # The time of the last use that is on record when it was loaded, 0.0 for none.
         self.used_s = 0.0
         self._loaded_size = 0
+        # The label last read or written, and its bytes: most often they are the same still.
+        self._known: tuple[bytes, Label] | None = None
         # Whether we hold the lock "in use".
         self._used = False
 
@@ -86,7 +97,9 @@ class LabelFile:
         raw = self._ops.getxattr(self.fd, ATTRIBUTE)
         if raw is None:
             raise LabelError(Why.XATTR)
-        return decode(raw)
+        if self._known is None or self._known[0] != raw:
+            self._known = raw, decode(raw)
+        return self._known[1]
 
     def _check(self, label: Label, key: bytes, found: os.stat_result) -> None:
         backing_size = found.st_size
@@ -139,6 +152,7 @@ class LabelFile:
         except ValueError as error:
             raise CacheError(f"an object cannot be cached: {error}") from error
         self._ops.setxattr(self.fd, ATTRIBUTE, raw)
+        self._known = raw, label
         return label
 
     def condemn(self) -> None:

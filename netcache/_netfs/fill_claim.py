@@ -18,7 +18,7 @@ from netcache.spi import ReadReply
 SHORT_BYTES = 1 << 20
 """A reply up to this long is taken even when another process is fetching the same."""
 
-WORTH_A_LOOK_BYTES = 2 << 20
+WORTH_A_LOOK_BYTES = 4 << 20
 """Less than this is too little to look for it more often."""
 
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.002, 0.05

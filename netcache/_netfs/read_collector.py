@@ -6,7 +6,8 @@ Rules:
    and stops at the first that is not done.
 2. Finished cache writes that follow each other are recorded as one run.
 3. It is woken early only when the front has come on by ``max(NOTICE_BYTES, the front block)``
-   since it was last collected; the end of a subrequest always wakes it.
+   since it was last collected, and either somebody who waits has then what he wants, or much has
+   come, or some time has passed; the end of a subrequest always wakes it.
 4. What follows another request that gets on well (``behind``) is recorded after it: an object that
    is filled from the front keeps holding everything up to where it ends, and needs no map.
 5. A subrequest that failed is passed over: those who wait for its bytes get its error, and what
@@ -15,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from netcache._core.extent import Extent
@@ -30,11 +32,15 @@ from netcache.errors import CacheError, RemoteProtocolError, TransientError
 NOTICE_BYTES = 256 * 1024
 """How much must have come before readers are told (netfs: max(256 KiB, the front folio))."""
 
+LATER_BYTES, LATER_S = 4 << 20, 0.05
+"""So much, or what comes in so long, is collected though nobody here waits for it: others follow,
+and what is not recorded is lost with the process."""
+
 
 class Collector:
     """Collects one request.  On the client's loop; no call waits."""
 
-    __slots__ = ("_behind", "_notice", "_request", "_resumable", "_sink", "_url")
+    __slots__ = ("_behind", "_collected_at", "_notice", "_request", "_resumable", "_sink", "_url")
 
     def __init__(
         self,
@@ -52,14 +58,22 @@ class Collector:
         self._behind = behind
         if behind is not None and not behind.released:
             behind.when_released.append(self.collect)
+        self._collected_at = time.monotonic()
         self._notice = max(NOTICE_BYTES, sink.block_size)
 
     def progressed(self, sub: Subrequest) -> None:
         """More bytes of ``sub`` have come."""
-        stream = self._request.stream
-        if sub is stream.front and sub.position - stream.collected_to >= self._notice:
+        if sub is self._request.stream.front and self._is_due(sub.position):
             events.sreq(sub, "PRGRS")
             self.collect()
+
+    def _is_due(self, position: int) -> bool:
+        came = position - self._request.stream.collected_to
+        return came >= self._notice and (
+            position >= self._request.wanted_to
+            or came >= LATER_BYTES
+            or time.monotonic() - self._collected_at >= LATER_S
+        )
 
     def ended(self, sub: Subrequest) -> Verdict:
         """An attempt has ended: judge it, and collect."""
@@ -155,6 +169,7 @@ class Collector:
         if request.ended or (self._behind is not None and not self._behind.released):
             return
         request.wakes += 1
+        self._collected_at = time.monotonic()
         if request.broken:
             # Whatever still ends brings nothing that could be kept.
             return

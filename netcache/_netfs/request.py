@@ -49,8 +49,10 @@ class Request:
     cache object's when the request began.  ``failures`` are the extents that will not come, with
     their errors.  ``paused``: nothing is issued for the moment.  ``broken``: what comes can no
     longer be kept.  ``given_way``: another request brings it.  ``wakes`` counts how often it was
-    collected.  What follows it is recorded after it, until it is ``released``: by its end, by a
-    pause or by a failure; ``when_released`` is called then.
+    collected; when it has come to ``wanted_to``, somebody who waits has what he wants.
+
+    What follows it is recorded after it, until it is ``released``: by its end, by a pause or by a
+    failure; ``when_released`` is called then.
     """
 
     __slots__ = (
@@ -75,6 +77,7 @@ class Request:
         "stats",
         "stream",
         "wakes",
+        "wanted_to",
         "when_released",
         "zero_limit",
     )
@@ -111,6 +114,7 @@ class Request:
         self._collected_to = extent.start
         self._cleaned_to = extent.start
         self._waiters: list[asyncio.Future[None]] = []
+        self.wanted_to = OPEN_END
         stats.add("Objs", "rr")
 
     # Positions.
@@ -208,6 +212,7 @@ class Request:
     def tell(self) -> None:
         """Let everybody who waits look again."""
         waiters, self._waiters = self._waiters, []
+        self.wanted_to = OPEN_END
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -225,4 +230,5 @@ class Request:
                 return
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
+            self.wanted_to = min(self.wanted_to, end)
             await waiter

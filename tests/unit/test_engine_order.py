@@ -12,8 +12,9 @@ import pytest
 from netcache._core.extent import Extent
 from netcache._core.urls import parse
 from netcache._core.validity import Moment
+from netcache._netfs import read_collector
 from netcache._netfs.flight import BEHIND_BYTES_MAX
-from netcache._netfs.read_collector import NOTICE_BYTES
+from netcache._netfs.read_collector import LATER_BYTES, NOTICE_BYTES
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.request import Request
 from netcache.errors import RemoteError, StaleError
@@ -33,11 +34,47 @@ MIB = 1 << 20
 
 async def test_t09_the_collector_is_woken_rarely(tmp_path: Path) -> None:
     """T9: at most once for 256 KiB that came, counted from the collection point."""
+    came: list[int] = []
+    readers: list[asyncio.Task[None]] = []
+
+    async def read(request: Request) -> None:
+        for end in range(MIB + B, 4 * MIB, B):
+            await request.wait_for(end - B, end)
+            came.append(request.collected_to)
+
+    def start(request: Request, _: Issuer) -> None:
+        readers.append(asyncio.ensure_future(read(request)))
+
     async with read_rig(tmp_path, 4 * MIB) as rig:
-        request = await rig.issue(rig.inode(), Extent(MIB, 4 * MIB))
+        rig.backend.default = Answer(later=3)
+        request = await rig.issue(rig.inode(), Extent(MIB, 4 * MIB), on_request=start)
+        await readers[0]
         # One for each notice, one for the end of the subrequest, one for that of the request.
         assert request.wakes <= 3 * MIB // NOTICE_BYTES + 2
         assert request.wakes >= 3 * MIB // NOTICE_BYTES
+    assert sorted(set(came)) == list(range(MIB + NOTICE_BYTES, 4 * MIB + 1, NOTICE_BYTES))
+
+
+async def test_what_nobody_waits_for_is_collected_in_large_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the end is not told of each piece; enough is recorded for those who follow."""
+    monkeypatch.setattr(read_collector, "LATER_S", 3600.0)
+    size = 4 * LATER_BYTES
+    requests: list[Request] = []
+    async with read_rig(tmp_path, size) as rig:
+        rig.backend.default = Answer(piece=NOTICE_BYTES)
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, size)
+        requests += [flight.request for flight in inode.flights]
+        assert await rig.engine.ensure(inode, 0, size)
+        assert size // LATER_BYTES <= requests[0].wakes <= size // LATER_BYTES + 2
+        monkeypatch.setattr(read_collector, "LATER_S", 0.0)
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, size)
+        requests += [flight.request for flight in inode.flights]
+        assert await rig.engine.ensure(inode, 0, size)
+        assert size // NOTICE_BYTES <= requests[1].wakes <= size // NOTICE_BYTES + 2
 
 
 async def test_t09_the_first_notice_counts_from_the_start_of_the_request(tmp_path: Path) -> None:
