@@ -4,4 +4,7 @@
 
 A ratio is the median over rounds of (time of netcache / time of the limit or peer), measured
 alternately, so that a machine that is slow for a while is slow for both.
+
+``python -m benchmarks.scale`` is about growth instead: with the number of objects, and with their
+size.
 """

@@ -307,7 +307,7 @@ class CachefilesObject(ReadableObject):
         now_s = self._bound.clock()
         if abs(now_s - self._counted_s) >= USED_INTERVAL_S:
             self._counted_s = now_s
-            self._bound.room.used(self._bound.place(self.key))
+            self._bound.room.opened(self._bound.place(self.key), USED_INTERVAL_S)
         if abs(now_s - self._used_s) >= USED_INTERVAL_S:
             self._used_s = now_s
             with told_as_cache_errors(self._bound):

@@ -33,6 +33,9 @@ from netcache._core.usage_record import PROCESSES
 BATCH = 64
 """So many objects are settled, or were used, in one change of the record."""
 
+REMEMBERED_MAX = 1 << 14
+"""Of so many objects it is remembered when their opening was counted."""
+
 _BLOCK_BYTES = 4096
 _STAT_BLOCK = 512
 
@@ -69,6 +72,8 @@ class Room:
         # When each changed, the first that did before the others.
         self._changed: dict[str, int] = {}
         self._uses: dict[str, Use] = {}
+        # When the opening of an object was last counted as a use.
+        self._counted: dict[str, int] = {}
         self._number = -1
         self._opened = 0
 
@@ -83,6 +88,7 @@ class Room:
         now_ms = self._now_ms()
         with self.purse.lock:
             self._changed.setdefault(place, now_ms)
+        self._counted.pop(place, None)
         self._flush_batch()
 
     def closed(self, writer: Writer) -> None:
@@ -99,6 +105,21 @@ class Room:
         with self.purse.lock:
             self._uses[place] = self._uses.get(place, _NO_USE).and_then(use)
         self._flush_batch()
+
+    def opened(self, place: str, interval_s: float) -> None:
+        """The object was opened: a use, if none was counted for that long.
+
+        Counting takes several times as long as opening, and who opens a file again and again
+        would count each time.
+        """
+        now_ms = self._now_ms()
+        last_ms = self._counted.get(place)
+        if last_ms is not None and abs(now_ms - last_ms) < interval_s * 1000:
+            return
+        if len(self._counted) >= REMEMBERED_MAX:
+            self._counted.clear()
+        self._counted[place] = now_ms
+        self.used(place)
 
     def _now_ms(self) -> int:
         return max(0, int(self._clock() * 1000))

@@ -355,3 +355,18 @@ def test_below_stop_the_oldest_go_and_nothing_is_stored_when_that_is_not_enough(
         put(full, b"x", key=KEY)
     check(kept, text(SIZE, seed=1))
     full.close()
+
+
+def test_opening_an_object_again_within_a_minute_counts_once(tmp_path: Path) -> None:
+    """Counting costs more than opening; afterwards it counts again."""
+    seconds = [1_000.0]
+    store = bind(tmp_path, clock=lambda: seconds[0])
+    put(store, b"x" * 100).close()
+    for now_s in (1_100.0, 1_101.0, 1_159.0, 1_160.5):
+        seconds[0] = now_s
+        cache_object = found(store)
+        cache_object.mark_used()
+        cache_object.close()
+    # Not on record yet: they wait for others.
+    assert [use.times for use in store._bound.room._uses.values()] == [2]
+    store.close()
