@@ -23,7 +23,8 @@ from netcache._core.extent import Extent
 from netcache._core.keys import folder_and_file, object_place, volume_folder
 from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label, LabelError, Why
 from netcache._core.verifying import Verify
-from netcache._fscache.ports import ObjectKey, OnDamage
+from netcache._fscache.ports import ObjectKey, OnDamage, OnTrouble
+from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from netcache._cachefiles.committer import Committer
@@ -42,7 +43,8 @@ VOLUME_KEY_BYTES_MAX = 2048
 class Bound:
     """Descriptors, epoch, policies; where objects are named and replaced.
 
-    ``dead`` after an I/O error.  ``_lock`` guards the folder descriptors and naming.
+    ``dead`` after an I/O error, and when the directory was removed; ``death`` says why.  ``_lock``
+    guards the folder descriptors and naming.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Bound:
         clock: Callable[[], float],
         verify: Verify,
         on_damage: OnDamage,
+        on_trouble: OnTrouble,
         sums_in_label: int,
     ) -> None:
         self.ops = ops
@@ -66,14 +69,18 @@ class Bound:
         self.clock = clock
         self.verify = verify
         self._on_damage = on_damage
+        self._on_trouble = on_trouble
         # Objects with more blocks have a table of sums.
         self.sums_in_label = sums_in_label
         self.dead = False
+        self.death: CacheError | None = None
         self.committer: Committer | None = None
         self.mappings = MappingTable(ops, root)
         self.room = Room(ops, root, epoch, block_size, clock)
         # All open objects, also those that nobody refers to any more: they hold descriptors.
         self.objects: set[CachefilesObject] = set()
+        # Those that are being written, and have no name yet.
+        self.nameless: set[object] = set()
         self._lock = threading.RLock()
         self._folders: dict[str, int] = {}
         self.graveyard = ops.open_folder(GRAVEYARD, at=root)
@@ -304,6 +311,27 @@ class Bound:
             self.ops.close(fd)
             raise
         cache_object.swap(LabelFile(self.ops, fd, self.epoch, self.block_size), label)
+
+    # What fails.
+
+    def die(self, error: CacheError) -> None:
+        """Be of no use from now on; what is open stays open."""
+        first = not self.dead
+        self.dead = True
+        if first:
+            self.death = error
+            self._on_trouble(error)
+
+    def tell(self, error: CacheError) -> None:
+        """Say that an operation failed."""
+        self._on_trouble(error)
+
+    def is_removed(self) -> bool:
+        """Whether the cache directory, or a part of it that is needed, is not there any more."""
+        try:
+            return not all(self.ops.stat(fd).st_nlink for fd in (self.root, self.graveyard))
+        except OSError:
+            return True
 
     # What objects tell.
 

@@ -1,7 +1,13 @@
 """How the failures of system calls are told: as ``CacheError`` or ``NoSpaceError``.
 
-ENOSPC and EDQUOT are want of room.  EIO means that the disk is failing: the store is dead from
-then on, for this process (the kernel's state E).  Anything else fails the one operation.
+=========================  ======================================================================
+ENOSPC, EDQUOT             want of room: fails the one operation
+EIO and its like           the disk is failing, or gone: the store withdraws (the kernel's state E)
+ENOENT, directory removed  the store withdraws
+anything else              fails the one operation
+=========================  ======================================================================
+
+Whatever happens is told to the store's ``on_trouble``, on one line.
 """
 
 from __future__ import annotations
@@ -16,12 +22,26 @@ from netcache._fscache.ports import NoSpaceError
 from netcache.errors import CacheError, NetCacheError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_BROKEN = frozenset(
+    {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN}
+    # How ext4, XFS and btrfs call structures and sums that are wrong.
+    | {getattr(errno, "EUCLEAN", errno.EIO), errno.EBADMSG, getattr(errno, "EREMOTEIO", errno.EIO)}
+)
 
 
 class Mortal(Protocol):
-    """What may die of an I/O error."""
+    """What may die of an error."""
 
     dead: bool
+
+    def die(self, error: CacheError) -> None:
+        """Be of no use from now on."""
+
+    def tell(self, error: CacheError) -> None:
+        """Say that an operation failed."""
+
+    def is_removed(self) -> bool:
+        """Whether the directory is not there any more."""
 
 
 class told_as_cache_errors:
@@ -49,13 +69,24 @@ class told_as_cache_errors:
             raise CacheError(f"a cache object became stale ({error})") from error
         if not isinstance(error, OSError):
             return
+        broken = error.errno in _BROKEN
         if self._undo is not None:
             try:
                 self._undo(error)
             except OSError:
-                self._bound.dead = True
+                broken = True
+        raise self._told(error, broken) from error
+
+    def _told(self, error: OSError, broken: bool) -> CacheError:
+        bound, why = self._bound, error.strerror or str(error)
+        told = CacheError(f"the cache failed: {why}")
         if error.errno in _NO_ROOM:
-            raise NoSpaceError(f"no room in the cache: {error.strerror}") from error
-        if error.errno == errno.EIO:
-            self._bound.dead = True
-        raise CacheError(f"the cache failed: {error.strerror or error}") from error
+            told = NoSpaceError(f"no room in the cache: {why}")
+        elif error.errno in (errno.ENOENT, errno.ENOTDIR) and bound.is_removed():
+            broken, told = True, CacheError("the cache directory was removed while it was in use")
+        told.__cause__ = error
+        if broken:
+            bound.die(told)
+        else:
+            bound.tell(told)
+        return told

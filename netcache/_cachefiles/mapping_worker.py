@@ -63,6 +63,11 @@ class Worker:
         self._holders: dict[str, weakref.WeakSet[Holder]] = {}
         _LIVING.add(self)
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether it has a number, for maps were made."""
+        return self.number != NOBODY
+
     # Looking.
 
     def settle(self, key: ObjectKey, inode: int, holder: Holder) -> Settled | None:

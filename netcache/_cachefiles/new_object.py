@@ -42,6 +42,7 @@ class CachefilesNewObject:
             except BaseException:
                 bound.discard_private(self._fd, self._private)
                 raise
+        bound.nameless.add(self)
 
     def _growing(self, length: int) -> AbstractContextManager[None]:
         """``length`` more bytes are written inside the block."""
@@ -121,6 +122,7 @@ class CachefilesNewObject:
                 remove_table(bound.ops, bound.root, label.binding.inode)
                 raise
             self._fd, self._private = -1, None
+            bound.nameless.discard(self)
             self._writer.place = bound.place(self._key)
             made = ModifiableObject(bound, self._key, file, label, sums, writer=self._writer)
             made.believe()
@@ -132,6 +134,7 @@ class CachefilesNewObject:
         """Throw it away.  Idempotent, also after ``publish``."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            self._bound.nameless.discard(self)
             self._sums.discard()
             self._bound.discard_private(fd, self._private)
             self._writer.close()

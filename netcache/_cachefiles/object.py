@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netcache._cachefiles.writing import Writer
 
 USED_INTERVAL_S = 60.0
+_TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class CachefilesObject(ReadableObject):
@@ -53,6 +54,7 @@ class CachefilesObject(ReadableObject):
         # Who has just made an object has not used it again yet.
         self._counted_s = bound.clock() if writer is not None else 0.0
         self._writer = writer or bound.room.writer()
+        self._condemned = False
         self._written = PendingSums()
         bound.objects.add(self)
 
@@ -89,7 +91,7 @@ class CachefilesObject(ReadableObject):
 
     def collect_write(self, kind: WriteKind, start: int, end: int) -> None:
         """Record a finished run by the decision table."""
-        with self._lock, told_as_cache_errors(self._bound, self._doubt):
+        with self._lock, told_as_cache_errors(self._bound, self._doubt_record):
             backing = self._ops.stat(self.fileno()).st_size
             if start % self.block_size or end % self.block_size or backing % self.block_size:
                 self.condemn()
@@ -237,6 +239,7 @@ class CachefilesObject(ReadableObject):
         self._written.clear()
         old, self._file = self._file, file
         self._label = label
+        self._condemned = False
         self.inval_counter += 1
         self._ops.close(old.fd)
 
@@ -248,12 +251,23 @@ class CachefilesObject(ReadableObject):
 
     def _doubt_fill(self, error: OSError) -> None:
         """A full disk costs a fill only its own run, which is not recorded; the rest stays."""
-        if self._modifying or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if self._modifying or error.errno not in _TAKES_NO_MORE:
             self._doubt(error)
+
+    def _doubt_record(self, error: OSError) -> None:
+        """A label is changed as a whole or not at all: a disk that takes no more keeps the old."""
+        if error.errno not in _TAKES_NO_MORE:
+            self._doubt(error)
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether nothing more can be kept here: the store died, or nobody believes the object."""
+        return self._bound.dead or self._condemned
 
     def condemn(self) -> None:
         """Make the object stale: its label goes, and with it its content."""
         self._label = self._label._replace(content=Content.NO_DATA, stored_end=0, committed=0)
+        self._condemned = True
         self._bound.forget(self)
         with self._bound.mappings.changing(self._bound.place(self.key), needed=False):
             self._file.condemn()
@@ -268,9 +282,9 @@ class CachefilesObject(ReadableObject):
             return True
 
     def unlock_extent(self, start: int, end: int) -> None:
-        """Give a claim back."""
+        """Give a claim back, also when the store is dead: others may be waiting for it."""
         if self._file.fd >= 0:
-            with told_as_cache_errors(self._bound):
+            with contextlib.suppress(OSError):
                 self._ops.unlock_range(self._file.fd, FILLS_BASE + start, max(1, end - start))
 
     def mark_checked(self, when_s: float) -> None:
@@ -286,7 +300,7 @@ class CachefilesObject(ReadableObject):
         of it is durable, and another process may be filling a hole of it at this moment: after a
         reboot its sums tell.
         """
-        with self._lock, told_as_cache_errors(self._bound):
+        with self._lock, told_as_cache_errors(self._bound, self._doubt):
             self.fileno()
             self._refresh()
             covered = self._label.stored_end

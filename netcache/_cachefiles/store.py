@@ -38,6 +38,7 @@ from netcache._fscache.ports import (
     ObjectKey,
     ObjectRecord,
     OnDamage,
+    OnTrouble,
     Problem,
     StoreStatus,
 )
@@ -60,6 +61,7 @@ def bind(
     watermarks: Watermarks = Watermarks(),  # noqa: B008 - an immutable value
     verify: str = VERIFY_DEFAULT,
     on_damage: OnDamage = lambda key, extent: None,
+    on_trouble: OnTrouble = lambda error: None,
     sums_in_label: int = INLINE_BLOCKS_MAX,
 ) -> CachefilesStore:
     """Bind ``directory`` as a cache.
@@ -67,9 +69,9 @@ def bind(
     ``block_size`` in bytes, a power of two from 512 to 65536 and no less than the filesystem's
     own (None: that); ``sync`` as in the module ``committer``; ``limit_bytes`` the most that it may
     hold; ``verify`` when blocks are compared with their sums (``_core.verifying``); ``on_damage``
-    is told of those that do not fit, on any thread; ``sums_in_label`` the most blocks of an object
-    that has its sums in its label (0: every object has a table).  Raises ``CacheError`` when it
-    cannot be a cache, ``UsageError`` for a bad option.
+    is told of those that do not fit, ``on_trouble`` of what failed, on any thread;
+    ``sums_in_label`` the most blocks of an object that has its sums in its label (0: every object
+    has a table).  Raises ``CacheError`` when it cannot be a cache, ``UsageError`` for a bad option.
     """
     if sync not in SYNC_POLICIES:
         raise UsageError(f"sync={sync!r}: one of {', '.join(SYNC_POLICIES)} is needed")
@@ -95,6 +97,7 @@ def bind(
                 clock=clock,
                 verify=Verify(verify),
                 on_damage=on_damage,
+                on_trouble=on_trouble,
                 sums_in_label=sums_in_label,
             )
         except BaseException:
@@ -127,6 +130,22 @@ class CachefilesStore:
         self._worker = Worker(bound)
         self._closed = False
         bound.committer = self._committer
+
+    @property
+    def dead(self) -> CacheError | None:
+        """Why it is out of use, if it is."""
+        return self._bound.death
+
+    @property
+    def removed(self) -> bool:
+        """Whether its directory is not there any more."""
+        return self._bound.is_removed()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has anything of it open."""
+        bound = self._bound
+        return not bound.objects and not bound.nameless and not self._worker.is_joined
 
     # Objects.
 

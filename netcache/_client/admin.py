@@ -15,7 +15,7 @@ from netcache._core.stats import merge
 from netcache._core.urls import Resource, as_folder, parse
 from netcache._fscache.ports import CacheObject, ObjectKey, ObjectRecord, Problem, StoreStatus
 from netcache._netfs.inodes import key_of
-from netcache.errors import NotCachedError
+from netcache.errors import CacheError, NotCachedError
 
 
 class CachedObject(NamedTuple):
@@ -143,7 +143,11 @@ class CacheAdmin:
     def stats(self) -> dict[str, dict[str, int]]:
         """The counters of all clients of this cache directory so far, and of this one."""
         self._core.need_store()
-        return merge(read_saved(self._core.options.cache_dir), self._core.stats.as_groups())
+        try:
+            saved = read_saved(self._core.options.cache_dir)
+        except OSError as error:
+            raise CacheError(f"the counters cannot be read: {error.strerror}") from error
+        return merge(saved, self._core.stats.as_groups())
 
     def _lookup(self, resource: Resource) -> CacheObject:
         found = self._core.need_store().lookup(key_of(resource))

@@ -9,6 +9,7 @@ Order of shutting down: exchanges, backend, inodes, store, counters.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -19,13 +20,14 @@ from netcache._client.options import ClientOptions
 from netcache._core.extent import Extent
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource, parse
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._fscache.ports import CacheStore, ObjectKey, OnTrouble
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.inodes import InodeTable
 from netcache._netfs.journal import Journal
 from netcache.errors import CacheError, ClosedError, NotCachedError
 
 if TYPE_CHECKING:
+    from netcache._cachefiles.returning import MortalStore, ReturningStore
     from netcache._client.remote import Remote
 
 Warn = Callable[[str], None]
@@ -37,7 +39,6 @@ class ClientCore:
     def __init__(self, options: ClientOptions, warn: Warn) -> None:
         self.options = options
         self.stats = Stats()
-        self.cache_error: CacheError | None = None
         self._warn = warn
         self._damaged: set[ObjectKey] = set()
         self._closed = False
@@ -45,29 +46,33 @@ class ClientCore:
         self._remote: Remote | None = None
         self._credentials: dict[str, tuple[str, str]] = {}
         self.journal = Journal(options.state_dir)
-        self.store = self._bind()
+        self.store = self._open_store()
         self.inodes = InodeTable(self.store, self.stats, options.validity, offline=options.offline)
         _LIVING.add(self)
 
-    def _bind(self) -> CacheStore | None:
+    def _open_store(self) -> ReturningStore | None:
         """Bind the cache; a cache that cannot be used is one warning, not an error."""
         if not self.options.use_cache:
             return None
+        from netcache._cachefiles.returning import ReturningStore
+
+        store = ReturningStore(self._bind, self._warn)
+        with contextlib.suppress(CacheError):
+            store.bound()
+        return store
+
+    def _bind(self, on_trouble: OnTrouble) -> MortalStore:
         from netcache._cachefiles.store import bind
 
-        try:
-            return bind(
-                self.options.cache_dir,
-                block_size=self.options.block_size,
-                sync=self.options.sync,
-                limit_bytes=self.options.cache_size,
-                verify=self.options.verify,
-                on_damage=self._tell_damage,
-            )
-        except CacheError as error:
-            self.cache_error = error
-            self._warn(f"going on without a cache: {error}")
-            return None
+        return bind(
+            self.options.cache_dir,
+            block_size=self.options.block_size,
+            sync=self.options.sync,
+            limit_bytes=self.options.cache_size,
+            verify=self.options.verify,
+            on_damage=self._tell_damage,
+            on_trouble=on_trouble,
+        )
 
     def _tell_damage(self, key: ObjectKey, extent: Extent) -> None:
         """Cached bytes were damaged: one warning a resource; they are fetched again when read."""
@@ -81,9 +86,9 @@ class ClientCore:
     def need_store(self) -> CacheStore:
         """The store, for calls that are about the cache; ``CacheError`` when there is none."""
         self.need_open()
-        if self.store is not None:
-            return self.store
-        raise self.cache_error or CacheError("this client was opened without a cache")
+        if self.store is None:
+            raise CacheError("this client was opened without a cache")
+        return self.store.bound()
 
     def need_open(self) -> None:
         """Raise ``ClosedError`` after ``close``, and in the child of a fork."""

@@ -115,9 +115,13 @@ class Downloader:
         descriptor, high = inode.run_at(0)
         if high != size:
             return False
-        await asyncio.get_running_loop().run_in_executor(
-            None, place_file, path, descriptor, size, _mtime_s(inode, info)
-        )
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                None, place_file, path, descriptor, size, _mtime_s(inode, info)
+            )
+        except CacheError:
+            inode.lose_holding()
+            return False
         on_bytes(size)
         return True
 
@@ -168,11 +172,10 @@ class Downloader:
         loop = asyncio.get_running_loop()
         digest = hashlib.sha256()
         for start in range(0, inode.size, HASH_BYTES):
-            end = min(start + HASH_BYTES, inode.size)
+            end, data = min(start + HASH_BYTES, inode.size), b""
             if await self._engine.ensure(inode, start, end, inode.size):
-                descriptor, _ = inode.run_at(start)
-                data = await loop.run_in_executor(None, os.pread, descriptor, end - start, start)
-            else:
+                data = await loop.run_in_executor(None, _read_kept, inode, start, end)
+            if len(data) < end - start:
                 data = await self._engine.read_direct(inode, start, end)
             await loop.run_in_executor(None, digest.update, data)
         return digest.digest()
@@ -199,7 +202,7 @@ class Downloader:
         loop = asyncio.get_running_loop()
         if isinstance(inode.holding, SpoolHolding) and not inode.complete:
             await self._engine.ensure(inode, 0, 1 << 62)
-        position = 0
+        position = copied = 0
         copying: asyncio.Future[None] | None = None
         try:
             while position < inode.size:
@@ -211,15 +214,20 @@ class Downloader:
                     continue
                 if copying is not None:
                     await copying
-                    copying = None
+                    copying, copied = None, position
                 if not kept:
                     await self._stream(inode, position, target, on_bytes)
-                    break
-                copying = loop.run_in_executor(None, target.copy_from, descriptor, position, high)
+                    return
+                copying = loop.run_in_executor(None, target.take_from, descriptor, position, high)
                 on_bytes(high - position)
                 position = high
             if copying is not None:
                 await copying
+        except CacheError:
+            # The cache does not give back what it was given: the server has it.
+            inode.lose_holding()
+            on_bytes(copied - position)
+            await self._stream(inode, copied, target, on_bytes)
         finally:
             if copying is not None:
                 await asyncio.gather(copying, return_exceptions=True)
@@ -258,3 +266,13 @@ class Downloader:
 def _mtime_s(inode: Inode, info: ResourceInfo) -> float | None:
     """What the reply said, or else the listing."""
     return inode.version.mtime_s if inode.version.mtime_s is not None else info.mtime_s
+
+
+def _read_kept(inode: Inode, start: int, end: int) -> bytes:
+    """What the cache gives of ``[start, end)``; nothing when its disk fails."""
+    descriptor, _ = inode.run_at(start)
+    try:
+        return os.pread(descriptor, end - start, start)
+    except OSError:
+        inode.lose_holding()
+        return b""

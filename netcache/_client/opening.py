@@ -10,8 +10,9 @@ from netcache._client.download import STEP_BYTES
 from netcache._core.urls import Resource
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_file import DirtyFile
-from netcache._netfs.dirty_pages import DirtyPages, private_file
+from netcache._netfs.dirty_pages import DirtyPages
 from netcache._netfs.edit_handle import EditHandle
+from netcache._netfs.private_file import private_file
 from netcache._netfs.stream_writer import StreamWriter
 from netcache.errors import NotFoundError, UsageError
 from netcache.spi import UploadCondition

@@ -20,7 +20,7 @@ from netcache._core.urls import Resource
 from netcache._fscache.sharing import MappingWorker, Synced
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.inodes import key_of
-from netcache.errors import ClosedError, NotCachedError, StaleError
+from netcache.errors import CacheError, ClosedError, NotCachedError, StaleError
 
 if TYPE_CHECKING:
     from netcache._client.runner import Runner
@@ -94,6 +94,14 @@ class Look:
         return held.words[held.word] == held.generation
 
 
+def _worker_of(core: ClientCore) -> MappingWorker | None:
+    """This client's place among the workers; None without a cache, or with one that failed."""
+    try:
+        return core.store.worker() if core.store is not None else None
+    except CacheError:
+        return None
+
+
 class SharedFile:
     """A resource whose cached bytes this process shares with other workers; read-only.
 
@@ -108,7 +116,7 @@ class SharedFile:
         self._runner = runner
         self._resource = resource
         self._key = key_of(resource)
-        self._worker: MappingWorker | None = core.store.worker() if core.store else None
+        self._worker = _worker_of(core)
         self._held = _NOTHING
         self._handle: ReadHandle | None = None
         self._views: Views | None = None

@@ -11,7 +11,9 @@ import errno
 import os
 
 from netcache._fscache.copying import copy_range
+from netcache.errors import CacheError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 
@@ -53,6 +55,18 @@ class TargetFile:
         """Copy ``[start, end)`` of the file ``source`` to the same place."""
         if copy_range(source, self._fd, start, end) < end:
             raise OSError(errno.EIO, "the cached copy became shorter while it was copied")
+
+    def take_from(self, source: int, start: int, end: int) -> None:
+        """``copy_from`` a file of the cache; ``CacheError`` when it may be that which fails.
+
+        The kernel does not tell which of the two disks did: if it was ours, the next write does.
+        """
+        try:
+            self.copy_from(source, start, end)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise
+            raise CacheError(f"the cache failed: {error.strerror or error}") from error
 
     def finish(self, size: int, mtime_s: float | None) -> None:
         """Make it ``size`` bytes long, give it its time and its name, and close it.
@@ -100,10 +114,13 @@ class TargetFile:
 
 
 def place_file(path: str, source: int, size: int, mtime_s: float | None) -> None:
-    """A file at ``path`` with the first ``size`` bytes of the file ``source``."""
+    """A file at ``path`` with the first ``size`` bytes of the file ``source`` of the cache.
+
+    Raises ``CacheError`` when it may be that which fails.
+    """
     target = TargetFile(path)
     try:
-        target.copy_from(source, 0, size)
+        target.take_from(source, 0, size)
         target.finish(size, mtime_s)
     finally:
         target.discard()

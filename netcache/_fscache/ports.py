@@ -47,6 +47,10 @@ OnDamage = Callable[[ObjectKey, Extent], None]
 """Is told that an extent of an object was found damaged, and is not cached any more."""
 
 
+OnTrouble = Callable[[CacheError], None]
+"""Is told that an operation failed, or that the store is out of use; on any thread."""
+
+
 class CachedExtent(NamedTuple):
     """A run of an occupancy answer: ``[start, end)`` is in the object as DATA or ZERO."""
 
@@ -131,6 +135,10 @@ class CacheObject(Protocol):
     @property
     def inval_counter(self) -> int:
         """Moves when the content is thrown away; compare before and after an operation."""
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether nothing more can be kept here: the store died, or the object is not believed."""
 
     def fileno(self) -> int:
         """The descriptor of the backing file, for direct reads of extents known to be there."""

@@ -97,4 +97,8 @@ def _read_now(inode: Inode, view: memoryview, start: int) -> bool:
         if not inode.locate(start, end):
             return False
         descriptor = inode.window[0]
-    return descriptor >= 0 and os.preadv(descriptor, [view], start) == len(view)
+    try:
+        return descriptor >= 0 and os.preadv(descriptor, [view], start) == len(view)
+    except OSError:
+        inode.lose_holding()
+        return False

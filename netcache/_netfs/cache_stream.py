@@ -78,7 +78,8 @@ class CacheStream:
             except CacheError:
                 self._stats.add("CaWrOps", "wf")
                 self._drop(self._store, resource)
-            self._stats.add("CaWrOps", "ws")
+            else:
+                self._stats.add("CaWrOps", "ws")
         elif old.object is not None and old.alone:
             old.object.close()
         inode = Inode(resource, key_of(resource), version, holding)

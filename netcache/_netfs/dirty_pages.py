@@ -2,10 +2,13 @@
 
 They lie at their own offsets in a private file, so that the page cache holds them as long as there
 is memory and the disk when there is not.  The file has no name, or it is an entry's in the journal.
-What is known of them is three sets of extents:
+What the disk does
+not take is kept in memory (``spilled``), and goes back to it when that is asked for.
+What is known of them is four sets of extents:
 
 * ``valid``: the private file has the bytes as the file's users are to see them;
 * ``dirty``: valid, and not on its way to the server;
+* ``spilled``: where the bytes of ``valid`` are not in the file but in memory;
 * ``flying``: under writeback.  A write makes a part of it dirty again, and that is sent again.
 
 Stable pages: an upload sends a copy taken at its submission, so no write waits for one and no byte
@@ -16,19 +19,16 @@ Not thread-safe: the file that owns it holds its lock.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from collections.abc import Iterable
 from typing import IO
 
 from netcache._core.extent import Extent, ExtentSet, round_out
+from netcache._netfs.private_file import copy_at, memory_file, read_at, write_at
+from netcache.errors import CacheError
 
 _COPY_BYTES = 1 << 20
-
-
-def private_file(folder: str | None) -> IO[bytes]:
-    """A file without a name, in ``folder`` or where temporary files go."""
-    return tempfile.TemporaryFile(prefix="netcache-", dir=folder, buffering=0)
 
 
 class DirtyPages:
@@ -36,6 +36,8 @@ class DirtyPages:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._memory: IO[bytes] | None = None
+        self.spilled = ExtentSet()
         self.valid = ExtentSet()
         self.dirty = ExtentSet()
         self.flying = ExtentSet()
@@ -71,24 +73,57 @@ class DirtyPages:
                 self._put(low, memoryview(bytes(min(_COPY_BYTES, gap.end - low))))
 
     def _put(self, start: int, view: memoryview) -> None:
-        position = start
-        while len(view):
-            count = os.pwrite(self._file.fileno(), view, position)
-            view, position = view[count:], position + count
-        self.valid.add(start, position)
+        end = start + len(view)
+        try:
+            write_at(self._file.fileno(), view, start)
+            self.spilled.remove(start, end)
+        except OSError:
+            write_at(self._in_memory(), view, start)
+            self.spilled.add(start, end)
+        self.valid.add(start, end)
+
+    def _in_memory(self) -> int:
+        if self._memory is None:
+            self._memory = memory_file()
+        return self._memory.fileno()
 
     def read_into(self, view: memoryview, start: int) -> None:
-        """Read valid bytes."""
-        while len(view):
-            count = os.preadv(self._file.fileno(), [view], start)
-            if not count:
-                raise OSError(f"the private file of an edited file ends at {start}")
-            view, start = view[count:], start + count
+        """Read valid bytes; ``CacheError`` when the disk does not give them back."""
+        end = start + len(view)
+        try:
+            for gap in self.spilled.missing(start, end):
+                read_at(self._file.fileno(), view[gap.start - start : gap.end - start], gap.start)
+            for part in self.spilled.within(start, end):
+                read_at(self._in_memory(), view[part.start - start : part.end - start], part.start)
+        except OSError as error:
+            raise CacheError(
+                f"what was written at [{start}, {end}) cannot be read back ({error.strerror})"
+            ) from error
+
+    def spill(self) -> None:
+        """The disk failed to make the file durable: have everything unsent in memory as well.
+
+        The kernel takes what it could not write for written: only writing it again is of use.
+        """
+        for extents in (self.dirty, self.flying):
+            for extent in extents:
+                for part in self.spilled.missing(*extent):
+                    copy_at(self._file.fileno(), self._in_memory(), *part)
+                    self.spilled.add(*part)
+
+    def unspill(self) -> None:
+        """Have everything in the file again; ``OSError`` when it does not take it."""
+        for extent in list(self.spilled):
+            copy_at(self._in_memory(), self._file.fileno(), *extent)
+            self.spilled.remove(*extent)
+        self._shrink()
 
     def truncate(self, size: int) -> None:
         """Nothing at or past ``size`` is known or to be sent any more (T12, T13)."""
-        os.ftruncate(self._file.fileno(), size)
-        for extents in (self.valid, self.dirty, self.flying):
+        with contextlib.suppress(OSError):
+            # Only for the room: what is not valid is never looked at.
+            os.ftruncate(self._file.fileno(), size)
+        for extents in (self.valid, self.dirty, self.flying, self.spilled):
             extents.remove(size, 1 << 62)
         self._count()
 
@@ -132,8 +167,16 @@ class DirtyPages:
         for extent in extents:
             for low, high in self._clean_parts(extent):
                 self.valid.remove(low, high)
+                self.spilled.remove(low, high)
         if not self.valid and not self._file.closed:
-            os.ftruncate(self._file.fileno(), 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), 0)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        if not self.spilled and self._memory is not None:
+            self._memory.close()
+            self._memory = None
 
     def _clean_parts(self, extent: Extent) -> list[Extent]:
         busy = ExtentSet(self.dirty.within(*extent))
@@ -155,3 +198,5 @@ class DirtyPages:
     def close(self) -> None:
         """Throw everything away.  Idempotent."""
         self._file.close()
+        if self._memory is not None:
+            self._memory.close()

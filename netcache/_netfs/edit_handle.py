@@ -13,7 +13,7 @@ from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_table import DirtyTable
-from netcache._netfs.journaled import save
+from netcache._netfs.journaled import save, try_to_save
 from netcache._netfs.part_upload import UPDATE_BYTES_MAX
 from netcache.errors import (
     CacheError,
@@ -150,10 +150,11 @@ class EditHandle:
             if self.file.entry is not None:
                 why = str(conflict)
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(None, lambda: save(self.file, conflict=why))
+                await loop.run_in_executor(None, lambda: try_to_save(self.file, conflict=why))
             raise
         except NetCacheError:
-            await self.flush()
+            if self.file.dirty:
+                await asyncio.get_running_loop().run_in_executor(None, try_to_save, self.file)
             raise
         finally:
             if not self._closed:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent
@@ -131,8 +132,12 @@ class ReadHandle:
         if end > self._mark:
             self._pass_mark(start, end)
         self._last_end = end
-        data = os.pread(descriptor, end - start, start)
+        try:
+            data = os.pread(descriptor, end - start, start)
+        except OSError:
+            data = b""
         if len(data) != end - start:
+            # The disk fails, or somebody cut the file behind our back: believe nothing of it.
             inode.lose_holding()
             return None
         return data if self.inode is inode else None
@@ -156,9 +161,11 @@ class ReadHandle:
         if end > self._mark:
             self._pass_mark(start, end)
         self._last_end = end
-        count = os.preadv(descriptor, [view], start)
+        try:
+            count = os.preadv(descriptor, [view], start)
+        except OSError:
+            count = -1
         if count != end - start:
-            # Somebody cut the file behind our back: believe nothing of it any more.
             inode.lose_holding()
             return None
         return count if self.inode is inode else None
@@ -285,10 +292,19 @@ class ReadHandle:
         if not await engine.ensure(inode, start, end, ahead):
             data = await engine.read_direct(inode, start, end, ahead)
         elif self._at_read:
-            data = os.pread(inode.window[0], end - start, start)
+            data = await self._read_now(inode, start, end, engine)
         else:
             return None
         return data if self.show(inode) else None
+
+    async def _read_now(self, inode: Inode, start: int, end: int, engine: ReadEngine) -> bytes:
+        """Read what has just been found present."""
+        with suppress(OSError):
+            data = os.pread(inode.window[0], end - start, start)
+            if len(data) == end - start:
+                return data
+        inode.lose_holding()
+        return await engine.read_direct(inode, start, end)
 
     async def _validated(self, opener: Opener, want: Extent | None) -> Inode:
         if self._closed:

@@ -12,13 +12,13 @@ Both are called on the event loop's thread (``store``) and on readers' threads (
 
 from __future__ import annotations
 
-import os
 from typing import IO, Protocol
 
 from netcache._core.coherency import Version
 from netcache._core.content import WriteKind
 from netcache._core.extent import Extent, round_up
 from netcache._fscache.ports import CacheObject, CacheStore, NewObject, ObjectKey
+from netcache._netfs.private_file import copy_at, memory_file, private_file, write_at
 from netcache.errors import CacheError
 
 
@@ -123,7 +123,7 @@ class SpoolHolding:
 
     proves_each_read = False
 
-    __slots__ = ("_descriptor", "_file", "_new", "_written", "block_size")
+    __slots__ = ("_descriptor", "_file", "_left", "_new", "_outgrown", "_written", "block_size")
 
     def __init__(self, store: CacheStore | None, key: ObjectKey) -> None:
         self._new: NewObject | None = None
@@ -131,6 +131,9 @@ class SpoolHolding:
         # Of the private object, from when it is being published; it is the same one afterwards.
         self._descriptor = -1
         self._written = 0
+        # The private object that could not be written any more; readers may still look at it.
+        self._left: NewObject | None = None
+        self._outgrown: list[IO[bytes]] = []
         self.block_size = 4096 if store is None else store.block_size
         if store is not None:
             try:
@@ -138,10 +141,7 @@ class SpoolHolding:
             except CacheError:
                 self._new = None
         if self._new is None:
-            # Imported here: reading what is cached must not pay for it.
-            import tempfile
-
-            self._file = tempfile.TemporaryFile(prefix="netcache-", buffering=0)  # noqa: SIM115
+            self._file = private_file(None)
 
     def fileno(self) -> int:
         """The descriptor of the private file; any thread, also while it is published."""
@@ -172,13 +172,29 @@ class SpoolHolding:
         """Append; ``start`` must be where the last piece ended."""
         if start != self._written:
             raise CacheError(f"a spool was given bytes at {start} after {self._written}")
+        try:
+            if self._new is not None:
+                self._new.write(view)
+            else:
+                write_at(self.fileno(), view, start)
+        except OSError:
+            # No room, or a broken disk: all of it goes elsewhere, and is not going to be cached.
+            self._move(private_file(None) if self._file is None else memory_file())
+            write_at(self.fileno(), view, start)
+        self._written = start + len(view)
+
+    def _move(self, file: IO[bytes]) -> None:
+        """Go on with ``file``; what was there stays open for those who read from it."""
+        try:
+            copy_at(self.fileno(), file.fileno(), 0, self._written)
+        except OSError as error:
+            file.close()
+            raise CacheError(f"what has come cannot be kept: {error.strerror}") from error
         if self._new is not None:
-            self._new.write(view)
-            self._written = start + len(view)
-            return
-        while len(view):
-            count = os.pwrite(self.fileno(), view, self._written)
-            view, self._written = view[count:], self._written + count
+            self._left, self._new = self._new, None
+        elif self._file is not None:
+            self._outgrown.append(self._file)
+        self._file = file
 
     def record(self, start: int, end: int) -> None:
         """It is there as soon as it is written."""
@@ -200,8 +216,11 @@ class SpoolHolding:
 
     def close(self) -> None:
         """Throw the private file away (unless it was published)."""
-        if self._new is not None:
-            self._new.discard()
-            self._new = None
+        for new in (self._new, self._left):
+            if new is not None:
+                new.discard()
+        self._new = self._left = None
         if self._file is not None:
             self._file.close()
+        for file in self._outgrown:
+            file.close()

@@ -88,6 +88,7 @@ class Inode:
         "question",
         "received_bytes",
         "resource",
+        "retired",
         "sizes",
         "stale",
         "users",
@@ -104,6 +105,8 @@ class Inode:
         # Replaced as a whole: its three values are read together or not at all.
         self.sizes = Sizes.of(version.size)
         self.holding = holding
+        # Given up, and still open: a reader in another thread may be about to read from it.
+        self.retired: list[Holding] = []
         self.present = ExtentSet()
         self.window: Window = NO_WINDOW
         self.lock = threading.Lock()
@@ -128,6 +131,14 @@ class Inode:
     def joins(self) -> bool:
         """Whether ranges of this version may be fetched apart."""
         return self.version.validator.joins_ranges
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether nothing more can be kept of it, for the cache failed."""
+        if self.holding is None:
+            return not self.complete
+        cached = self.cached
+        return cached is not None and cached.object.withdrawn
 
     @property
     def cached(self) -> CachedHolding | None:
@@ -254,8 +265,8 @@ class Inode:
             self.holding, old = None, self.holding
             self.window = NO_WINDOW
             self.present.clear()
-        if old is not None:
-            old.close()
+            if old is not None:
+                self.retired.append(old)
 
     def detach(self) -> None:
         """The holding belongs to another version now; it stays open."""
@@ -281,8 +292,11 @@ class Inode:
         with self.lock:
             self.window = NO_WINDOW
             self.present.clear()
-            holding, self.holding = self.holding, None
-        if holding is not None:
+            holdings, self.retired = self.retired, []
+            if self.holding is not None:
+                holdings.append(self.holding)
+            self.holding = None
+        for holding in holdings:
             holding.close()
 
     def _learn(self, holding: Holding, start: int, end: int) -> int:

@@ -51,11 +51,13 @@ class InodeTable:
         key = key_of(resource)
         with self._lock:
             inode = self._current.get(key)
-            if inode is not None:
+            cut_off = inode is not None and self.store is not None and inode.cut_off
+            if inode is not None and not cut_off:
                 return inode
             found = self._lookup(key)
             if found is None:
-                return None
+                # What is cut off is of use only where nothing else can be had.
+                return inode if self._offline else None
             inode = Inode(resource, key, found.object.version, found)
             self._current[key] = inode
             self._rest(inode)
@@ -162,8 +164,9 @@ class InodeTable:
         try:
             found.mark_used()
         except CacheError:
-            found.close()
-            return None
+            if found.withdrawn:
+                found.close()
+                return None
         return CachedHolding(found)
 
     def _rest(self, inode: Inode) -> None:

@@ -94,16 +94,24 @@ class JournalEntry:
         return _load(self.path)
 
     def remove(self) -> None:
-        """Forget the edit for good: the record first, then the data."""
+        """Forget the edit for good: the record first, then the data.
+
+        Where the disk does not let go of it, the next process finds it, and compares what it holds
+        with what the server has.
+        """
         with self._changing:
             self._removed = True
-            self.settle()
-            for name in (_NEW_RECORD, _DATA):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(self.path, name))
-            with contextlib.suppress(OSError):
+            try:
+                self.settle()
+                for name in (_RECORD, _NEW_RECORD, _DATA):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(os.path.join(self.path, name))
                 os.rmdir(self.path)
-            self.data.close()
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                    _warn(f"an edit cannot be removed: {self.path}: {error.strerror}")
+            finally:
+                self.data.close()
 
     def release(self) -> None:
         """Leave the entry to others."""
@@ -183,6 +191,13 @@ class Journal:
                 entry.release()
             else:
                 yield entry
+
+
+def _warn(line: str) -> None:
+    # Imported here: reading what is cached must not pay for it.
+    import logging
+
+    logging.getLogger("netcache.writeback").warning("%s", line)
 
 
 def _load(path: str) -> JournalRecord:

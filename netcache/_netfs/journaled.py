@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -60,8 +61,28 @@ def save(
     conflict: str = "",
 ) -> None:
     """Make everything unsent durable.  Blocks on the disk; raises ``OSError``."""
-    if file.entry is not None:
+    if file.entry is None:
+        return
+    try:
+        with file.lock:
+            file.pages.unspill()
         file.entry.save(record_of(file, base=base, sending=sending, whole=whole, conflict=conflict))
+    except OSError:
+        with file.lock, contextlib.suppress(OSError):
+            file.pages.spill()
+        raise
+
+
+def try_to_save(file: DirtyFile, *, conflict: str = "") -> None:
+    """``save`` where something worse has happened already: trouble is only logged."""
+    try:
+        save(file, conflict=conflict)
+    except OSError as error:
+        _warn(error)
+
+
+def _warn(error: OSError) -> None:
+    _logger.warning("the journal of edits cannot be kept up to date: %s", error.strerror or error)
 
 
 def keep_up(file: DirtyFile) -> None:
@@ -79,7 +100,7 @@ async def on_disk(work: Callable[[], None]) -> None:
     try:
         await asyncio.get_running_loop().run_in_executor(None, work)
     except OSError as error:
-        _logger.warning("the journal of edits cannot be kept up to date: %s", error)
+        _warn(error)
 
 
 def restore(

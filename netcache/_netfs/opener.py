@@ -128,8 +128,9 @@ class Opener:
             )
             self._checked(inode, asked_at)
             await self._take(inode, reply)
-            # The flight gives back the claim of what it brings.
-            left = Extent(min(reply.extent.end, gap.end), gap.end)
+            if inode.cached is cached:
+                # The flight gives back the claim of what it brings.
+                left = Extent(min(reply.extent.end, gap.end), gap.end)
             return inode
         except StaleError:
             self._changed(inode)
@@ -209,6 +210,10 @@ class Opener:
             if inode.holding is not None or reply.extent.length <= DIRECT_BYTES_MAX:
                 await self._take(inode, reply)
                 return inode
+            if reply.ranges_supported:
+                # Too much to keep, and nowhere to keep it: each read brings what it needs.
+                await reply.close()
+                return inode
         if not reply.whole and (version is None or reply.extent != (0, version.size)):
             await reply.close()
             reply = await self._engine.means.open_read(resource.url)
@@ -268,7 +273,9 @@ class Opener:
             try:
                 cached.object.mark_checked(time.time())
             except CacheError:
-                inode.lose_holding()
+                # The disk takes no labels: what is cached stays as good as it was.
+                if cached.object.withdrawn:
+                    inode.lose_holding()
 
     def _changed(self, inode: Inode) -> None:
         inode.stale = True

@@ -92,6 +92,9 @@ class Collector:
             sub.state = RetryState.AGAIN
             if sub.transferred > sub.before:
                 sub.retries = 0
+            if sub.source is Source.CACHE:
+                # What the cache could not give is no attempt at the server.
+                sub.retries = -1
             events.sreq(sub, "ND-RT" if sub.need_retry else "SHORT")
         else:
             self.give_up(sub, verdict)

@@ -11,7 +11,7 @@ import logging
 import time
 from typing import NamedTuple
 
-from netcache._core.journal_record import JournalRecord
+from netcache._core.journal_record import JournalError, JournalRecord
 from netcache._core.stats import Stats
 from netcache._core.urls import parse
 from netcache._core.validity import Moment
@@ -21,7 +21,7 @@ from netcache._netfs.engine import ReadEngine
 from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import key_of
 from netcache._netfs.journal import Journal, JournalEntry
-from netcache._netfs.journaled import restore, save
+from netcache._netfs.journaled import restore, try_to_save
 from netcache._netfs.opener import Opener
 from netcache._netfs.writeback import Writeback
 from netcache.errors import ConflictError, NetCacheError, NotFoundError
@@ -60,7 +60,11 @@ class Recovery:
         done = []
         loop = asyncio.get_running_loop()
         for entry in await loop.run_in_executor(None, lambda: list(self._journal.orphans())):
-            record = entry.load()
+            try:
+                record = entry.load()
+            except (OSError, JournalError):
+                entry.release()
+                continue
             if record.conflict:
                 entry.release()
                 continue
@@ -119,11 +123,12 @@ class Recovery:
     ) -> Recovered:
         file = self._restored(entry, record, base or self._base_of(record))
         error: NetCacheError | None = None
+        loop = asyncio.get_running_loop()
         try:
             await self._writeback.flush(file)
         except ConflictError as conflict:
             error, why = conflict, str(conflict)
-            await asyncio.get_running_loop().run_in_executor(None, lambda: save(file, conflict=why))
+            await loop.run_in_executor(None, lambda: try_to_save(file, conflict=why))
         except NetCacheError as failure:
             error = failure
         finally:

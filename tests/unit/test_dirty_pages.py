@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from netcache._core.extent import Extent
-from netcache._netfs.dirty_pages import DirtyPages, private_file
+from netcache._netfs.dirty_pages import DirtyPages
+from netcache._netfs.private_file import private_file
 
 B = 4096
 

@@ -365,7 +365,7 @@ def test_a_look_that_hits_makes_no_call(cache: CachefilesStore, workers: Workers
     """The fast path is memory alone: with every descriptor of it gone, it still answers."""
     (shared,) = workers(1)
     seen(shared)
-    bound = shared._core.store._bound  # type: ignore[union-attr]
+    bound = shared._core.store.bound()._bound  # type: ignore[union-attr]
     before = bound.mappings._fd
     bound.mappings._fd = -1
     try:
