@@ -10,6 +10,7 @@ from typing import TypeVar
 from netcache._client.async_files import AsyncFile, ReadableBuffer, WritableBuffer
 from netcache._client.target import TargetFile
 from netcache._netfs.edit_handle import EditHandle
+from netcache._netfs.finishing import finished
 
 T = TypeVar("T")
 
@@ -102,7 +103,7 @@ class AsyncEditFile(AsyncFile):
         target = await loop.run_in_executor(None, TargetFile, os.fspath(path))
         try:
             size = await self.handle.copy_to(target.fileno(), changes_only=changes_only)
-            await loop.run_in_executor(None, target.finish, size, None)
+            await finished(loop.run_in_executor(None, target.finish, size, None))
             return size
         finally:
             target.discard()

@@ -20,6 +20,7 @@ from netcache._core.stats import Stats
 from netcache._core.urls import Resource, parse
 from netcache._core.validity import Moment
 from netcache._netfs.engine import ReadEngine
+from netcache._netfs.finishing import finished
 from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode
 from netcache._netfs.opener import Opener
@@ -95,7 +96,7 @@ class Downloader:
                 if target is not None:
                     await self._copy(inode, target, on_bytes)
                     mtime_s = _mtime_s(inode, info)
-                    await loop.run_in_executor(None, target.finish, inode.size, mtime_s)
+                    await finished(loop.run_in_executor(None, target.finish, inode.size, mtime_s))
             finally:
                 table.release(inode)
             return inode.size, inode.received_bytes - (before if inode is known else 0)
@@ -213,7 +214,7 @@ class Downloader:
                 if kept and high <= position:
                     continue
                 if copying is not None:
-                    await copying
+                    await finished(copying)
                     copying, copied = None, position
                 if not kept:
                     await self._stream(inode, position, target, on_bytes)
@@ -222,7 +223,7 @@ class Downloader:
                 on_bytes(high - position)
                 position = high
             if copying is not None:
-                await copying
+                await finished(copying)
         except CacheError:
             # The cache does not give back what it was given: the server has it.
             inode.lose_holding()
@@ -230,7 +231,7 @@ class Downloader:
             await self._stream(inode, copied, target, on_bytes)
         finally:
             if copying is not None:
-                await asyncio.gather(copying, return_exceptions=True)
+                await finished(asyncio.gather(copying, return_exceptions=True))
 
     async def _stream(
         self, inode: Inode, position: int, target: TargetFile, on_bytes: OnBytes

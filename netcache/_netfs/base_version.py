@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from netcache._core.coherency import Version
 from netcache._netfs.upload import condition_on
+from netcache.errors import ClosedError
 from netcache.spi import UploadCondition
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class BaseVersion:
         Raises ``StaleError`` when the server has another version now and the bytes are not cached.
         """
         inode, table = self.inode, self._engine.inodes
-        assert inode is not None
+        if inode is None:
+            raise ClosedError("an edited file was closed while it was read")
         # An upload that ends meanwhile lets go of this base: the read still needs it.
         table.acquire(inode)
         try:

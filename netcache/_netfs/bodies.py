@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 
 import aiofiles
 
+from netcache._netfs.finishing import finished
 from netcache._netfs.tee import CHUNK_BYTES, Tee
 from netcache.errors import NetCacheError
 from netcache.spi import FileRun
@@ -50,7 +51,7 @@ class FileBody:
         async with aiofiles.open(self._path, "rb", buffering=0, closefd=owned) as file:
             reading = asyncio.ensure_future(file.read(min(CHUNK_BYTES, left)))
             try:
-                while left and (chunk := await reading):
+                while left and (chunk := await finished(reading)):
                     left -= len(chunk)
                     if left:
                         reading = asyncio.ensure_future(file.read(min(CHUNK_BYTES, left)))
@@ -58,7 +59,7 @@ class FileBody:
                     yield chunk
                     self._on_bytes(len(chunk))
             finally:
-                await asyncio.gather(reading, return_exceptions=True)
+                await finished(asyncio.gather(reading, return_exceptions=True))
 
     def may_run(self) -> bool:
         """Whether ``runs`` may be used instead of ``chunks``: not when a digest is wanted of bytes
@@ -82,13 +83,13 @@ class FileBody:
         coming = take(0) if size else None
         try:
             while coming is not None:
-                run = await coming
+                run = await finished(coming)
                 coming = take(run.end) if run.start < run.end < size else None
                 yield run
                 self._on_bytes(run.end - run.start)
         finally:
             if coming is not None:
-                await asyncio.gather(coming, return_exceptions=True)
+                await finished(asyncio.gather(coming, return_exceptions=True))
 
     async def sha256(self) -> bytes | None:
         """The digest of what was sent; read again from the file when it was not asked for."""

@@ -17,8 +17,9 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
 
 from netcache._core.extent import Extent, round_down
@@ -79,6 +80,8 @@ class DirtyFile:
         self._stats = stats
         self._on_dirty = on_dirty
         self._closed = False
+        self._leave = False
+        self._in_turn = False
 
     # What is there.
 
@@ -253,14 +256,29 @@ class DirtyFile:
         """Make it ``size`` bytes long; new bytes are zeros.  Waits for a writeback to end."""
         if size < 0:
             raise UsageError(f"truncation of {self.resource.url} to {size}: not a size")
-        async with self.writeback_lock:
+        async with self.turn():
             with self.lock:
-                self._need_open()
                 self.pages.truncate(size)
                 self.sizes = self.sizes.truncated(size)
         self._on_dirty(self)
 
     # What the writeback asks and tells.
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One writeback or truncation at a time; ``ClosedError`` when the file was closed before.
+
+        What is closed meanwhile is let go when the turn ends.
+        """
+        async with self.writeback_lock:
+            self._need_open()
+            self._in_turn = True
+            try:
+                yield
+            finally:
+                self._in_turn = False
+                if self._closed:
+                    self._let_go()
 
     def take_parts(self) -> list[Extent]:
         """Begin a writeback of parts: the extents to send.
@@ -337,8 +355,13 @@ class DirtyFile:
         with self.lock:
             if self._closed:
                 return
-            self._closed = True
-            if self.entry is not None and not leave:
+            self._closed, self._leave = True, leave
+        if not self._in_turn:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with self.lock:
+            if self.entry is not None and not self._leave:
                 self.entry.remove()
             self.pages.close()
         self.base.close()

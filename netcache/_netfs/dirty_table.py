@@ -122,6 +122,8 @@ class DirtyTable:
             return
         unsent = file.pages.unsent_bytes
         with self._lock:
+            if file not in self._files:
+                return
             self._unsent_bytes += unsent - self._unsent.get(file, 0)
             self._unsent[file] = unsent
             news = unsent and file not in self._told

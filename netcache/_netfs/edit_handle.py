@@ -13,6 +13,7 @@ from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_table import DirtyTable
+from netcache._netfs.finishing import finished
 from netcache._netfs.journaled import save, try_to_save
 from netcache._netfs.part_upload import UPDATE_BYTES_MAX
 from netcache.errors import (
@@ -132,7 +133,7 @@ class EditHandle:
             return
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(None, save, self.file)
+            await finished(loop.run_in_executor(None, save, self.file))
         except OSError as error:
             raise CacheError(
                 f"flush of {self.resource.url} failed: the journal cannot be written "
@@ -150,11 +151,14 @@ class EditHandle:
             if self.file.entry is not None:
                 why = str(conflict)
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(None, lambda: try_to_save(self.file, conflict=why))
+                await finished(
+                    loop.run_in_executor(None, lambda: try_to_save(self.file, conflict=why))
+                )
             raise
         except NetCacheError:
             if self.file.dirty:
-                await asyncio.get_running_loop().run_in_executor(None, try_to_save, self.file)
+                loop = asyncio.get_running_loop()
+                await finished(loop.run_in_executor(None, try_to_save, self.file))
             raise
         finally:
             if not self._closed:

@@ -17,6 +17,7 @@ from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
 from netcache._netfs.doubt import Doubt
+from netcache._netfs.finishing import finished
 from netcache._netfs.journal import JournalEntry
 
 _logger = logging.getLogger("netcache.writeback")
@@ -98,7 +99,7 @@ def keep_up(file: DirtyFile) -> None:
 async def on_disk(work: Callable[[], None]) -> None:
     """Do journal work on a worker thread; a journal that fails does not stop an upload."""
     try:
-        await asyncio.get_running_loop().run_in_executor(None, work)
+        await finished(asyncio.get_running_loop().run_in_executor(None, work))
     except OSError as error:
         _warn(error)
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
@@ -19,6 +18,7 @@ from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.cache_stream import CacheStream, Piece
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
+from netcache._netfs.finishing import finished
 from netcache._netfs.journaled import keep_up, on_disk, save
 from netcache._netfs.opener import Opener
 from netcache._netfs.stored_version import stored_version
@@ -55,9 +55,9 @@ class PartUploader:
                         request, Extent(start, min(start + UPDATE_BYTES_MAX, run.end))
                     )
                     if request.sent_bytes >= _KEPT_BYTES_MAX:
-                        await self._settle(request)
+                        await finished(self._settle(request))
         finally:
-            await to_its_end(self._settle(request))
+            await finished(self._settle(request))
 
     async def _send_part(self, request: WriteRequest, piece: Extent) -> None:
         file, before = request.file, request.version
@@ -148,16 +148,6 @@ class PartUploader:
             for sub in subs:
                 sub.ended()
         file.uploaded(BaseVersion(inode, self._engine))
-
-
-async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await ``work``, also when the caller is cancelled: only then is that passed on."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 def _doubt_of(before: Version, piece: Extent, data: bytes) -> Doubt:

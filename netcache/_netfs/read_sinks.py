@@ -13,6 +13,7 @@ from netcache._core.extent import round_down, round_up
 from netcache._core.stats import Stats
 from netcache._fscache.ports import CacheObject
 from netcache._netfs.buffer_queue import BufferQueue
+from netcache._netfs.finishing import finished
 from netcache._netfs.inode import Inode
 from netcache.errors import CacheError
 
@@ -159,13 +160,8 @@ class MemorySink:
         try:
             # The part holds the memory until the thread has ended, whatever becomes of the request.
             with self._queue.slice(start, end) as part:
-                reading = loop.run_in_executor(None, _load, cached.object, part)
-                try:
-                    return await asyncio.shield(reading)
-                except asyncio.CancelledError:
-                    # The object must not be closed under the thread either.
-                    await asyncio.gather(reading, return_exceptions=True)
-                    raise
+                # The object must not be closed under the thread either.
+                return await finished(loop.run_in_executor(None, _load, cached.object, part))
         finally:
             self._stats.add("CaRdOps", "rs")
 

@@ -17,6 +17,7 @@ import time
 from netcache._core.coherency import Version
 from netcache._core.urls import Resource
 from netcache._fscache.ports import CacheStore, NewObject
+from netcache._netfs.finishing import finished
 from netcache._netfs.inodes import key_of
 from netcache.errors import CacheError
 from netcache.spi import FileRun
@@ -49,7 +50,7 @@ class Tee:
         """Wait until everything given to ``keep`` is kept."""
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
-            await keeping
+            await finished(keeping)
 
     def restart(self) -> None:
         """Begin a pass from the first byte."""

@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from netcache._core.coherency import Validator, ValidatorKind
@@ -71,7 +70,7 @@ class Uploader:
             await tee.drain()
         except BaseException:
             self._stats.add("UpldOps", "uf")
-            await asyncio.shield(tee.drain())
+            await tee.drain()
             tee.discard()
             raise
         finally:

@@ -72,12 +72,12 @@ class Writeback:
             self._stats.add("WbLock", "wait" if wait else "skip")
             if not wait:
                 return
-        async with file.writeback_lock:
+        async with file.turn():
             await self._flush_locked(file)
 
     async def catch_up(self, file: DirtyFile) -> None:
         """Make the base what the server has of ours: wait for a writeback, resolve a doubt."""
-        async with file.writeback_lock:
+        async with file.turn():
             await self._resolve(file)
 
     async def _flush_locked(
@@ -138,7 +138,7 @@ class Writeback:
     async def write_at_once(self, file: DirtyFile, view: memoryview, start: int) -> None:
         """Write ``view`` in one exchange of its own: all of it arrives, or nothing."""
         await file.prepare(view, start)
-        async with file.writeback_lock:
+        async with file.turn():
             while True:
                 await self._flush_locked(file)
                 with file.lock:

@@ -13,7 +13,7 @@ from netcache._core.stats import Stats
 def check_idle(stats: Stats) -> None:
     """No request, exchange or buffer is alive, and every exchange that began has ended."""
     groups = stats.as_groups()
-    assert groups["Objs"] == dict.fromkeys(groups["Objs"], 0)
+    assert groups["Objs"] == dict.fromkeys(groups["Objs"], 0), groups["Objs"]
     for group, begun, ended in (("DownOps", "DL", "ds"), ("UpldOps", "UL", "us")):
         assert groups[group][begun] == groups[group][ended], group
     assert groups["CaRdOps"]["RD"] == groups["CaRdOps"]["rs"]
