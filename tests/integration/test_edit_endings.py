@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_a_cancelled_fsync_ends_after_its_cache_write(
     """Wherever it is cancelled: that is what is raised, and nothing of the upload goes on."""
 
     async def scenario(steps: int, seed: int) -> bool:
-        options = {"updates": updates, "use_cache": use_cache, "write_mode": "back"}
+        options: dict[str, Any] = {"updates": updates, "use_cache": use_cache, "write_mode": "back"}
         async with async_rig(tmp_path / f"{steps} {seed}", OLD, **options) as rig:
             file = await rig.client.open(URL, "r+b")
             await file.pwrite(b"new", B)
@@ -63,7 +64,7 @@ async def test_an_abort_while_an_upload_stands_still_leaves_nothing_behind(
     tmp_path: Path, use_cache: bool, updates: bool, after: bool
 ) -> None:
     """The upload ends as it may, the file is let go after it, and what waited sends nothing."""
-    options = {"updates": updates, "use_cache": use_cache, "write_mode": "back"}
+    options: dict[str, Any] = {"updates": updates, "use_cache": use_cache, "write_mode": "back"}
     async with async_rig(tmp_path, OLD, **options) as rig:
         file = await rig.client.open(URL, "r+b")
         await file.pwrite(b"new", B)

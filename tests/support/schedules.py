@@ -68,7 +68,7 @@ class ScheduledLoop(base_events.BaseEventLoop):
         self.steps = 0
         self._now_s = 1000.0
         self._rng = random.Random(seed)
-        self._scheduled: list[asyncio.TimerHandle]
+        self._scheduled: list[Any]
         self._ready: Any
         self._stopping: bool
         self._enough: Callable[[], bool] | None = None
@@ -77,11 +77,15 @@ class ScheduledLoop(base_events.BaseEventLoop):
         """Virtual seconds."""
         return self._now_s
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> Any:
         """Nobody is asleep who had to be woken."""
         return self.call_soon(callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> Any:
         """Let ``func(*args)`` be a step of its own."""
         del executor
         begun = bool(self.seed) and self._rng.random() < 0.5
@@ -134,7 +138,7 @@ class ScheduledLoop(base_events.BaseEventLoop):
             if not handle._cancelled:
                 self._ready.append(handle)
 
-    def _choose(self) -> asyncio.Handle:
+    def _choose(self) -> Any:
         """The first handle of one of the lanes that have any."""
         ready = self._ready
         if not self.seed or len(ready) == 1:
