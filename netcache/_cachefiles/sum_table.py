@@ -38,14 +38,15 @@ def new_number() -> int:
 
 
 class SumTable:
-    """An open table.  The owner serialises the calls."""
+    """An open table.  The owner serialises the calls.  ``named``: its name is durable."""
 
-    __slots__ = ("_ops", "fd", "number")
+    __slots__ = ("_named", "_ops", "fd", "number")
 
-    def __init__(self, ops: FileOps, fd: int, number: int) -> None:
+    def __init__(self, ops: FileOps, fd: int, number: int, *, named: bool = True) -> None:
         self._ops = ops
         self.fd = fd
         self.number = number
+        self._named = named
 
     def read(self, first: int, last: int) -> bytes:
         """The sums of blocks ``first`` up to ``last``; absent where the table ends before."""
@@ -71,8 +72,12 @@ class SumTable:
             self._ops.truncate(self.fd, end)
 
     def sync(self) -> None:
-        """Make what was written durable."""
-        self._ops.fdatasync(self.fd)
+        """Make what was written durable, and the first time the table's name."""
+        if self._named:
+            self._ops.fdatasync(self.fd)
+        else:
+            self._ops.fsync(self.fd)
+            self._named = True
 
     def close(self) -> None:
         """Let go.  Idempotent."""
@@ -123,7 +128,7 @@ def make_table(ops: FileOps, root: int, head: TableHead, *, sync: bool) -> SumTa
         except BaseException:
             ops.close(fd)
             raise
-        return SumTable(ops, fd, head.number)
+        return SumTable(ops, fd, head.number, named=sync)
     finally:
         ops.close(at)
 

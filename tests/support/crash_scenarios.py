@@ -93,6 +93,7 @@ def put_over(world: World, chance: random.Random) -> None:
         new = world.store.begin(TWO)
         new.copy_from(file.fileno(), model.size)
         copy = world.truth.say(TWO, model)
+        world.nothing(TWO)
         new.publish(version(model.size, copy), checked_s=CHECKED_S).close()
     world.store.begin(THREE).discard()
 
