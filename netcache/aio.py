@@ -12,6 +12,7 @@ from netcache._client.admin import CacheAdmin
 from netcache._client.async_files import AsyncFile
 from netcache._client.core import ClientCore
 from netcache._client.edits import AsyncEdits
+from netcache._client.explaining import Explanation
 from netcache._client.opening import open_file
 from netcache._client.operations import Operations
 from netcache._client.options import check_options
@@ -211,6 +212,13 @@ class AsyncClient:
     ) -> AsyncIterator[bytes | memoryview]:
         """The bytes of ``url``, or ``count`` of them at ``offset``, piece by piece."""
         return self._do.cat(url, offset, count)
+
+    async def why(self, url: str, offset: int = 0, count: int | None = None) -> Explanation:
+        """See ``Client.why``."""
+        from netcache._client.explaining import why
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, why, self._core, url, offset, count)
 
     def stats(self) -> dict[str, dict[str, int]]:
         """The counters of this client, in the groups of the netfs and fscache statistics."""

@@ -20,6 +20,7 @@ from netcache._core.verifying import VERIFY_DEFAULT
 if TYPE_CHECKING:
     from netcache._client.admin import CacheAdmin
     from netcache._client.edits import Edits
+    from netcache._client.explaining import Explanation
     from netcache._client.operations import Operations
     from netcache._client.report import Report
     from netcache._client.shared import SharedFile
@@ -337,6 +338,15 @@ class Client:
                 yield data
                 offset += len(data)
                 count = None if count is None else count - len(data)
+
+    def why(self, url: str, offset: int = 0, count: int | None = None) -> Explanation:
+        """Why a read of ``[offset, offset + count)`` would hit or miss now, and past ones did.
+
+        No server is asked.
+        """
+        from netcache._client.explaining import why
+
+        return why(self._core, url, offset, count)
 
     def stats(self) -> dict[str, dict[str, int]]:
         """The counters of this client, in the groups of the netfs and fscache statistics."""

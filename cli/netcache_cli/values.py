@@ -128,3 +128,22 @@ class LocalPath(Kind):
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type=self._kind)]
+
+
+class Range(Kind):
+    """``START-END``, two sizes; END is exclusive."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """The two ends."""
+        if isinstance(value, tuple):
+            return value
+        start, _, end = str(value).partition("-")
+        try:
+            extent = parse_size(start), parse_size(end)
+        except ValueError as error:
+            self.fail(f"not a range: {error} (START-END, such as 0-64KiB)", param, ctx)
+        if extent[0] >= extent[1]:
+            self.fail(f"not a range: {value!r} (it ends before it begins)", param, ctx)
+        return extent

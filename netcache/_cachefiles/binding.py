@@ -15,6 +15,7 @@ from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.mapping_table import MappingTable
+from netcache._cachefiles.memory import CacheMemory
 from netcache._cachefiles.room import Room
 from netcache._cachefiles.sum_table import remove_table
 from netcache._core.coherency import Version
@@ -22,6 +23,7 @@ from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._core.keys import folder_and_file, object_place, volume_folder
 from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label, LabelError, Why
+from netcache._core.misses import Cause
 from netcache._core.verifying import Verify
 from netcache._fscache.ports import ObjectKey, OnDamage, OnTrouble
 from netcache.errors import CacheError
@@ -77,6 +79,7 @@ class Bound:
         self.committer: Committer | None = None
         self.mappings = MappingTable(ops, root)
         self.room = Room(ops, root, epoch, block_size, clock)
+        self.memory = CacheMemory(self)
         # All open objects, also those that nobody refers to any more: they hold descriptors.
         self.objects: set[CachefilesObject] = set()
         # Those that are being written, and have no name yet.
@@ -302,6 +305,7 @@ class Bound:
         The old descriptor's file lives on, renamed over, for those who have it open.
         """
         key = cache_object.key
+        self.memory.going(self.place(key), cache_object.fileno(), Cause.CHANGED)
         fd, private = self.new_file(key)
         try:
             label = self.empty_label(key, version, 0.0)
@@ -347,6 +351,7 @@ class Bound:
 
     def damaged(self, key: ObjectKey, extent: Extent) -> None:
         """Blocks of the object were found damaged, and are not cached any more."""
+        self.memory.left(key, Cause.CHECKSUM, [extent])
         self._on_damage(key, extent)
 
     def released(self, cache_object: CachefilesObject) -> None:
@@ -359,6 +364,7 @@ class Bound:
         for cache_object in list(self.objects):
             cache_object.close()
         self.room.close()
+        self.memory.close()
         self.dead = True
         self.mappings.close()
         with self._lock:

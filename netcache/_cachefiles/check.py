@@ -10,6 +10,7 @@ from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.sum_table import table_name
 from netcache._cachefiles.walking import Found, Walk
 from netcache._core.label import Label, LabelError, Why
+from netcache._core.misses import Cause
 from netcache._fscache.ports import ObjectKey, ObjectRecord, Problem, RepairedProblem
 from netcache.errors import CacheError, InvariantError
 
@@ -78,7 +79,7 @@ def problems(
             else:
                 yield _told(place, why, repaired)
         if broken is not None:
-            yield _told(place, broken, repair and walk.discard(found) > 0)
+            yield _told(place, broken, repair and walk.discard(found, Cause.CHECKSUM) > 0)
     if wanted is None:
         for table in walk.orphans():
             gone = repair and walk.discard(table) > 0

@@ -16,6 +16,7 @@ from netcache._core.content import Content
 from netcache._core.cull_part import part_to_go
 from netcache._core.extent import Extent, round_down, round_up
 from netcache._core.label import Label, LabelError
+from netcache._core.misses import Cause
 
 if TYPE_CHECKING:
     from netcache._cachefiles.binding import Bound
@@ -65,7 +66,7 @@ def cull_file(bound: Bound, target: Target) -> None:
         if target.wanted and _cut(bound, folder, name, target):
             target.fate = Fate.CUT
             target.freed = max(0, before - (bound.room.measure(target.place) or 0))
-        elif discard(bound, folder, path, name):
+        elif discard(bound, folder, path, name, Cause.CULLED):
             target.fate = Fate.GONE
             target.freed = before
     except FileNotFoundError:
@@ -76,9 +77,10 @@ def cull_file(bound: Bound, target: Target) -> None:
         bound.ops.close(folder)
 
 
-def discard(bound: Bound, folder: int, path: str, name: str) -> bool:
+def discard(bound: Bound, folder: int, path: str, name: str, cause: Cause | None = None) -> bool:
     """Unlink a file of ``folder``, with its table of sums, unless it is in use.
 
+    ``cause`` is what an object is remembered as lost for, None for what is no object.
     ``folder`` is a descriptor of the caller alone.  The lock for naming is not waited for: who
     holds it may be waiting for room.
     """
@@ -94,6 +96,8 @@ def discard(bound: Bound, folder: int, path: str, name: str) -> bool:
             if bound.inode_of(name, folder) != inode:
                 # Another object has the name by now.
                 return False
+            if cause is not None:
+                bound.memory.going(f"{path}/{name}", fd, cause)
             with bound.mappings.changing(f"{path}/{name}", needed=False):
                 ops.unlink(name, folder)
         finally:
@@ -122,6 +126,7 @@ def _cut(bound: Bound, folder: int, name: str, target: Target) -> bool:
         goes = part_to_go(cached, size, bound.block_size, target.regions, target.wanted)
         if not goes or sum(one.length for one in cached) <= target.wanted:
             return False
+        bound.memory.left_place(target.place, Cause.CULLED, goes)
         file.lock()
         with bound.mappings.changing(target.place, needed=False):
             _give_back(bound, file, label, sums, goes)

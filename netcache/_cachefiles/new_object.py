@@ -104,6 +104,9 @@ class CachefilesNewObject:
             )
         bound, fd = self._bound, self.fileno()
         with told_as_cache_errors(bound), self._growing(0):
+            if b"\0" not in self._key.name:
+                # (A listing that is renewed is nobody's loss.)
+                bound.memory.superseded(self._key)
             end = round_up(self._size, bound.block_size)
             bound.ops.truncate(fd, end)
             if bound.sync_each:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from netcache._core.coherency import Version
+from netcache._core.misses import Cause
+from netcache._fscache.explaining import NO_MEMORY, Memory
 from netcache._fscache.ports import (
     CacheObject,
     CacheStore,
@@ -211,9 +213,17 @@ class ReturningStore:
         """See ``CacheStore``."""
         return self.bound().unpin(key)
 
-    def drop(self, key: ObjectKey) -> int:
+    @property
+    def memory(self) -> Memory:
+        """See ``CacheStore``; without a store nothing is remembered."""
+        try:
+            return self.bound().memory
+        except CacheError:
+            return NO_MEMORY
+
+    def drop(self, key: ObjectKey, cause: Cause = Cause.DROPPED) -> int:
         """See ``CacheStore``."""
-        return self.bound().drop(key)
+        return self.bound().drop(key, cause)
 
     def clear(self) -> int:
         """See ``CacheStore``."""

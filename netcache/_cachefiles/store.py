@@ -20,6 +20,7 @@ from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
 from netcache._cachefiles.lockless import LOCKS, without_locks
 from netcache._cachefiles.mapping_worker import Worker
+from netcache._cachefiles.memory import CacheMemory
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.new_object import CachefilesNewObject
 from netcache._cachefiles.probe import probe
@@ -30,6 +31,7 @@ from netcache._core.checksums import INLINE_BLOCKS_MAX
 from netcache._core.coherency import Version
 from netcache._core.keys import object_file
 from netcache._core.label import FORMAT, Epoch, LabelError, Why
+from netcache._core.misses import Cause
 from netcache._core.verifying import VERIFY_DEFAULT, VERIFY_LEVELS, Verify
 from netcache._core.watermarks import Watermarks
 from netcache._fscache.ports import (
@@ -190,6 +192,7 @@ class CachefilesStore:
                 if found.version.same_as(version):
                     return found
                 found.close()
+            self._bound.memory.superseded(key)
             return self._make(key, version, checked_s, writer)
 
     def _make(
@@ -237,7 +240,12 @@ class CachefilesStore:
         with told_as_cache_errors(self._bound):
             return self._space.unpin(self._bound.place(key))
 
-    def drop(self, key: ObjectKey) -> int:
+    @property
+    def memory(self) -> CacheMemory:
+        """What is remembered of losses and reads."""
+        return self._bound.memory
+
+    def drop(self, key: ObjectKey, cause: Cause = Cause.DROPPED) -> int:
         """Forget the object; returns the allocated bytes given free."""
         with told_as_cache_errors(self._bound):
             name = object_file(key.name)
@@ -246,6 +254,7 @@ class CachefilesStore:
                 folder = self._bound.folder(key, make=False)
                 found = self._bound.ops.stat_name(name, folder)
                 freed = found.st_blocks * _STAT_BLOCK
+                self._bound.memory.going_by_name(self._bound.place(key), cause)
                 with self._bound.naming(folder), told:
                     self._bound.ops.unlink(name, folder)
             except FileNotFoundError:
@@ -260,8 +269,11 @@ class CachefilesStore:
         with told_as_cache_errors(self._bound):
             for found in list(self._space.walk.files()):
                 folder = self._bound.ops.open_folder(found.path, at=self._bound.root)
+                place = f"{found.path}/{found.name}"
                 try:
-                    with self._bound.mappings.changing(f"{found.path}/{found.name}", needed=False):
+                    if not found.is_table:
+                        self._bound.memory.going_by_name(place, Cause.DROPPED)
+                    with self._bound.mappings.changing(place, needed=False):
                         self._bound.ops.unlink(found.name, folder)
                     freed += found.allocated
                     if not found.is_table:

@@ -13,6 +13,7 @@ from netcache._cachefiles.culling import discard
 from netcache._cachefiles.label_file import USE_BYTE
 from netcache._cachefiles.layout import GRAVEYARD, STORE, SUMS
 from netcache._cachefiles.sum_table import table_name
+from netcache._core.misses import Cause
 
 _STAT_BLOCK = 512
 _TABLES = f"{STORE}/{SUMS}"
@@ -39,15 +40,18 @@ class Walk:
     def __init__(self, bound: Bound) -> None:
         self._bound = bound
 
-    def discard(self, found: Found) -> int:
-        """Unlink a file, unless it is in use; returns the bytes given free."""
+    def discard(self, found: Found, cause: Cause | None = None) -> int:
+        """Unlink a file, unless it is in use; returns the bytes given free.
+
+        ``cause`` is what an object is remembered as lost for, None for what is no object.
+        """
         ops = self._bound.ops
         try:
             folder = ops.open_folder(found.path, at=self._bound.root)
         except OSError:
             return 0
         try:
-            gone = discard(self._bound, folder, found.path, found.name)
+            gone = discard(self._bound, folder, found.path, found.name, cause)
         except OSError:
             return 0
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from netcache._client.core import ClientCore
+from netcache._client.explaining import Explanation, why
 from netcache._client.listings import is_listing, listing_key, resource_name
 from netcache._client.saved_stats import read_saved
 from netcache._core.coherency import Version
@@ -78,6 +79,11 @@ class CacheAdmin:
             )
         finally:
             found.close()
+
+    def why(self, url: str, offset: int = 0, count: int | None = None) -> Explanation:
+        """Why reads of ``url`` hit or missed, and would now; needs a cache that can be used."""
+        self._core.need_store()
+        return why(self._core, url, offset, count)
 
     def extents(self, url: str) -> list[Extent]:
         """The cached extents of ``url``; empty when it has no object."""

@@ -68,6 +68,16 @@ GROUPS: dict[str, dict[str, str]] = {
     "Updates": {"n": "checks that found the version current"},
     "Relinqs": {"n": "resources let go", "rtr": "resources dropped"},
     "NoSpace": {"nwr": "writes refused", "ncr": "creations refused", "cull": "objects culled"},
+    "Misses": {
+        "never": "misses: never fetched",
+        "culled": "misses: culled",
+        "version": "misses: another version came",
+        "expired": "misses: cached, but nothing could renew it",
+        "checksum": "misses: damaged in the cache",
+        "dropped": "misses: dropped by a user",
+        "partial": "misses: only part of the block had come",
+        "cache": "misses: no cache could hold it",
+    },
     "IO": {"rd": "cache reads", "wr": "cache writes"},
 }
 """Every counter with its meaning."""

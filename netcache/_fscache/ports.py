@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from netcache._core.coherency import Version
 from netcache._core.content import Content, Occupancy, WriteKind
 from netcache._core.extent import Extent
+from netcache._core.misses import Cause
+from netcache._fscache.explaining import Memory
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -301,6 +303,10 @@ class CacheStore(Protocol):
 
     block_size: int
 
+    @property
+    def memory(self) -> Memory:
+        """What is remembered of losses and reads, so that misses can be explained."""
+
     def lookup(self, key: ObjectKey) -> CacheObject | None:
         """Open the object of ``key`` if there is a usable one, whatever its version.
 
@@ -330,8 +336,9 @@ class CacheStore(Protocol):
     def unpin(self, key: ObjectKey) -> bool:
         """Let it be culled in its turn; False when it was not pinned."""
 
-    def drop(self, key: ObjectKey) -> int:
-        """Forget the object; returns the allocated bytes given free (0: there was none)."""
+    def drop(self, key: ObjectKey, cause: Cause = Cause.DROPPED) -> int:
+        """Forget the object, which is remembered as lost for ``cause``; returns the allocated bytes
+        given free (0: there was none)."""
 
     def clear(self) -> int:
         """Forget all objects; returns the allocated bytes given free."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from netcache._core.coherency import Version
 from netcache._core.content import WriteKind
 from netcache._core.extent import Extent, ExtentSet, round_down, round_out, round_up
+from netcache._core.misses import Cause
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._fscache.ports import CacheObject, CacheStore
@@ -80,6 +81,7 @@ class CacheStream:
                 self._drop(self._store, resource)
             else:
                 self._stats.add("CaWrOps", "ws")
+                _tell_left_out(self._store, resource, holding.object, pieces)
         elif old.object is not None and old.alone:
             old.object.close()
         inode = Inode(resource, key_of(resource), version, holding)
@@ -148,6 +150,30 @@ def _known_part(target: CacheObject, start: int, end: int) -> tuple[int, int]:
     if end < last and not _is_cached(target, end, last):
         high = round_down(end, block)
     return low, high
+
+
+def _tell_left_out(
+    store: CacheStore, resource: Resource, target: CacheObject, pieces: Sequence[Piece]
+) -> None:
+    """Blocks that were written in part, and whose rest is not known, are not cached now."""
+    try:
+        left_out = _left_out(target, pieces)
+    except CacheError:
+        return
+    for extent in left_out:
+        store.memory.left(key_of(resource), Cause.PARTIAL, [extent])
+
+
+def _left_out(target: CacheObject, pieces: Sequence[Piece]) -> list[Extent]:
+    block = target.block_size
+    edges = {round_down(at, block) for start, data in pieces for at in (start, start + len(data))}
+    return [
+        Extent(edge, min(edge + block, target.size))
+        for edge in sorted(edges)
+        if edge < target.size
+        and not _is_cached(target, edge, edge + block)
+        and any(start < edge + block and edge < start + len(data) for start, data in pieces)
+    ]
 
 
 def _is_cached(target: CacheObject, start: int, end: int) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from netcache._core.extent import Extent
+from netcache._core.extent import Extent, round_up
 from netcache._core.read_sources import Piece, Source, choose_pieces
 from netcache._core.readplan import cut_size, wanted_blocks
 from netcache._core.retry import RetryPolicy
@@ -28,6 +28,7 @@ from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode, Survey
 from netcache._netfs.inodes import InodeTable
+from netcache._netfs.misses import Misses, downloads
 from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import MemorySink
@@ -82,6 +83,7 @@ class ReadEngine:
             timeout_s=timeout_s,
             exchanges=exchanges,
             parallel=max(1, min(PARALLEL_MAX, exchanges)),
+            misses=Misses(store, stats),
         )
 
     async def ensure(self, inode: Inode, start: int, end: int, ahead: int = 0) -> bool:
@@ -149,6 +151,7 @@ class ReadEngine:
             wanted.start, max(wanted.end, ahead), inode.size, inode.holding.block_size
         )
         position, on_their_way = blocks.start, inode.on_their_way()
+        needed = round_up(wanted.end, inode.holding.block_size) if wanted.length else wanted.start
         while position < blocks.end:
             survey = inode.survey(position, blocks.end)
             for run in on_their_way.missing(position, survey.reach):
@@ -157,7 +160,9 @@ class ReadEngine:
                     continue
                 if not self._room_for(sum(piece.length for piece in pieces if piece.copy)):
                     return pieces[0].start >= wanted.end
-                self._launch(inode, pieces, ahead=pieces[0].start >= wanted.end)
+                flight = self._launch(inode, pieces, ahead=pieces[0].start >= wanted.end)
+                missed = downloads(pieces, inode.clip(needed))
+                self.means.misses.missed(inode, missed, flight.request.id)
             position = survey.reach
         return True
 
@@ -204,9 +209,11 @@ class ReadEngine:
             raise
         except NoSpaceError:
             # What is stored stays.
+            self.means.misses.refused(inode, start, end)
             self.stats.add("NoSpace", "nwr")
             return False
         except CacheError:
+            self.means.misses.refused(inode, start, end)
             if inode.cached is not None:
                 inode.lose_holding()
             self.inodes.forget(inode.key, inode)
@@ -264,7 +271,7 @@ class ReadEngine:
         if self.offline:
             raise not_to_be_had(inode, start, end)
         stop = min(max(end, inode.clip(ahead)), max(end, start + DIRECT_BYTES_MAX))
-        data = await self._read_to_memory(inode, start, stop)
+        data = await self._read_to_memory(inode, start, stop, end)
         if len(data) <= DIRECT_BYTES_MAX:
             inode.memory = (start, data)
         return data[: end - start]
@@ -283,8 +290,11 @@ class ReadEngine:
         inode.memory = (reply.extent.start, b"".join(pieces))
         self.stats.add("DownOps", "bytes", len(inode.memory[1]))
 
-    async def _read_to_memory(self, inode: Inode, start: int, end: int) -> bytes:
-        """``[start, end)``: from the cache what it has, from the server the rest."""
+    async def _read_to_memory(self, inode: Inode, start: int, end: int, needed: int) -> bytes:
+        """``[start, end)``: from the cache what it has, from the server the rest.
+
+        What lies past ``needed`` is only read ahead.
+        """
         self.stats.add("Reads", "DR")
         request = Request(
             Origin.DIRECT,
@@ -299,6 +309,8 @@ class ReadEngine:
                 queue.allocate(end - start)
                 sink = MemorySink(queue, inode, self.stats)
                 pieces = self._pieces_to_memory(inode, start, end)
+                missed = downloads(pieces, needed)
+                self.means.misses.missed_past_cache(inode, missed, request.id)
                 issuer = Issuer(request, inode, sink, self.means, resumable=True)
                 await issuer.run(pieces, self._cut_bytes(inode, pieces))
                 if request.failures:

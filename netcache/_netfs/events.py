@@ -10,6 +10,7 @@ dictionary (``record.args``), for handlers that want fields rather than text.  T
 * ``netfs_sreq``: a step in the life of a subrequest (PREP, SUBMT, PRGRS, TERM, CONSM, ABNDN,
   SHORT, N-CLR, ND-RT, RETRY, SPLIT, SPRFL, LIMIT, CANCL, CA-WR, TOO-MUCH, ...);
 * ``netfs_failure``: where something failed, and the error;
+* ``netfs_miss``: bytes that a read wanted were not there, and why (``_core.misses``);
 * ``netfs_collect``, ``netfs_collect_gap``: what the collector folded in, or passed over.
 
 While nobody listens a call costs one comparison of levels.
@@ -21,6 +22,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from netcache._core.misses import Missed
     from netcache._netfs.read_stream import Subrequest
     from netcache._netfs.request import Request
     from netcache._netfs.write_request import WriteRequest, WriteSubrequest
@@ -105,6 +107,21 @@ def failure(request: Request, where: str, error: BaseException) -> None:
                 "where": where,
                 "error": _name_of(error),
                 "text": str(error),
+            },
+        )
+
+
+def miss(request: int, url: str, missed: Missed) -> None:
+    """A read wanted bytes that were not there; ``request`` brings them."""
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug(
+            "netfs_miss R=%(request)08x url=%(url)s s=%(start)d e=%(end)d why=%(cause)s",
+            {
+                "request": request,
+                "url": url,
+                "start": missed.start,
+                "end": missed.end,
+                "cause": missed.cause.value,
             },
         )
 

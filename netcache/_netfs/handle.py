@@ -370,4 +370,6 @@ class ReadHandle:
         if not self._closed:
             self._closed = True
             self._stats.add_cache_reads(self.hits)
+            if self.hits and self.inode is not None and self._table.store is not None:
+                self._table.store.memory.note_hits(self.inode.key, self.hits)
             self.unbind()

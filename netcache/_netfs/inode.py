@@ -91,6 +91,7 @@ class Inode:
         "retired",
         "sizes",
         "stale",
+        "told",
         "users",
         "version",
         "window",
@@ -116,6 +117,8 @@ class Inode:
         self.users = 0
         self.received_bytes = 0
         self.stale = False
+        # What was told as missed, and could not be kept.
+        self.told = ExtentSet()
         # The piece last read past the cache: its start and bytes.  Replaced as a whole.
         self.memory: tuple[int, bytes] = (0, b"")
         self.complete = version.size == 0

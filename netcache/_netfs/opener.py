@@ -19,6 +19,7 @@ import time
 
 from netcache._core.coherency import NO_VALIDATOR, Version
 from netcache._core.extent import Extent
+from netcache._core.misses import Cause
 from netcache._core.readplan import gaps_to_fetch, wanted_blocks
 from netcache._core.urls import Resource
 from netcache._core.validity import Moment
@@ -98,7 +99,7 @@ class Opener:
         self._inodes.forget(key)
         self._stats.add("Relinqs", "rtr")
         try:
-            return self._store.drop(key) if self._store is not None else 0
+            return self._store.drop(key, Cause.CHANGED) if self._store is not None else 0
         except CacheError:
             return 0
 
@@ -127,6 +128,7 @@ class Opener:
                 inode.resource.url, gap, expected=inode.version
             )
             self._checked(inode, asked_at)
+            self._engine.means.misses.missed(inode, [gap])
             await self._take(inode, reply)
             if inode.cached is cached:
                 # The flight gives back the claim of what it brings.
@@ -150,7 +152,7 @@ class Opener:
             reply = await self._engine.means.open_read(url, None, unless=validator)
             if not reply.not_modified:
                 self._changed(inode)
-                return await self._begin(inode.resource, reply, asked_at)
+                return await self._begin(inode.resource, reply, asked_at, want)
             await reply.close()
             self._checked(inode, asked_at)
             return inode
@@ -176,11 +178,11 @@ class Opener:
             if version is not None and version.validator.joins_ranges:
                 self._doubt(resource, version, denied)
                 return self.adopt(resource, version, asked_at)
-            return await self._begin(resource, await means.open_read(resource.url), asked_at)
+            return await self._begin(resource, await means.open_read(resource.url), asked_at, want)
         reply = await means.open_read(resource.url, self._question(want))
         if reply.version is not None:
             self._doubt(resource, reply.version, denied)
-        return await self._begin(resource, reply, asked_at)
+        return await self._begin(resource, reply, asked_at, want)
 
     def _doubt(self, resource: Resource, version: Version, denied: Version | None) -> None:
         """A version that was denied a moment ago is shown again: there may be two of that name.
@@ -202,12 +204,15 @@ class Opener:
             return Extent(low, -1) if low else None
         return wanted_blocks(want.start, max(end, want.start + 1), None, block_size)
 
-    async def _begin(self, resource: Resource, reply: ReadReply, asked_at: float) -> Inode:
+    async def _begin(
+        self, resource: Resource, reply: ReadReply, asked_at: float, want: Extent | None
+    ) -> Inode:
         """Make the inode of the version that ``reply`` bears, and let its body come."""
-        version = reply.version
+        version, misses = reply.version, self._engine.means.misses
         if version is not None and version.validator.joins_ranges and version.size >= 0:
             inode = self.adopt(resource, version, asked_at)
             if inode.holding is not None or reply.extent.length <= DIRECT_BYTES_MAX:
+                misses.missed_at_open(inode, want, reply.extent)
                 await self._take(inode, reply)
                 return inode
             if reply.ranges_supported:
@@ -217,7 +222,11 @@ class Opener:
         if not reply.whole and (version is None or reply.extent != (0, version.size)):
             await reply.close()
             reply = await self._engine.means.open_read(resource.url)
-        return self._begin_spool(resource, reply, asked_at)
+        if self._store is not None:
+            self._store.memory.superseded(key_of(resource))
+        inode = self._begin_spool(resource, reply, asked_at)
+        misses.missed_at_open(inode, want, reply.extent)
+        return inode
 
     async def _take(self, inode: Inode, reply: ReadReply) -> None:
         """Let the body of ``reply`` come: into the holding, or else into memory."""

@@ -20,6 +20,7 @@ from netcache._core.retry import RetryPolicy
 from netcache._core.stats import Stats
 from netcache._netfs import events
 from netcache._netfs.inode import Inode
+from netcache._netfs.misses import Misses
 from netcache._netfs.read_collector import NOTICE_BYTES, Collector
 from netcache._netfs.read_sinks import ReadSink
 from netcache._netfs.read_stream import Subrequest
@@ -56,6 +57,7 @@ class ReadMeans:
         timeout_s: float,
         exchanges: int,
         parallel: int,
+        misses: Misses,
     ) -> None:
         self.backend = backend
         self.stats = stats
@@ -63,6 +65,7 @@ class ReadMeans:
         self.timeout_s = timeout_s
         self.gate = asyncio.Semaphore(exchanges)
         self.parallel = parallel
+        self.misses = misses
         self._heads_s: deque[float] = deque(maxlen=_HEADS_REMEMBERED)
         self._later: set[asyncio.Future[None]] = set()
 
@@ -128,7 +131,7 @@ class _EnoughError(Exception):
 class Intake:
     """Takes the body of one exchange."""
 
-    __slots__ = ("_collector", "_eof", "_inode", "_passes_over", "_sink", "_stats", "_sub")
+    __slots__ = ("_collector", "_eof", "_inode", "_passes_over", "_sink", "_stats", "_sub", "came")
 
     def __init__(
         self,
@@ -147,6 +150,8 @@ class Intake:
         self._eof = eof
         self._passes_over = passes_over
         self._stats = sub.request.stats
+        # How far bytes came, kept or not.
+        self.came = sub.position
 
     def take(self, start: int, view: memoryview) -> None:
         """The ``BodySink``."""
@@ -172,6 +177,7 @@ class Intake:
                 self._sink.cancel(start, end)
             raise
         sub.transferred = kept_end - sub.start
+        self.came = end
         self._collector.progressed(sub)
         if sub.request.broken:
             raise CacheError("what comes of this file cannot be kept any more")
@@ -220,7 +226,7 @@ async def _attempt(
                 expected=inode.version,
             )
         _check_place(sub.reply, sub, inode, sink)
-        await _receive(sub, inode, sink, collector)
+        await _receive(sub, inode, sink, collector, means)
     finally:
         means.stats.add("DownOps", "ds")
         await drop_reply(sub)
@@ -233,7 +239,9 @@ async def drop_reply(sub: Subrequest) -> None:
         await reply.close()
 
 
-async def _receive(sub: Subrequest, inode: Inode, sink: ReadSink, collector: Collector) -> None:
+async def _receive(
+    sub: Subrequest, inode: Inode, sink: ReadSink, collector: Collector, means: ReadMeans
+) -> None:
     reply = sub.reply
     assert reply is not None
     eof = _eof_of(reply, sub)
@@ -244,6 +252,8 @@ async def _receive(sub: Subrequest, inode: Inode, sink: ReadSink, collector: Col
     except TransientError as error:
         sub.error = error
         sub.need_retry = True
+        if intake.came > sub.position:
+            means.misses.cut_off(inode, sub.position, intake.came)
         return
     _note_end(reply, sub, eof)
 

@@ -50,6 +50,7 @@ async def test_a_request_is_followed_by_its_id(
     told = story(caplog, "READPAGE")
     assert [line for line in told if not line.startswith("netfs_sreq")] == [
         "netfs_read READPAGE url=http://rig.example/data",
+        "netfs_miss url=http://rig.example/data s=0",
         "netfs_rreq RP PAUSE",
         f"netfs_collect s=0 e={3 * B}",
         "netfs_rreq RP RETRY",

@@ -52,7 +52,7 @@ async def test_a_zero_point_inside_a_block(tmp_path: Path, zero_point: int) -> N
         assert rig.backend.asked == [(0, zero_point)]
         expected = rig.data[:zero_point].ljust(10 * B, b"\0")
         assert rig.content(inode, 0, 10 * B) == expected
-        direct = await rig.engine._read_to_memory(inode, 0, 10 * B)
+        direct = await rig.engine._read_to_memory(inode, 0, 10 * B, 10 * B)
         assert direct == expected
 
 

@@ -26,7 +26,7 @@ _HERE = "netcache_cli.verbs.cache"
 command = LazyGroup(
     "cache",
     homes={name: f"{_HERE}:{name}" for name in ("status", "ls", "map", "verify", "cull", "drop")}
-    | {"clear": f"{_HERE}:clear"},
+    | {"clear": f"{_HERE}:clear", "why": "netcache_cli.verbs.why:command"},
     help="Look after the cache: what it holds, what is cached of a resource, making room.",
 )
 
