@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.fileops import FileOps
-from netcache._cachefiles.label_file import LabelFile
+from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.mapping_table import MappingTable
 from netcache._cachefiles.memory import CacheMemory
@@ -204,7 +204,10 @@ class Bound:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                 raise
         name = self._private_name()
-        return self.ops.open_new(name, self.graveyard), name
+        fd = self.ops.open_new(name, self.graveyard)
+        # In use: nobody takes it for one that a killed process left.
+        self.ops.lock_range(fd, USE_BYTE, 1, shared=True)
+        return fd, name
 
     def publish(
         self,

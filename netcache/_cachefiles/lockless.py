@@ -20,12 +20,15 @@ LOCKS = "locks"
 
 
 def locks_work(ops: FileOps, name: str, folder: int) -> bool:
-    """Try with a file of the cache, twice open, and with its folder."""
+    """Try with a file of the cache, twice open, and with its folder.
+
+    A lock that somebody else has just now (another process tries, too) works.
+    """
     fds = [ops.open_file(name, folder) for _ in range(2)]
     folders = [ops.open_folder(".", at=folder) for _ in range(2)]
     try:
-        own = ops.lock_range(fds[0], 0, 1) and ops.lock_folder(folders[0])
-        return own and not ops.lock_range(fds[1], 0, 1) and not ops.lock_folder(folders[1])
+        files = ops.lock_range(fds[0], 0, 1) and ops.lock_range(fds[1], 0, 1)
+        return not files and not (ops.lock_folder(folders[0]) and ops.lock_folder(folders[1]))
     finally:
         for fd in (*fds, *folders):
             ops.close(fd)

@@ -12,6 +12,7 @@ import os
 from typing import NamedTuple
 
 from netcache._cachefiles.fileops import FileOps
+from netcache._cachefiles.label_file import USE_BYTE
 from netcache._cachefiles.layout import GRAVEYARD, read_small, write_small
 from netcache._cachefiles.lockless import LOCKS, locks_work
 from netcache._core.label import ATTRIBUTE, FORMAT, LABEL_BYTES_MAX, Epoch
@@ -19,6 +20,7 @@ from netcache.errors import CacheError, UsageError
 
 BLOCK_SIZE_MIN, BLOCK_SIZE_MAX = 512, 65536
 _NAME = "probe"
+_TRIES = 10
 
 
 class Probed(NamedTuple):
@@ -36,7 +38,7 @@ def probe(ops: FileOps, root: int, epoch: Epoch, wanted: int | None) -> Probed:
     text = (read_small(ops, root, _NAME) or b"").decode("utf-8", "replace")
     if epoch.mount and text.startswith(key + "|") and text.endswith("\n"):
         return Probed(block_size, tuple(filter(None, text[len(key) + 1 : -1].split(","))))
-    missing = _try(ops, root, block_size)
+    missing = _try_again(ops, root, block_size)
     write_small(ops, root, _NAME, f"{key}|{','.join(missing)}\n".encode())
     return Probed(block_size, missing)
 
@@ -62,6 +64,16 @@ def _block_size(ops: FileOps, root: int, wanted: int | None) -> int:
     return wanted
 
 
+def _try_again(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
+    """Try until nobody takes our file for one that a killed process left."""
+    for _ in range(_TRIES - 1):
+        try:
+            return _try(ops, root, block_size)
+        except FileNotFoundError:
+            continue
+    return _try(ops, root, block_size)
+
+
 def _try(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
     missing: list[str] = []
     grave = ops.open_folder(GRAVEYARD, at=root)
@@ -73,6 +85,7 @@ def _try(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
             missing.append("O_TMPFILE")
         fd = ops.open_new(name, grave)
         try:
+            ops.lock_range(fd, USE_BYTE, 1, shared=True)
             _try_attributes(ops, fd)
             missing += _try_holes(ops, fd, block_size)
             if not ops.birth(fd):

@@ -18,6 +18,7 @@ Places are from the cache directory on.  Thread-safe.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -68,6 +69,8 @@ class Room:
         self._ops = ops
         self._root = root
         self._clock = clock
+        # One thread at a time: what it takes from the purse is on record before another looks.
+        self._changing = threading.Lock()
         # Guarded by the lock of the purse, which is held for memory only.
         # When each changed, the first that did before the others.
         self._changed: dict[str, int] = {}
@@ -145,34 +148,35 @@ class Room:
         What ``Change.grant`` says is credited afterwards.  Raises ``OSError``: then nothing was
         changed, and what was known here is known still.
         """
-        with self.purse.lock:
-            writers = self.purse.writers | self.purse.closed
-            settled = [(writer, writer.take_settled()) for writer in writers]
-            places, self._changed = self._changed, {}
-            uses, self._uses = self._uses, {}
-        now_ms = self._now_ms()
-        for writer, amount in settled:
-            if amount and writer.place:
-                places.setdefault(writer.place, now_ms)
-        try:
-            with self.file.change() as change:
-                self._be_somebody(change)
-                for place, changed_ms in places.items():
-                    self.charge(change, place, changed_ms)
-                for place, use in uses.items():
-                    self._record_use(change, place, use)
-                self._hold(change)
-                yield change
-                self._hold(change)
-        except BaseException:
+        with self._changing:
             with self.purse.lock:
-                for writer, amount in settled:
-                    writer.unsettle(amount)
-                self._changed = {**places, **self._changed}
-                for place, use in uses.items():
-                    self._uses[place] = use.and_then(self._uses.get(place, _NO_USE))
-            raise
-        self.purse.give(change.grant)
+                writers = self.purse.writers | self.purse.closed
+                settled = [(writer, writer.take_settled()) for writer in writers]
+                places, self._changed = self._changed, {}
+                uses, self._uses = self._uses, {}
+            now_ms = self._now_ms()
+            for writer, amount in settled:
+                if amount and writer.place:
+                    places.setdefault(writer.place, now_ms)
+            try:
+                with self.file.change() as change:
+                    self._be_somebody(change)
+                    for place, changed_ms in places.items():
+                        self.charge(change, place, changed_ms)
+                    for place, use in uses.items():
+                        self._record_use(change, place, use)
+                    self._hold(change)
+                    yield change
+                    self._hold(change)
+            except BaseException:
+                with self.purse.lock:
+                    for writer, amount in settled:
+                        writer.unsettle(amount)
+                    self._changed = {**places, **self._changed}
+                    for place, use in uses.items():
+                        self._uses[place] = use.and_then(self._uses.get(place, _NO_USE))
+                raise
+            self.purse.give(change.grant)
 
     def _hold(self, change: Change) -> None:
         with self.purse.lock:

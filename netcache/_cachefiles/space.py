@@ -56,6 +56,8 @@ class Space:
         self.watermarks = watermarks
         self.counting = Counting(bound, self.walk.reap)
         self.culling = False
+        # Whether the record was not certain when room was last looked for.
+        self._uncertain = False
         self._bound = bound
         self._room = bound.room
         self._lock = threading.Lock()
@@ -106,6 +108,7 @@ class Space:
         """Grant what there is room for, and choose what has to go."""
         with self._room.change() as change:
             head = change.head
+            self._uncertain = not head.counted or head.suspect > 0
             if self.limit_bytes is not None:
                 if not head.counted:
                     return Verdict(must_bytes=1), []
@@ -196,7 +199,8 @@ class Space:
         """Count what was never counted, or is suspect; False when that does not help (now)."""
         with self._room.change() as change:
             if change.head.counted and not change.head.suspect:
-                return False
+                # Another process may have counted since.
+                return self._uncertain
             self.counting.recount(change)
         if self.counting.go_on(INLINE_FILES):
             return True
@@ -205,11 +209,19 @@ class Space:
 
     def _grow_unrecorded(self, need: int, error: OSError) -> None:
         """The record cannot be had: in a cache without a limit that is no reason not to store."""
-        if self.limit_bytes is not None:
+        if self.limit_bytes is not None and not self._fits_by_counting(need):
             raise NoSpaceError(f"what the cache holds is not known now ({error})") from error
         if not self._judge_filesystem(need, culling=False).allowed:
             raise NoSpaceError("the cache's filesystem is almost full") from error
         self._room.purse.give(need)
+
+    def _fits_by_counting(self, need: int) -> bool:
+        """Where locks do nothing there is no record, and nothing can be culled: count it."""
+        if self._bound.ops.holds_locks or self.limit_bytes is None:
+            return False
+        with self._room.purse.lock:
+            mine = self._room.purse.held()
+        return self.walk.allocated_bytes() + mine + need <= most(self.limit_bytes)
 
     def _why(self, verdict: Verdict) -> str:
         if self.limit_bytes is not None and self._judge_filesystem(0, culling=False).allowed:
@@ -248,6 +260,8 @@ class Space:
 
         Tidies up, and walks the cache for it.
         """
+        if not self._bound.ops.holds_locks:
+            return 0, 0
         with self._lock:
             self.walk.reap()
             with self._room.change() as change:

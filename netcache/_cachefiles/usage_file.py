@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import threading
 import time
 import weakref
@@ -157,6 +158,8 @@ class UsageFile:
 
         Raises ``OSError``, of which ``Unavailable`` is one, also for what the block does.
         """
+        if not self._ops.holds_locks:
+            raise Unavailable("a record of use cannot be shared where locks do nothing")
         with self._lock:
             self._open()
             self._lock_file()
@@ -165,7 +168,7 @@ class UsageFile:
                 try:
                     yield change
                     change.commit()
-                except TornError as error:
+                except (TornError, struct.error) as error:
                     self._begin_anew(change.head)
                     raise Unavailable(f"the record of use is torn: {error}") from error
             finally:
