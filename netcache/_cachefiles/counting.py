@@ -42,6 +42,7 @@ class Counting:
             with self._bound.room.change() as change:
                 if change.head.counted and not change.head.walking:
                     return True
+                again = change.head.counted
                 self.recount(change)
                 cursor = change.head.cursor.decode()
             done = 0
@@ -51,6 +52,8 @@ class Counting:
                 if done >= files or self._closed.is_set():
                     return False
                 done += self._count_folder(folder)
+            if again:
+                self._forget_gone()
             self._tidy()
             with self._bound.room.change() as change:
                 _end(change.head)
@@ -100,6 +103,18 @@ class Counting:
             if change.head.walking:
                 change.head.cursor = max(change.head.cursor, path.encode())
         return len(names)
+
+    def _forget_gone(self) -> None:
+        """Killed processes may have discarded what is still on record."""
+        number = last = 0
+        while not self._closed.is_set():
+            with self._bound.room.change() as change:
+                last = min(number + BATCH, change.head.slots)
+                for number in range(number + 1, last + 1):
+                    if change.slot(number).length:
+                        self._bound.room.charge(change, change.index.place(number).decode())
+                if last == change.head.slots:
+                    return
 
     def _count(self, change: Change, path: str, names: list[str]) -> None:
         room = self._bound.room

@@ -88,6 +88,8 @@ class Room:
 
     def changed(self, place: str) -> None:
         """Another file has this name now, or none, or a smaller one."""
+        if not self._ops.holds_locks:
+            return
         now_ms = self._now_ms()
         with self.purse.lock:
             self._changed.setdefault(place, now_ms)
@@ -97,6 +99,11 @@ class Room:
     def closed(self, writer: Writer) -> None:
         """Nothing more is written to a file: what it takes is put on record before long."""
         writer.close()
+        if not self._ops.holds_locks:
+            # Nobody keeps a record: there is nothing to settle.
+            with self.purse.lock:
+                self.purse.closed.discard(writer)
+            return
         if writer.spent and writer.place:
             self.changed(writer.place)
         if self.purse.waiting() >= self.purse.chunk_bytes:
@@ -104,6 +111,8 @@ class Room:
 
     def used(self, place: str, *, times: int = 1, regions: int = 0) -> None:
         """The object was used."""
+        if not self._ops.holds_locks:
+            return
         use = Use(times, self._now_ms(), regions)
         with self.purse.lock:
             self._uses[place] = self._uses.get(place, _NO_USE).and_then(use)

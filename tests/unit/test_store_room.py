@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from netcache._core.usage_record import HEAD_BYTES, PROCESSES, PROCESSES_AT, Hea
 from netcache._core.watermarks import Watermarks
 from netcache._fscache.ports import CacheStore, NoSpaceError, ObjectKey
 from netcache.errors import CacheError
+from tests.stress.no_locks import without_locks
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.epochs import on_another_mount
 from tests.support.faults import FaultyFileOps
@@ -33,6 +36,7 @@ from tests.support.stores import (
     fill_blocks,
     fill_from,
     found,
+    object_files,
     put,
     text,
     version,
@@ -194,17 +198,38 @@ def test_a_grant_is_on_record_before_it_is_written(tmp_path: Path, opener: Opene
     cache_object.close()
 
 
-def test_a_process_that_is_gone_leaves_its_grant_as_suspect(tmp_path: Path) -> None:
-    """Until the cache was counted again; then its objects are on record like all others."""
+def killed_after_putting(directory: Path, count: int) -> None:
+    """A process that stores objects and is killed before it has settled them."""
     pid = os.fork()
     if not pid:
         with contextlib.suppress(BaseException):
-            killed = bind(tmp_path, limit_bytes=LIMIT)
-            for number in range(4):
+            killed = bind(directory, limit_bytes=LIMIT)
+            for number in range(count):
                 put(killed, pattern(0, SIZE, number), key=key(number))
             os.kill(os.getpid(), 9)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+
+
+def test_what_a_killed_process_discarded_does_not_stay_on_record(tmp_path: Path) -> None:
+    """It was killed between taking the file away and saying so; counting again finds out."""
+    store = bind(tmp_path, limit_bytes=LIMIT)
+    for number in range(10, 14):
+        put(store, pattern(0, SIZE, number), key=key(number)).close()
+    settle(store)
+    for path in object_files(tmp_path)[:2]:
+        path.unlink()
+    assert head_of(tmp_path).total > allocated(tmp_path)
+    killed_after_putting(tmp_path, 1)
+    store.cull(None)
+    store.close()
+    assert head_of(tmp_path).total == allocated(tmp_path)
+    assert head_of(tmp_path).objects == 3
+
+
+def test_a_process_that_is_gone_leaves_its_grant_as_suspect(tmp_path: Path) -> None:
+    """Until the cache was counted again; then its objects are on record like all others."""
+    killed_after_putting(tmp_path, 4)
     left = allocated(tmp_path)
     assert left >= 4 * SIZE
     assert head_of(tmp_path).granted > 0
@@ -319,6 +344,49 @@ def test_who_does_not_get_the_record_goes_on_without(tmp_path: Path) -> None:
     for store in (limited, free, stopped):
         store.close()
     assert head_of(tmp_path).total == allocated(tmp_path)
+
+
+def test_without_locks_the_limit_is_kept_by_counting(tmp_path: Path) -> None:
+    """There is no record then, and nothing can be culled: what fits is stored, the rest is not."""
+    store = bind(tmp_path, fileops=without_locks().fileops, limit_bytes=LIMIT)
+    stored = 0
+    for number in range(12):
+        with contextlib.suppress(NoSpaceError):
+            put(store, pattern(0, SIZE, number), key=key(number)).close()
+            stored += 1
+        assert allocated(tmp_path) <= LIMIT
+    assert stored >= 5
+    assert store.cull(0) == (0, 0)
+    store.close()
+
+
+def test_two_binds_at_once_do_not_take_each_other_s_locks_for_none(tmp_path: Path) -> None:
+    """Another process tries the folder's lock just now: so locks work."""
+    bind(tmp_path).close()
+    (tmp_path / "probe").unlink()
+    folder = os.open(tmp_path / "graveyard", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    store = bind(tmp_path)
+    assert store.status().missing == ()
+    os.close(folder)
+    store.close()
+
+
+def test_threads_that_grow_at_once_have_all_their_grants_on_record(tmp_path: Path) -> None:
+    """What is granted to one thread is not forgotten by the change that another makes."""
+    store = bind(tmp_path, limit_bytes=40 * SIZE)
+
+    def work(number: int) -> None:
+        for which in range(12):
+            put(store, pattern(0, SIZE // 4, which), key=key(100 * number + which)).close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    settle(store)
+    assert head_of(tmp_path).granted == granted(store)
+    store.close()
+    assert head_of(tmp_path).total == allocated(tmp_path)
+    assert head_of(tmp_path).granted == 0
 
 
 def test_a_cache_that_was_never_counted_is_counted_for_the_first_limit(tmp_path: Path) -> None:
