@@ -106,11 +106,11 @@ class Counting:
 
     def _forget_gone(self) -> None:
         """Killed processes may have discarded what is still on record."""
-        number = last = 0
+        last = 0
         while not self._closed.is_set():
             with self._bound.room.change() as change:
-                last = min(number + BATCH, change.head.slots)
-                for number in range(number + 1, last + 1):
+                first, last = last + 1, min(last + BATCH, change.head.slots)
+                for number in range(first, last + 1):
                     if change.slot(number).length:
                         self._bound.room.charge(change, change.index.place(number).decode())
                 if last == change.head.slots:
