@@ -14,6 +14,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from netcache._cachefiles.folders import make_folder, open_folder
 from netcache._cachefiles.mapping_ops import MappingOps, PosixMappingOps
 from netcache._cachefiles.statx import fallocate, fgetxattr, statx
 from netcache._fscache.copying import copy_range
@@ -170,9 +171,8 @@ class PosixFileOps(PosixMappingOps):
         return statx(fd)[0] if statx is not None else 0
 
     def open_folder(self, path: str, *, at: int | None = None) -> int:
-        """Open a folder; the last component may not be a symbolic link."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(path, flags, dir_fd=at)
+        """Open a folder; below ``at`` no component may be a symbolic link, else not the last."""
+        return open_folder(path, at)
 
     def open_file(self, name: str, at: int) -> int:
         """Open a file for reading and writing; never waits for a FIFO, never follows a link."""
@@ -195,11 +195,8 @@ class PosixFileOps(PosixMappingOps):
         os.close(fd)
 
     def make_folder(self, path: str, *, at: int | None = None) -> None:
-        """Make a private folder; one that is there is fine."""
-        try:
-            os.mkdir(path, 0o700, dir_fd=at)
-        except FileExistsError:
-            return
+        """Make a private folder; one that is there is fine.  Links as in ``open_folder``."""
+        make_folder(path, at)
 
     def list_folder(self, fd: int) -> list[str]:
         """The names in a folder."""

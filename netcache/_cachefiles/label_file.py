@@ -14,9 +14,9 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import stat
 import time
-from typing import TYPE_CHECKING
 
 from netcache._cachefiles.fileops import FileOps
 from netcache._core.content import Content
@@ -32,9 +32,6 @@ from netcache._core.label import (
     encode,
 )
 from netcache.errors import CacheError
-
-if TYPE_CHECKING:
-    import os
 
 LABEL_BYTE = 1 << 62
 USE_BYTE = LABEL_BYTE + 1
@@ -82,7 +79,8 @@ class LabelFile:
         Raises ``LabelError``; takes a label of another epoch over.
         """
         found = self._ops.stat(self.fd)
-        if not stat.S_ISREG(found.st_mode):
+        # A file of another user can be changed by him at any time.
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
             raise LabelError(Why.TYPE)
         label = self.read()
         self._check(label, key, found)

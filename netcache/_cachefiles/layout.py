@@ -7,8 +7,9 @@
     cache/+sums/@xx/<inode number>
     graveyard/
 
-The directory is 0700 and its files 0600.  One of another user, one that is a symbolic link where
-a folder is expected, and one of a newer format are refused and left alone.
+The directory is 0700 and its files 0600.  One of another user, one that others could write to, one
+that is a symbolic link where a folder is expected, and one of a newer format are refused and left
+alone.
 """
 
 from __future__ import annotations
@@ -71,7 +72,13 @@ def _check_owner(ops: FileOps, root: int, directory: str) -> None:
         raise CacheError(
             f"{directory} belongs to user {owner}, not to {os.getuid()} (use one of your own)"
         )
-    if ops.stat(root).st_mode & 0o077:
+    mode = ops.stat(root).st_mode & 0o777
+    if mode & 0o022 and STORE in ops.list_folder(root):
+        raise CacheError(
+            f"{directory} could be written to by others (mode {mode:o}), so what is in it cannot "
+            "be believed (delete it, or set its mode to 700 if you know that nobody did)"
+        )
+    if mode & 0o077:
         ops.chmod(root, 0o700)
 
 

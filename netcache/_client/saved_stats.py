@@ -12,15 +12,21 @@ import os
 from netcache._core.stats import decode, encode, merge
 
 _NAME = "stats"
+_BYTES_MAX = 1 << 20
 
 
 def read_saved(directory: str) -> dict[str, dict[str, int]]:
     """The counters saved so far; all zero when there are none."""
     try:
-        with open(os.path.join(directory, _NAME), encoding="ascii", errors="replace") as file:
-            return decode(file.read())
+        # Neither a link out of the directory nor a FIFO that nobody writes to.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(os.path.join(directory, _NAME), flags)
     except FileNotFoundError:
         return decode("")
+    try:
+        return decode(os.read(fd, _BYTES_MAX).decode("ascii", "replace"))
+    finally:
+        os.close(fd)
 
 
 def add_to_saved(directory: str, groups: dict[str, dict[str, int]]) -> None:
@@ -31,8 +37,8 @@ def add_to_saved(directory: str, groups: dict[str, dict[str, int]]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         text = encode(merge(read_saved(directory), groups))
-        new = os.path.join(directory, f".{_NAME}.{os.getpid()}")
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        new = os.path.join(directory, f".{_NAME}.{os.urandom(8).hex()}")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, text.encode("ascii"))
         finally:

@@ -23,6 +23,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from typing import IO
@@ -36,6 +37,7 @@ from netcache._core.journal_record import (
 from netcache.errors import CacheError
 
 UPLOADS = "uploads"
+RECORD_BYTES_MAX = 16 << 20
 _BEGIN_TRIES = 100
 _DATA, _RECORD, _NEW_RECORD = "data", "record", "record.new"
 
@@ -67,8 +69,9 @@ class JournalEntry:
     def _save(self, record: JournalRecord) -> None:
         os.fdatasync(self.data.fileno())
         new = os.path.join(self.path, _NEW_RECORD)
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = _open_own(new, os.O_WRONLY | os.O_CREAT)
         try:
+            os.ftruncate(fd, 0)
             raw = encode_record(record)
             while raw:
                 raw = raw[os.write(fd, raw) :]
@@ -201,8 +204,23 @@ def _warn(line: str) -> None:
 
 
 def _load(path: str) -> JournalRecord:
-    with open(os.path.join(path, _RECORD), "rb") as file:
-        return decode_record(file.read())
+    fd = _open_own(os.path.join(path, _RECORD), os.O_RDONLY)
+    with os.fdopen(fd, "rb") as file:
+        return decode_record(file.read(RECORD_BYTES_MAX))
+
+
+def _open_own(name: str, flags: int) -> int:
+    """Open a regular file of ours; ``OSError`` for links, FIFOs and what others have put there.
+
+    An edit is uploaded with the user's credentials: only the user's own may be.
+    """
+    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    found, folder = os.fstat(fd), os.lstat(os.path.dirname(name))
+    is_file = stat.S_ISREG(found.st_mode) and stat.S_ISDIR(folder.st_mode)
+    if is_file and found.st_uid == folder.st_uid == os.getuid():
+        return fd
+    os.close(fd)
+    raise OSError(errno.EPERM, "no file of ours", name)
 
 
 def _open_locked(path: str, flags: int) -> IO[bytes] | None:
@@ -211,7 +229,7 @@ def _open_locked(path: str, flags: int) -> IO[bytes] | None:
     Raises ``OSError`` where locks do nothing: several would work on the same edit there.
     """
     name = os.path.join(path, _DATA)
-    fd = os.open(name, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    fd = _open_own(name, os.O_RDWR | flags)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(fd).st_nlink:

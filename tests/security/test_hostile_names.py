@@ -22,8 +22,8 @@ TRAPS = ["..", ".", "", "a/b", "../up", "/etc/x", "a\0b", "x/", "\ud800", "n" * 
 """Names that can be no file's; none of them may appear anywhere."""
 LONG = "l" * 256
 """Longer than files' names can be here, but not everywhere: named as an error of its own."""
-ODD = [TITLE, RED + "red", "cr\rlf\n", "\x9b31m", "\u202egpj.exe", "A", "a", "CON", "C:\\x", "%2e%2e",
-       "a%2Fb", "%00", "-rf", "~", ".bashrc", ".netcache-0123456789abcdef.part", "\udcff",
+ODD = [TITLE, RED + "red", "cr\rlf\n", "\x9b31m", "\u202egpj.exe", "A", "a", "CON", "C:\\x",
+       "%2e%2e", "a%2Fb", "%00", "-rf", "~", ".bashrc", ".netcache-0123456789abcdef.part", "\udcff",
        unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")]  # fmt: skip
 """Names that are odd, and files all the same: each stays the one that it is."""
 

@@ -111,12 +111,13 @@ COMMANDS: tuple[tuple[str, int], ...] = (
 def test_what_commands_leave_behind(guarded: Served, run: Commands, way: str) -> None:
     """Cache, its lists and counters, logs at their most talkative, output, errors, what came."""
     flags, environ = means(way, run)
+    run.environ |= environ
     url = with_user(guarded.url) if way == "url" else guarded.url
     (run.home / "up").write_bytes(b"up" * 5000)
     for number, (line, code) in enumerate(COMMANDS if way == "url" else COMMANDS[:3]):
         words = line.replace("URL", url).split()
         log = ["--log-file", str(run.home / f"log{number}")] if number % 2 else []
-        ran = run(*words, "-vv", *log, *flags, **environ)
+        ran = run(*words, "-vv", *log, *flags)
         assert ran.code == code, ran.err
         assert_clean(ran.out + ran.err.encode(), line)
         if log:
