@@ -118,7 +118,7 @@ class DirtyFile:
         """``try_read_into`` that may wait for the server; lets up to ``ahead`` more bytes come.
 
         Raises ``StaleError`` when the server has another version than the base; a writeback of
-        ours may have made it (``Writeback.catch_up``).
+        ours may have made it (``Writeback.read_in_turn``).
         """
         end = max(start, min(start + length, self.size))
         buffer = bytearray(end - start)

@@ -71,8 +71,7 @@ class EditHandle:
             return await self.file.read(start, length)
         except StaleError:
             # A writeback of ours may have made a version that the base does not say yet.
-            await self._table.writeback.catch_up(self.file)
-            return await self.file.read(start, length)
+            return await self._table.writeback.read_in_turn(self.file, start, length)
 
     def try_write(self, view: memoryview, start: int) -> bool:
         """Write when that needs neither the server nor room under the hard limit."""

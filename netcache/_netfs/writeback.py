@@ -75,10 +75,14 @@ class Writeback:
         async with file.turn():
             await self._flush_locked(file)
 
-    async def catch_up(self, file: DirtyFile) -> None:
-        """Make the base what the server has of ours: wait for a writeback, resolve a doubt."""
+    async def read_in_turn(self, file: DirtyFile, start: int, length: int) -> bytes:
+        """Read while no writeback makes another version, and no doubt is open which one is ours.
+
+        Raises ``StaleError`` when the server has another version than ours.
+        """
         async with file.turn():
             await self._resolve(file)
+            return await file.read(start, length)
 
     async def _flush_locked(
         self, file: DirtyFile, origin: WriteOrigin = WriteOrigin.WRITEBACK
