@@ -222,10 +222,12 @@ class Bound:
 
         There is never a moment without either the old object or the new one.  With ``instead_of``
         the name is taken only from the file with that inode number: when it has gone to another
-        object, or to none, the file stays private.
+        object, or to none, the file stays private.  A label that tells no file yet gets this one.
         """
         file = LabelFile(self.ops, fd, self.epoch, self.block_size)
-        label = file.write(label._replace(binding=file.binding(), epoch=self.epoch))
+        if label.binding == _NO_BINDING:
+            label = label._replace(binding=file.binding())
+        label = file.write(label._replace(epoch=self.epoch))
         # In use before it has a name: who finds it then does not change it in place.
         file.use()
         if self.sync_each:
@@ -246,8 +248,14 @@ class Bound:
     def _name(self, fd: int, private: str | None, folder: int, name: str) -> None:
         at = self.graveyard
         if private is None:
-            private, at = self._private_name(), folder
-            self.ops.link(fd, private, folder)
+            try:
+                # Where nothing has the name, one step gives it.
+                self.ops.link(fd, name, folder)
+            except FileExistsError:
+                private, at = self._private_name(), folder
+                self.ops.link(fd, private, folder)
+            else:
+                return
         try:
             replaced = self._bury_if_weird(folder, name)
             self.ops.rename(private, at, name, folder)

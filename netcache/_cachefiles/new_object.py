@@ -38,7 +38,8 @@ class CachefilesNewObject:
             self._fd, self._private = bound.new_file(key)
             file = LabelFile(bound.ops, self._fd, bound.epoch, bound.block_size)
             try:
-                self._sums = SumWriter(bound, file.binding())
+                self._binding = file.binding()
+                self._sums = SumWriter(bound, self._binding)
             except BaseException:
                 bound.discard_private(self._fd, self._private)
                 raise
@@ -117,7 +118,7 @@ class CachefilesNewObject:
                 committed=end if bound.sync_each else 0,
             )
             file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
-            label, sums = self._sums.finish(label._replace(binding=file.binding()))
+            label, sums = self._sums.finish(label._replace(binding=self._binding))
             try:
                 label = bound.publish(self._key, fd, self._private, label)
             except BaseException:
