@@ -192,6 +192,11 @@ class Room:
             granted = self.purse.held() + change.grant
         change.hold(self._number, granted)
 
+    def unsettled(self) -> int:
+        """How much this process may have written at most that was not measured."""
+        with self.purse.lock:
+            return self.purse.held() - self.purse.credit
+
     def charge(self, change: Change, place: str, used_ms: int | None = None) -> None:
         """Put on record what the object at ``place`` takes now; it came at ``used_ms`` (now)."""
         number = change.index.find(place.encode())

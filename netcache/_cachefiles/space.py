@@ -258,19 +258,21 @@ class Space:
     def cull(self, target_bytes: int | None) -> tuple[int, int]:
         """Discard down to ``target_bytes`` (None: to the limits); objects and bytes that went.
 
-        Tidies up, and walks the cache for it.
+        Without a target it also tidies up, and walks the cache for that.
         """
         if not self._bound.ops.holds_locks:
             return 0, 0
         with self._lock:
-            self.walk.reap()
+            if target_bytes is None:
+                self.walk.reap()
             with self._room.change() as change:
                 self._room.bury_the_dead(change)
                 if change.head.suspect:
                     self.counting.recount(change)
             while not self.counting.go_on(PLENTY):
                 continue
-            held = self.walk.allocated_bytes()
+            with self._room.change() as change:
+                held = change.head.total + self._room.unsettled()
             if target_bytes is None:
                 target_bytes = self.limit_bytes if self.limit_bytes is not None else held
             return self._cull_bytes(held - target_bytes)
