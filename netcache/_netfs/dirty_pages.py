@@ -155,6 +155,12 @@ class DirtyPages:
             self.flying.remove(*extent)
         self._count()
 
+    def arrived(self, extents: Iterable[Extent]) -> None:
+        """The server has these as they are here: nothing of them is to be sent."""
+        for extent in extents:
+            self.dirty.remove(*extent)
+        self._count()
+
     def redirty(self) -> None:
         """The writeback ended early: all that is still flying is dirty again."""
         for extent in self.flying:

@@ -31,6 +31,13 @@ class Doubt(NamedTuple):
     bytes_of: Callable[[Extent], bytes | bytearray] = bytes
     digests: Collection[bytes] = ()
 
+    @property
+    def span(self) -> Extent:
+        """Where what was sent lies."""
+        if self.digests or not self.extents:
+            return Extent(0, self.size)
+        return Extent(self.extents[0].start, self.extents[-1].end)
+
     async def arrived(self, backend: Backend, url: str) -> Version | None:
         """The version that is there, when it bears what was sent; None when it does not.
 

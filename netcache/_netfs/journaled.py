@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent, ExtentSet
@@ -30,12 +30,22 @@ def record_of(
     sending: Extent | None = None,
     whole: bool = False,
     conflict: str = "",
+    sent: Iterable[Extent] = (),
 ) -> JournalRecord:
-    """What has to be known of ``file``; ``base``: the version reached by a writeback under way."""
+    """What has to be known of ``file``.
+
+    ``base``: the version reached by a writeback under way, of which the server has acknowledged
+    ``sent``: who takes the edit up sends only the rest.
+    """
     with file.lock:
-        unsent = ExtentSet(file.pages.dirty)
-        for extent in file.pages.flying:
+        unsent = ExtentSet(file.pages.flying)
+        for extent in sent:
+            unsent.remove(*extent)
+        for extent in file.pages.dirty:
             unsent.add(*extent)
+        if sending is None and file.doubt is not None:
+            # Nobody has found out yet whether that has arrived.
+            sending, whole = file.doubt.span, bool(file.doubt.digests)
         sizes = file.sizes
         if base is not None:
             sizes = sizes._replace(remote=max(sizes.remote, base.size))
@@ -60,14 +70,17 @@ def save(
     *,
     whole: bool = False,
     conflict: str = "",
+    sent: Iterable[Extent] = (),
 ) -> None:
-    """Make everything unsent durable.  Blocks on the disk; raises ``OSError``."""
+    """Make everything unsent durable (``record_of``).  Blocks on the disk; raises ``OSError``."""
     if file.entry is None:
         return
     try:
         with file.lock:
             file.pages.unspill()
-        file.entry.save(record_of(file, base=base, sending=sending, whole=whole, conflict=conflict))
+        file.entry.save(
+            record_of(file, base=base, sending=sending, whole=whole, conflict=conflict, sent=sent)
+        )
     except OSError:
         with file.lock, contextlib.suppress(OSError):
             file.pages.spill()

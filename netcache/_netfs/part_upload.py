@@ -65,7 +65,8 @@ class PartUploader:
         part = request.snapshot(piece)
         try:
             if file.entry is not None and file.entry.saved:
-                await on_disk(lambda: save(file, before, piece))
+                sent = list(request.sent)
+                await on_disk(lambda: save(file, before, piece, sent=sent))
             reply = await self._exchange(request, before, piece, part)
             size = max(before.size, piece.end)
             version = await stored_version(self._backend(), file.resource.url, reply, size)

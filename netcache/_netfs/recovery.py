@@ -125,6 +125,7 @@ class Recovery:
         error: NetCacheError | None = None
         loop = asyncio.get_running_loop()
         try:
+            await self._writeback.resume(file)
             await self._writeback.flush(file)
         except ConflictError as conflict:
             error, why = conflict, str(conflict)

@@ -122,18 +122,29 @@ class Writeback:
         finally:
             request.close(error)
 
-    async def _resolve(self, file: DirtyFile) -> None:
+    async def resume(self, file: DirtyFile) -> None:
+        """Find out what a killed process had under way: what has arrived is not sent again."""
+        async with file.writeback_lock:
+            doubt = file.doubt
+            if doubt is not None and await self._resolve(file):
+                # Nobody has written to the file since the doubt was recorded.
+                with file.lock:
+                    file.pages.arrived(doubt.extents)
+
+    async def _resolve(self, file: DirtyFile) -> bool:
         """An earlier upload may have arrived without our knowing: then its version is the base.
 
         Nothing cached is carried over to it, since the bytes around a part could be another's.
         """
         if file.doubt is None:
-            return
+            return False
         version = await file.doubt.arrived(self._backend(), file.resource.url)
         file.doubt = None
         base = file.base.version
-        if version is not None and (base is None or not version.same_as(base)):
-            file.uploaded(self._adopted(file, version))
+        if version is None or (base is not None and version.same_as(base)):
+            return False
+        file.uploaded(self._adopted(file, version))
+        return True
 
     def _adopted(self, file: DirtyFile, version: Version) -> BaseVersion:
         inode = self._opener.adopt(file.resource, version, time.monotonic())
