@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import netrc
 import os
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -28,6 +29,9 @@ from netcache._core.urls import Resource, strip_credentials
 from netcache.errors import UsageError
 
 __all__ = ["Access", "Proxy"]
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Proxy(NamedTuple):
@@ -48,6 +52,9 @@ class Access:
         token: str | None,
         netrc_file: bool | str,
     ) -> None:
+        _require_one_line("the token", token or "")
+        for name, value in headers.items():
+            _require_one_line(f"the header field {name!r}", name + value)
         self._headers = dict(headers)
         self._common: str | None = None
         if token is not None:
@@ -102,6 +109,12 @@ class Access:
             return None
         found = self._netrc.authenticators(host)
         return None if found is None else _basic(found[0] or "", found[2] or "")
+
+
+def _require_one_line(what: str, text: str) -> None:
+    """Raise ``UsageError`` for what would end its field and begin another; it may be a secret."""
+    if _CONTROL.search(text):
+        raise UsageError(f"{what} has a line break or another control character in it")
 
 
 def _basic(user: str, password: str) -> str:

@@ -23,6 +23,8 @@ import xattr
 ETAG_ATTRIBUTE = "user.netcache.etag"
 SHA256_ATTRIBUTE = "user.netcache.sha256"
 _FORMAT = b"1"
+_TAG_BYTES_MAX = 128
+"""A longer one is none of ours, and could be too long for a head."""
 
 
 def identity(status: os.stat_result) -> bytes:
@@ -74,6 +76,8 @@ def _read(file: int | str, name: str, status: os.stat_result) -> bytes | None:
     bound, _, remembered = rest.partition(b" ")
     # An attribute is only as good as who wrote it: what could not stand in a header is no tag.
     if version != _FORMAT or bound != identity(status) or not remembered:
+        return None
+    if len(remembered) > _TAG_BYTES_MAX:
         return None
     return remembered if all(0x21 <= byte <= 0x7E and byte != 0x22 for byte in remembered) else None
 

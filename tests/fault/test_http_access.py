@@ -235,6 +235,18 @@ class TestCredentials:
             await backend.open_read("http://me:secret@127.0.0.1:9/x")
         assert "secret" not in str(caught.value) + repr(caught.value) + str(caught.value.url)
 
+    @pytest.mark.parametrize("bad", ["a\nb", "a\r\nEvil: b", "a\0", "secret\n"])
+    async def test_credentials_and_fields_cannot_begin_others(
+        self, make_client: MakeClient, bad: str
+    ) -> None:
+        """A line break in a token or a field is an error of usage, which does not repeat it."""
+        for options in ({"token": bad}, {"headers": {"X": bad}}, {"headers": {bad: "x"}}):
+            with pytest.raises(UsageError, match="control character") as caught:
+                make_client(**options)
+            assert "\n" not in str(caught.value)
+            assert "secret" not in str(caught.value) or bad in options.get("headers", {})
+        assert await sent(make_client, auth=bad + ":x") == basic(bad, "x")
+
     async def test_we_say_who_we_are(self, rig: Rig) -> None:
         """The user agent names the program and its version."""
         await rig.client().stat(rig.url)

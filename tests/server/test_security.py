@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from netcache_server import OptionsError, ServerOptions, ServerThread
+from netcache_server.etag import ETAG_ATTRIBUTE, identity
 from tests.server.conftest import Serve
 from tests.server.wire import ask, request_line, send_raw, status_of
 
@@ -160,3 +161,27 @@ def test_headers_have_a_limit(server: ServerThread) -> None:
     assert status_of(answer) == 400
     answer = send_raw(server, request_line("GET", "/", *["X: y"] * 1000))
     assert status_of(answer) == 400
+
+
+@pytest.mark.parametrize("tag", [b"t" * 3000, b"a\r\nX: y", b'a"b', b"\xff", b""])
+def test_attributes_that_others_wrote(server: ServerThread, root: Path, tag: bytes) -> None:
+    """A tag that is too long or cannot stand in a head is not the file's tag."""
+    (root / "a").write_bytes(b"data")
+    value = b" ".join((b"1", identity((root / "a").stat()), tag))
+    os.setxattr(root / "a", ETAG_ATTRIBUTE, value)
+    answer = ask(server, "GET", "/a")
+    assert (answer.status, answer.body) == (200, b"data")
+    assert answer.header("ETag") == f'"{identity((root / "a").stat()).decode()}"'
+    assert (
+        tag[:40] not in ask(server, "GET", "/", headers={"Accept": "application/json"}).body
+        or not tag
+    )
+
+
+def test_no_other_site_may_read_or_change(server: ServerThread, root: Path) -> None:
+    """Nothing invites pages of other origins: what a browser asks about first is not granted."""
+    (root / "a").write_bytes(b"x")
+    for method in ("OPTIONS", "GET", "PUT"):
+        asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"}
+        answer = ask(server, method, "/a", b"x" if method == "PUT" else None, asked)
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
