@@ -11,6 +11,7 @@ from benchmarks.latency import cold_scan, far_reads
 from benchmarks.opens import opens
 from benchmarks.reads import warm_large, warm_small
 from benchmarks.rig import Rig
+from benchmarks.stable import rewrites
 from benchmarks.starts import start
 from benchmarks.together import together
 from benchmarks.transfers import cold_get, cold_warm, put, warm_get
@@ -33,6 +34,7 @@ ROWS: dict[str, Callable[[Rig, int], list[Score]]] = {
     "edit": edit,
     "random-writes": random_writes,
     "sequential-writes": sequential_writes,
+    "rewrites": rewrites,
     "start": start,
     "memory": memory,
     "verify": verifying,

@@ -205,6 +205,8 @@ class Exchange:
         record["content_type"] = self.answer_headers.get("Content-Type")
         record["request_content_range"] = headers.get("Content-Range")
         record["update_range"] = headers.get("X-Update-Range")
+        record["content_digest"] = headers.get("Content-Digest")
+        record["want_repr_digest"] = headers.get("Want-Repr-Digest")
         record["connection"] = id(self.request.protocol)
         record["faults"] = list(self.fault_names)
         record["error"] = self.error

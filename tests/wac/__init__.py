@@ -1,0 +1,1 @@
+"""Write and check: ``python -m tests.wac --seconds 60 --seed 1``."""
