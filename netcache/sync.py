@@ -45,6 +45,9 @@ class Client:
     * ``validate``: when a cached version is checked at the server: ``"open"`` (at each open, the
       default), ``"always"`` (at each read), ``"never"``, or a time in seconds or as ``"5m"``.
     * ``offline``: never ask a server; what is not cached raises ``NotCachedError``.
+    * ``stale_if_error``: show what is cached when the server cannot be asked whether it is current
+      (no connection, a timeout, status 5xx after all retries): ``"always"``, or if it was found
+      current at most so long ago (seconds or ``"1h"``); None or ``"never"``: raise (the default).
     * ``timeout``: seconds without a byte before an exchange is given up (30); ``retries``: how
       often a failed one is tried again (4, 0..100); ``transfers``: files moved at the same time
       (4, 1..64); ``bwlimit``: bytes per second over all exchanges (none).
@@ -74,6 +77,7 @@ class Client:
         cache_size: int | str | None = None,
         validate: str | float = "open",
         offline: bool = False,
+        stale_if_error: str | float | None = None,
         write_mode: str = "through",
         durability: str | None = None,
         timeout: float = 30.0,
@@ -103,6 +107,7 @@ class Client:
             use_cache=use_cache,
             validate=validate,
             offline=offline,
+            stale_if_error=stale_if_error,
             write_mode=write_mode,
             durability=durability,
             timeout=timeout,

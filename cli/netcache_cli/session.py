@@ -88,6 +88,7 @@ class Session:
             use_cache=not settings.no_cache,
             validate=settings.validate,
             offline=settings.offline or local,
+            stale_if_error=settings.stale_if_error,
             timeout=settings.timeout,
             retries=settings.retries,
             transfers=settings.transfers,

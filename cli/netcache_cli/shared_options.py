@@ -15,7 +15,16 @@ import click
 from click.core import ParameterSource
 
 from netcache_cli.config_file import config_path, read_config
-from netcache_cli.values import Duration, Header, LocalPath, Rate, Size, Timeout, Validate
+from netcache_cli.values import (
+    Duration,
+    Header,
+    LocalPath,
+    Rate,
+    Size,
+    StaleIfError,
+    Timeout,
+    Validate,
+)
 
 __all__ = [
     "SHARED_NAMES",
@@ -34,6 +43,7 @@ class Settings(NamedTuple):
     cache_size: int | None = None
     no_cache: bool = False
     offline: bool = False
+    stale_if_error: str | float | None = None
     validate: str | float = "open"
     timeout: float = 30.0
     retries: int = 4
@@ -92,6 +102,13 @@ def shared_options() -> tuple[SharedOption, ...]:
         new("--cache-size", type=Size(), help="The most that the cache may hold."),
         new("--no-cache", is_flag=True, help="Work without a cache."),
         new("--offline", is_flag=True, help="Never ask a server; serve what is cached."),
+        new(
+            "--stale-if-error",
+            type=StaleIfError(),
+            metavar="WHEN",
+            help="Serve what is cached when the server fails: never (default), always, or if it "
+            "was checked less than a DURATION ago.",
+        ),
         new(
             "--validate",
             type=Validate(),

@@ -92,6 +92,21 @@ class Validate(Kind):
         return [CompletionItem(word) for word in _VALIDATE_WORDS if word.startswith(incomplete)]
 
 
+class StaleIfError(Kind):
+    """When cached bytes are shown though the server fails."""
+
+    name = "never|always|duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | float:
+        """One of the words, or seconds."""
+        if value in ("never", "always"):
+            return str(value)
+        try:
+            return parse_duration(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not never, always, or a time such as 1h", param, ctx)
+
+
 class Header(Kind):
     """A request header, `Name: value`."""
 

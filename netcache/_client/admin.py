@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from netcache._client.core import ClientCore
 from netcache._client.explaining import Explanation, why
-from netcache._client.listings import is_listing, listing_key, resource_name
+from netcache._client.listings import is_resource, listing_key, resource_name
 from netcache._client.saved_stats import read_saved
 from netcache._core.coherency import Version
 from netcache._core.content import Content
@@ -15,6 +15,7 @@ from netcache._core.extent import Extent
 from netcache._core.stats import merge
 from netcache._core.urls import Resource, as_folder, parse
 from netcache._fscache.ports import CacheObject, ObjectKey, ObjectRecord, Problem, StoreStatus
+from netcache._netfs.absent import absent_key
 from netcache._netfs.inodes import key_of
 from netcache.errors import CacheError, NotCachedError
 
@@ -60,7 +61,7 @@ class CacheAdmin:
     def objects(self) -> Iterator[CachedObject]:
         """The cached resources, in no order; kept listings are not among them."""
         for record in self._core.need_store().objects():
-            if not is_listing(record.key):
+            if is_resource(record.key):
                 yield _cached_object(record)
 
     def map(self, url: str) -> ExtentMap:
@@ -101,6 +102,7 @@ class CacheAdmin:
             self._core.inodes.forget(key_of(resource))
             freed += store.drop(key_of(resource))
             freed += store.drop(listing_key(as_folder(resource)))
+            store.drop(absent_key(key_of(resource)))
         return freed
 
     def clear(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.units import parse_size
-from netcache._core.validity import ValidityPolicy, parse_validity
+from netcache._core.validity import ValidityPolicy, parse_stale, parse_validity
 from netcache._core.verifying import VERIFY_LEVELS
 from netcache.errors import UsageError
 
@@ -26,6 +26,7 @@ class ClientOptions(NamedTuple):
     use_cache: bool
     validity: ValidityPolicy
     offline: bool
+    stale_s: float | None
     timeout_s: float
     retries: int
     transfers: int
@@ -65,6 +66,7 @@ def check_options(
     use_cache: bool,
     validate: str | float,
     offline: bool,
+    stale_if_error: str | float | None,
     write_mode: str,
     durability: str | None,
     timeout: float,
@@ -91,10 +93,7 @@ def check_options(
     _one_of("durability", durability, (None, "journal"))
     _one_of("verify", verify, VERIFY_LEVELS)
     _one_of("sync", sync, ("lazy", "commit"))
-    if not flush_interval >= 0:
-        raise UsageError(f"flush_interval={flush_interval!r}: a time in seconds is needed")
-    if not timeout > 0:
-        raise UsageError(f"timeout={timeout!r}: a time above 0 seconds is needed")
+    _check_times(flush_interval, timeout)
     if not 0 <= retries <= 100:
         raise UsageError(f"retries={retries!r}: a number from 0 to 100 is needed")
     if not 1 <= transfers <= 64:
@@ -105,6 +104,7 @@ def check_options(
         use_cache=use_cache,
         validity=parse_validity(validate),
         offline=offline,
+        stale_s=parse_stale(stale_if_error),
         timeout_s=float(timeout),
         retries=retries,
         transfers=transfers,
@@ -139,6 +139,13 @@ def _state_dir(cache_dir: str | os.PathLike[str] | None) -> str:
     if not base:
         base = os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.join(base, "netcache")
+
+
+def _check_times(flush_interval: float, timeout: float) -> None:
+    if not flush_interval >= 0:
+        raise UsageError(f"flush_interval={flush_interval!r}: a time in seconds is needed")
+    if not timeout > 0:
+        raise UsageError(f"timeout={timeout!r}: a time above 0 seconds is needed")
 
 
 def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:

@@ -15,7 +15,8 @@ from netcache._client.listings import keep_listing, kept_listing
 from netcache._client.options import EXCHANGES_PER_TRANSFER, ClientOptions
 from netcache._client.trees.ports import FetchResult
 from netcache._core.retry import RetryPolicy
-from netcache._core.urls import Resource, as_folder, parse
+from netcache._core.urls import Resource, as_folder, parent, parse
+from netcache._netfs.absent import note_absent
 from netcache._netfs.bodies import FileBody, SourceChangedError, sha256_of
 from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.engine import ReadEngine
@@ -52,7 +53,7 @@ class Remote:
             exchanges=options.transfers * EXCHANGES_PER_TRANSFER,
             offline=options.offline,
         )
-        self.opener = Opener(self.engine)
+        self.opener = Opener(self.engine, options.stale_s)
         self.uploader = Uploader(lambda: self.backend, core.store, core.inodes, core.stats)
         writeback = Writeback(
             lambda: self.backend, self.engine, self.opener, self.uploader, core.stats
@@ -120,11 +121,23 @@ class Remote:
     async def stat(self, url: str) -> ResourceInfo:
         """What ``url`` is; offline, what the cache knows of it."""
         if not self._core.options.offline:
+            return await self._stat_online(url)
+        return self._stat_kept(url)
+
+    async def _stat_online(self, url: str) -> ResourceInfo:
+        try:
             info = await self.backend.stat(url)
-            assert info is not None
-            return info
+        except NotFoundError:
+            note_absent(self._core.store, key_of(parse(url)))
+            raise
+        assert info is not None
+        return info
+
+    def _stat_kept(self, url: str) -> ResourceInfo:
+        """What the cache knows of ``url``: of itself, of the folder, or by the listing it is in."""
         resource = parse(url)
         inode = self._core.inodes.find(resource)
+        self._core.inodes.raise_if_absent(resource, inode)
         if inode is not None:
             version = inode.version
             return ResourceInfo(
@@ -138,6 +151,16 @@ class Remote:
             )
         if kept_listing(self._core.store, as_folder(resource)) is not None:
             return ResourceInfo(as_folder(resource).url, resource.name, "directory", *[None] * 3)
+        above = parent(resource)
+        entries = kept_listing(self._core.store, above) if above is not None else None
+        for entry in entries or ():
+            if entry.name == resource.name:
+                return entry
+        if entries is not None:
+            raise NotFoundError(
+                f"stat of {url} failed: offline, and not in the folder as it was last listed",
+                url=url,
+            )
         raise NotCachedError(f"stat of {url} failed: offline, and not cached", url=url)
 
     async def list(self, url: str) -> list[ResourceInfo]:

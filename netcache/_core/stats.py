@@ -65,7 +65,10 @@ GROUPS: dict[str, dict[str, str]] = {
     "Acquire": {"n": "lookups", "ok": "lookups that found an object"},
     "LRU": {"exp": "idle objects closed"},
     "Invals": {"n": "invalidations: the version had changed"},
-    "Updates": {"n": "checks that found the version current"},
+    "Updates": {
+        "n": "checks that found the version current",
+        "stale": "opens without a check, because the server failed",
+    },
     "Relinqs": {"n": "resources let go", "rtr": "resources dropped"},
     "NoSpace": {"nwr": "writes refused", "ncr": "creations refused", "cull": "objects culled"},
     "Misses": {

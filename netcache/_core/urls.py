@@ -164,6 +164,14 @@ def child(folder: Resource, name: str, *, is_folder: bool = False) -> Resource:
     return folder._replace(url=folder.origin + path, path=path, query="")
 
 
+def parent(resource: Resource) -> Resource | None:
+    """The folder that a resource is in; None for the root."""
+    above, _, name = resource.path.rstrip("/").rpartition("/")
+    if not name:
+        return None
+    return resource._replace(url=f"{resource.origin}{above}/", path=f"{above}/", query="")
+
+
 def as_folder(resource: Resource) -> Resource:
     """The same resource, spelled as a folder (with a trailing slash)."""
     if resource.path.endswith("/"):

@@ -63,3 +63,34 @@ def parse_validity(value: str | float) -> ValidityPolicy:
     if not seconds >= 0:
         raise UsageError(f"not a validate policy: {value!r} (a time cannot be negative)")
     return ValidityPolicy(True, False, seconds)
+
+
+ANY_AGE = float("inf")
+
+
+def parse_stale(value: str | float | None) -> float | None:
+    """The ``stale_if_error`` policy: how long ago (seconds) a version may have been found current
+    to be shown though the server fails; None for not at all.  ``UsageError`` when it is none."""
+    if value is None or value is False or value == "never":
+        return None
+    if value is True or value == "always":
+        return ANY_AGE
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else float(value)
+    except ValueError as error:
+        raise UsageError(
+            f"not a stale_if_error policy: {value!r} (never, always, or a time such as 1h)"
+        ) from error
+    if not seconds >= 0:
+        raise UsageError(f"not a stale_if_error policy: {value!r} (a time cannot be negative)")
+    return seconds
+
+
+def may_be_stale(stale_s: float | None, *, checked_s: float, now_s: float) -> bool:
+    """Whether a version found current at ``checked_s`` may be shown at ``now_s`` without a check.
+
+    A check in the future (the clock was set back) does not count, where there is an age at all.
+    """
+    if stale_s is None:
+        return False
+    return stale_s == ANY_AGE or 0 <= now_s - checked_s <= stale_s

@@ -18,9 +18,10 @@ from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._core.validity import Moment, ValidityPolicy
 from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._netfs.absent import is_absent
 from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode
-from netcache.errors import CacheError, NotCachedError
+from netcache.errors import CacheError, NotCachedError, NotFoundError
 
 IDLE_INODES_MAX = 128
 """How many inodes without users are kept open."""
@@ -85,6 +86,8 @@ class InodeTable:
         self, resource: Resource, inode: Inode | None, opened_at: float, moment: Moment
     ) -> Inode | None:
         """``inode``, which ``find`` has found, or None, as ``find_valid``."""
+        if self._offline:
+            self.raise_if_absent(resource, inode)
         if inode is not None and not self.check_due(inode, opened_at, moment):
             return inode
         if inode is None and self._offline:
@@ -93,6 +96,16 @@ class InodeTable:
                 url=resource.url,
             )
         return None
+
+    def raise_if_absent(self, resource: Resource, inode: Inode | None = None) -> None:
+        """Raise ``NotFoundError`` when that was the last answer about the resource."""
+        cached = inode.cached if inode is not None else None
+        known_s = cached.object.checked_s if cached is not None else 0.0
+        if is_absent(self.store, key_of(resource), known_s):
+            raise NotFoundError(
+                f"{resource.url} was not found when the server was last asked (offline now)",
+                url=resource.url,
+            )
 
     def replace(self, inode: Inode) -> None:
         """Make ``inode`` the current one of its key; files go on with the one before."""

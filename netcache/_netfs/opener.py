@@ -9,7 +9,11 @@ Rules:
 1. It runs on the client's loop; a gate for each resource makes many readers of a cold one ask
    once.
 2. A check counts for a reader when it was asked for after that reader opened its file.
-3. A resource that the server no longer has is dropped from the cache.
+3. Of a resource that the server no longer has, the answer is kept, and what is cached: it may come
+   back unchanged.  Nothing of it is shown meanwhile.
+4. Where the client asks for it (``stale_s``), a failing server does not keep what is cached from
+   being shown, if it was found current not longer ago; and the server is then left alone for a
+   while.
 """
 
 from __future__ import annotations
@@ -22,15 +26,19 @@ from netcache._core.extent import Extent
 from netcache._core.misses import Cause
 from netcache._core.readplan import gaps_to_fetch, wanted_blocks
 from netcache._core.urls import Resource
-from netcache._core.validity import Moment
+from netcache._core.validity import Moment, may_be_stale
 from netcache._fscache.ports import ObjectKey
+from netcache._netfs.absent import note_absent
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.flight import Flight
 from netcache._netfs.holding import CachedHolding, SpoolHolding
 from netcache._netfs.inode import Inode, Question
 from netcache._netfs.inodes import key_of
-from netcache.errors import CacheError, NotFoundError, StaleError
+from netcache.errors import CacheError, NotFoundError, StaleError, TransientError
 from netcache.spi import ReadReply
+
+SPARED_S = 5.0
+"""How long a server that failed is not asked about what may be shown without it."""
 
 FIRST_BLOCKS_DEFAULT = 4096
 """The block that a question without a cache is rounded to, in bytes."""
@@ -49,11 +57,14 @@ class _Gate:
 class Opener:
     """Resolves resources to inodes, asking the server as little as the policy allows."""
 
-    def __init__(self, engine: ReadEngine) -> None:
+    def __init__(self, engine: ReadEngine, stale_s: float | None = None) -> None:
         self._engine = engine
         self._inodes = engine.inodes
         self._store = engine.store
         self._stats = engine.stats
+        self._stale_s = stale_s
+        # Origins that failed, and until when (monotonic) they are left alone.
+        self._spared_until: dict[str, float] = {}
         self._gates: dict[ObjectKey, _Gate] = {}
 
     async def resolve(
@@ -75,11 +86,28 @@ class Opener:
                 inode = self._inodes.valid(resource, found, opened_at, moment)
                 if inode is not None:
                     return inode
-                return await self._ask(resource, found, want)
+                return await self._ask_or_spare(resource, found, want)
         finally:
             gate.users -= 1
             if not gate.users:
                 self._gates.pop(key, None)
+
+    async def _ask_or_spare(
+        self, resource: Resource, inode: Inode | None, want: Extent | None
+    ) -> Inode:
+        """Ask; what may be shown without an answer does not wait for a server that just failed."""
+        spared = time.monotonic() < self._spared_until.get(resource.origin, 0.0)
+        if not (spared and self._may_show_stale(inode)):
+            try:
+                return await self._ask(resource, inode, want)
+            except TransientError:
+                if not self._may_show_stale(inode):
+                    raise
+                self._spared_until[resource.origin] = time.monotonic() + SPARED_S
+        assert inode is not None
+        self._stats.add("Updates", "stale")
+        self._inodes.replace(inode)
+        return inode
 
     async def _ask(self, resource: Resource, inode: Inode | None, want: Extent | None) -> Inode:
         try:
@@ -90,8 +118,17 @@ class Opener:
                 return await self._open_gap(inode, gap, want)
             return await self._revalidate(inode, want)
         except NotFoundError:
-            self.drop(resource)
+            self._inodes.forget(key_of(resource))
+            note_absent(self._store, key_of(resource))
+            self._stats.add("Relinqs", "rtr")
             raise
+
+    def _may_show_stale(self, inode: Inode | None) -> bool:
+        """Whether ``inode`` may be shown though the server cannot be asked about it."""
+        cached = inode.cached if inode is not None and not inode.stale else None
+        return cached is not None and may_be_stale(
+            self._stale_s, checked_s=cached.object.checked_s, now_s=time.time()
+        )
 
     def drop(self, resource: Resource) -> int:
         """Forget the resource in memory and on disk; returns the bytes given free."""

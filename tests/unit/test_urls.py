@@ -16,6 +16,7 @@ from netcache._core.urls import (
     as_folder,
     child,
     is_url,
+    parent,
     parse,
     strip_credentials,
 )
@@ -256,6 +257,17 @@ def test_a_child_cannot_leave_its_folder(name: str) -> None:
     """Names that mean another place are refused."""
     with pytest.raises(UsageError):
         child(parse("http://h/folder/"), name)
+
+
+def test_a_resource_is_in_its_parent() -> None:
+    """Files and folders, without the query; the root is in nothing."""
+    for url, above in (
+        ("http://h/a/b?c=/d", "http://h/a/"),
+        ("http://h/a/b/", "http://h/a/"),
+        ("http://h/a", "http://h/"),
+    ):
+        assert parent(parse(url)) == parse(above)
+    assert parent(parse("http://h/")) is None
 
 
 def test_folder_and_file_spellings() -> None:

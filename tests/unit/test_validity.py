@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netcache._core.validity import Moment, parse_validity
+from netcache._core.validity import Moment, may_be_stale, parse_stale, parse_validity
 from netcache.errors import UsageError
 
 OPEN, READ = Moment.OPEN, Moment.READ
@@ -45,3 +45,32 @@ def test_nonsense_is_a_usage_error(text: str | float) -> None:
     """A policy that means nothing is refused, naming what there is."""
     with pytest.raises(UsageError, match=r"open, always, never|negative"):
         parse_validity(text)
+
+
+@pytest.mark.parametrize(
+    ("policy", "age_s", "shown"),
+    [
+        (None, 0, False),
+        ("never", 0, False),
+        ("always", 1e9, True),
+        ("always", -1e9, True),
+        (True, 1e9, True),
+        ("1h", 3600, True),
+        ("1h", 3601, False),
+        ("1h", -1, False),
+        (10, 9.5, True),
+        (0, 0.1, False),
+    ],
+)
+def test_what_may_be_shown_though_the_server_fails(
+    policy: str | float | None, age_s: float, shown: bool
+) -> None:
+    """By the age of the last check; one in the future is no check."""
+    assert may_be_stale(parse_stale(policy), checked_s=1e6, now_s=1e6 + age_s) is shown
+
+
+@pytest.mark.parametrize("text", ["sometimes", "", "-5", -1, float("nan")])
+def test_nonsense_is_no_stale_policy(text: str | float) -> None:
+    """It is refused, naming what there is."""
+    with pytest.raises(UsageError, match=r"never, always|negative"):
+        parse_stale(text)
