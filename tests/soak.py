@@ -64,6 +64,15 @@ SUITES = (
         counts=r"(\d+) points, .*(?s:.*)crashed again",
     ),
     Suite(
+        "journal points",
+        "pytest",
+        ("-q", "-s", "-n", "0", "-p", "no:cacheprovider", "tests/crash/test_journal_points.py"),
+        "outcomes of crashes",
+        0,
+        counts=r"(\d+) crash points",
+        environment={"NETCACHE_CRASH_JOURNAL": "40"},
+    ),
+    Suite(
         "kill loops",
         "pytest",
         ("-q", "-n", "0", "-p", "no:cacheprovider", "tests/crash/test_kill_loops.py"),
