@@ -197,6 +197,10 @@ class ReturningStore:
         """See ``CacheStore``; the same as long as the store lives."""
         return self.bound().worker()
 
+    def must_cull(self, length: int) -> bool:
+        """See ``CacheStore``."""
+        return self.bound().must_cull(length)
+
     def reserve(self, length: int) -> None:
         """See ``CacheStore``."""
         try:

@@ -68,19 +68,42 @@ class Space:
 
     # Growing.
 
+    def must_cull(self, length: int) -> bool:
+        """Whether something goes for ``length`` more bytes; nothing does for what never fits."""
+        need = self._cost(length)
+        if self.limit_bytes is not None and need > most(self.limit_bytes):
+            return False
+        need = min(need, AHEAD_BYTES_MAX)
+        if self._has(need):
+            return False
+        try:
+            with self._room.change() as change:
+                return self._judge(change, max(0, need - self._room.purse.credit)).culling
+        except OSError:
+            return False
+
+    def _cost(self, length: int) -> int:
+        purse = self._room.purse
+        return purse.cost(length) + purse.overhead
+
+    def _has(self, need: int) -> bool:
+        """Whether so much is granted already, and the filesystem has room enough."""
+        if self._room.purse.credit < need:
+            return False
+        return self._judge_filesystem(need, culling=False) == NOTHING
+
     def reserve(self, length: int) -> None:
         """Make room for ``length`` more bytes; ``NoSpaceError`` when there can be none.
 
         They are granted when they are written, a little at a time.
         """
-        purse = self._room.purse
-        need = purse.cost(length) + purse.overhead
+        need = self._cost(length)
         if self.limit_bytes is not None and need > most(self.limit_bytes):
             raise NoSpaceError(f"{need} bytes cannot fit into a cache of {self.limit_bytes} bytes")
         need = min(need, AHEAD_BYTES_MAX)
         with self._lock:
-            if purse.credit < need or self._judge_filesystem(need, culling=False) != NOTHING:
-                self._grow(need, min(need, purse.chunk_bytes))
+            if not self._has(need):
+                self._grow(need, min(need, self._room.purse.chunk_bytes))
 
     def _refill(self, need: int) -> None:
         with self._lock:

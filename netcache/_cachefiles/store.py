@@ -220,6 +220,11 @@ class CachefilesStore:
 
     # Room.
 
+    def must_cull(self, length: int) -> bool:
+        """Whether ``reserve`` would cull for so much."""
+        with told_as_cache_errors(self._bound):
+            return self._space.must_cull(length)
+
     def reserve(self, length: int) -> None:
         """Make sure that ``length`` more bytes may be stored."""
         with told_as_cache_errors(self._bound):

@@ -131,7 +131,10 @@ class CacheAdmin:
         Down to ``target_bytes`` allocated, None: to what the limits want.  Returns how many
         objects and allocated bytes went.
         """
-        objects, freed = self._core.need_store().cull(target_bytes)
+        store = self._core.need_store()
+        while self._core.inodes.close_idle():
+            continue
+        objects, freed = store.cull(target_bytes)
         self._core.stats.add("NoSpace", "cull", objects)
         return objects, freed
 

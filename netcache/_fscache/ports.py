@@ -324,6 +324,9 @@ class CacheStore(Protocol):
     def begin(self, key: ObjectKey) -> NewObject:
         """A new private object to be written front to back, for a version known at the end."""
 
+    def must_cull(self, length: int) -> bool:
+        """Whether ``reserve`` would cull for so much, or is culling anyhow; as far as is known."""
+
     def reserve(self, length: int) -> None:
         """Make sure that ``length`` more bytes may be stored, culling for it if need be.
 

@@ -187,8 +187,7 @@ class ReadEngine:
 
     def _room_for(self, length: int) -> bool:
         try:
-            if self.store is not None:
-                self.store.reserve(length)
+            self.inodes.reserve(length)
         except CacheError:
             self.stats.add("NoSpace", "nwr")
             return False

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._core.validity import Moment, ValidityPolicy
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._fscache.ports import CacheStore, NoSpaceError, ObjectKey
 from netcache._netfs.absent import is_absent
 from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode
@@ -124,6 +124,43 @@ class InodeTable:
         with self._lock:
             self._current.clear()
 
+    def reserve(self, length: int) -> None:
+        """Make sure that ``length`` more bytes may be stored; ``CacheError`` when they may not.
+
+        Idle inodes have their objects in use, so that something else would be culled: the older
+        ones are closed before that.
+        """
+        if self.store is None:
+            return
+        if self.store.must_cull(length):
+            self.close_idle()
+        while True:
+            try:
+                self.store.reserve(length)
+                return
+            except NoSpaceError:
+                if not self.store.must_cull(length) or not self.close_idle():
+                    raise
+
+    def close_idle(self) -> int:
+        """Close the older half of the idle inodes, at least one; how many that were."""
+        with self._lock:
+            idle = [inode for inode in self._idle.values() if not inode.flights]
+            closing = idle[: -(-len(idle) // 2)]
+            for inode in closing:
+                self._take_out(inode)
+        for inode in closing:
+            inode.close()
+        return len(closing)
+
+    def _take_out(self, inode: Inode) -> None:
+        """Know an idle inode no more.  Under ``_lock``; it is still to be closed."""
+        self._idle.pop(id(inode), None)
+        if self._current.get(inode.key) is inode:
+            del self._current[inode.key]
+        del self._every[id(inode)]
+        self._stats.add("LRU", "exp")
+
     def acquire(self, inode: Inode) -> None:
         """Count a user: the inode stays open until ``release``."""
         with self._lock:
@@ -194,8 +231,5 @@ class InodeTable:
             if oldest.flights:
                 self._idle[id(oldest)] = oldest
                 return
-            if self._current.get(oldest.key) is oldest:
-                del self._current[oldest.key]
-            del self._every[id(oldest)]
-            self._stats.add("LRU", "exp")
+            self._take_out(oldest)
             oldest.close()

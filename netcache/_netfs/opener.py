@@ -247,7 +247,8 @@ class Opener:
         """Make the inode of the version that ``reply`` bears, and let its body come."""
         version, misses = reply.version, self._engine.means.misses
         if version is not None and version.validator.joins_ranges and version.size >= 0:
-            inode = self.adopt(resource, version, asked_at)
+            length = min(reply.extent.length, version.size)
+            inode = self.adopt(resource, version, asked_at, length)
             if inode.holding is not None or reply.extent.length <= DIRECT_BYTES_MAX:
                 misses.missed_at_open(inode, want, reply.extent)
                 await self._take(inode, reply)
@@ -297,12 +298,17 @@ class Opener:
             published = None
         inode.settle(spool, CachedHolding(published) if published else spool, version)
 
-    def adopt(self, resource: Resource, version: Version, asked_at: float) -> Inode:
-        """A fresh inode for a version just learnt from the server."""
+    def adopt(
+        self, resource: Resource, version: Version, asked_at: float, length: int = 0
+    ) -> Inode:
+        """A fresh inode for a version just learnt from the server; ``length`` bytes come at once.
+
+        Where there is no room for them it has no holding.
+        """
         holding = None
         if self._store is not None:
             try:
-                self._store.reserve(0)
+                self._inodes.reserve(length)
                 created = self._store.create(key_of(resource), version, checked_s=time.time())
                 holding = CachedHolding(created)
             except CacheError:
