@@ -282,6 +282,10 @@ class HttpSession:
 
     async def _open(self) -> aiohttp.ClientSession:
         options = self.options
+
+        class TimedResponse(_Response):
+            head_timeout_s = options.timeout_s
+
         connector = aiohttp.TCPConnector(
             limit=0,
             limit_per_host=options.connections,
@@ -298,7 +302,7 @@ class HttpSession:
                 "Accept-Encoding": "identity",
             },
             request_class=_Request,
-            response_class=type("_", (_Response,), {"head_timeout_s": options.timeout_s}),
+            response_class=TimedResponse,
             timeout=aiohttp.ClientTimeout(
                 total=None,
                 # Waiting for a free connection of our own is not the server's fault.
