@@ -396,3 +396,41 @@ def test_an_abort_ends_the_upload_in_the_background(
     rig.server.store(URL, DATA * 10)
     run(scenario())
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+def test_u_wt1_a_write_through_returns_when_it_is_on_its_way(rig: Rig) -> None:
+    """Its upload stands still, the write has returned, and readers see it (U-WT3)."""
+
+    async def scenario() -> None:
+        async with rig.client() as client, await client.open(URL, "r+b") as file:
+            held = rig.server.answers.hold("update")
+            await file.pwrite(b"a" * BLOCK, 0)
+            await held.arrived.wait()
+            assert rig.data == DATA
+            assert await file.pread(10, 0) == b"a" * 10
+            syncing = asyncio.ensure_future(file.fsync())
+            await asyncio.sleep(0)
+            assert not syncing.done()
+            held.release()
+            await syncing
+            assert rig.data[:BLOCK] == b"a" * BLOCK
+
+    rig.options["write_mode"] = "through"
+    run(scenario())
+
+
+def test_u_wb5_what_is_unsent_is_not_evicted(rig: Rig) -> None:
+    """Clearing the cache under a writer takes nothing that the server does not have."""
+
+    async def scenario() -> None:
+        async with rig.client() as client, await client.open(URL, "r+b") as file:
+            await file.pwrite(b"new", 100)
+            if rig.options["use_cache"]:
+                client.cache.clear()
+                client.cache.cull(0)
+            assert await file.pread(3, 100) == b"new"
+            await file.fsync()
+            assert rig.data == DATA[:100] + b"new" + DATA[103:]
+            assert await file.pread(len(DATA), 0) == rig.data
+
+    run(scenario())

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import netcache
 from tests.support.bytemodel import pattern
@@ -22,7 +22,14 @@ B = 4096
 SIZE = 12 * B + 77
 OLD = pattern(0, SIZE)
 
-Scenario = Callable[[AsyncRig, random.Random], Awaitable[None]]
+
+class Scenario(Protocol):
+    """A scenario, a function with a name."""
+
+    __name__: str
+
+    def __call__(self, rig: AsyncRig, rng: random.Random) -> Awaitable[None]:
+        """Do it."""
 
 
 def new(start: int, length: int, seed: int = 1) -> bytes:

@@ -16,7 +16,7 @@ def main() -> int:
     """Run each profile so long, or so many writes a writer; 1 when anything was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.wac", description=__doc__)
     parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="of a to f (all)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each profile")
+    parser.add_argument("--seconds", type=float, default=60.0, help="altogether")
     parser.add_argument("--ops", type=int, default=1 << 62, help="writes of each writer, at most")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--writers", type=int, default=16, help="threads in each process")
@@ -24,8 +24,9 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := set(asked.profiles) - set(PROFILES):
         parser.error(f"no such profile: {', '.join(sorted(unknown))}")
-    failed = False
-    for profile in asked.profiles or PROFILES:
+    failed, operations = False, 0
+    profiles = asked.profiles or list(PROFILES)
+    for profile in profiles:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="netcache-wac-") as folder:
             outcome = run(
@@ -34,7 +35,7 @@ def main() -> int:
                 processes=asked.processes,
                 writers=asked.writers,
                 turns=asked.ops,
-                seconds=asked.seconds,
+                seconds=asked.seconds / len(profiles),
                 seed=asked.seed,
             )
         said = ", ".join(f"{count} {name}" for name, count in sorted(outcome.counts.items()))
@@ -46,6 +47,8 @@ def main() -> int:
         for line in outcome.wrong[:20]:
             print(f"  {line}", flush=True)
         failed |= bool(outcome.wrong)
+        operations += outcome.counts["writes"]
+    print(f"{operations} operations")
     return int(failed)
 
 
