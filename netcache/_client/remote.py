@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from typing import TYPE_CHECKING
 
 from netcache._client.download import Downloader, OnBytes
 from netcache._client.listings import keep_listing, kept_listing
 from netcache._client.options import EXCHANGES_PER_TRANSFER, ClientOptions
+from netcache._client.saved_origins import add_origins, read_origins
 from netcache._client.trees.ports import FetchResult
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_folder, parent, parse
@@ -94,7 +96,18 @@ class Remote:
         )
         for origin, pair in credentials.items():
             self._http.add_credentials(origin, *pair)
+        if self._core.store is not None:
+            self._http.recall(read_origins(options.cache_dir), time.time())
         return self._http
+
+    def _remember_origins(self) -> None:
+        if self._http is None or self._core.store is None:
+            return
+        try:
+            add_origins(self._core.options.cache_dir, self._http.remembered(time.time()))
+        except OSError:
+            # It is learnt again.
+            return
 
     def add_credentials(self, origin: str, user: str, password: str) -> None:
         """Use these for an origin from now on."""
@@ -108,6 +121,7 @@ class Remote:
             await asyncio.gather(self._recovering, return_exceptions=True)
         await self.dirty.close()
         await self.engine.close()
+        self._remember_origins()
         await self.backend.close()
 
     async def recover(self) -> list[Recovered]:

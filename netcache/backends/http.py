@@ -26,6 +26,7 @@ from netcache._core.urls import Resource, as_folder, parse
 from netcache.backends.http_metadata import Metadata
 from netcache.backends.http_move import Mover
 from netcache.backends.http_origins import OriginNotes
+from netcache.backends.http_pinning import Pin
 from netcache.backends.http_ranges import (
     RangesQuestion,
     ranges_head,
@@ -35,7 +36,7 @@ from netcache.backends.http_ranges import (
 from netcache.backends.http_ranges_reply import HttpRangesReply
 from netcache.backends.http_refusals import refusal
 from netcache.backends.http_reply import BodyMeans, HttpReadReply
-from netcache.backends.http_session import HttpOptions, HttpSession
+from netcache.backends.http_session import Exchange, HttpOptions, HttpSession
 from netcache.backends.http_update import Updater
 from netcache.backends.http_wire import ReadQuestion, contradicts, read_head, read_headers
 from netcache.backends.http_write import Writer
@@ -173,6 +174,14 @@ class HttpBackend:
         """What replies have shown of the origin so far."""
         return self._notes.capabilities(_parsed(url).origin)
 
+    def remembered(self, now_s: float) -> dict[str, dict[str, object]]:
+        """What was learnt of origins, as a document that ``recall`` takes."""
+        return self._notes.as_document(now_s)
+
+    def recall(self, document: object, now_s: float) -> None:
+        """Begin with what an earlier backend had learnt; nonsense is passed over."""
+        self._notes.recall(document, now_s)
+
     async def close(self) -> None:
         """Close all connections.  Idempotent."""
         await self._session.close()
@@ -191,8 +200,9 @@ class HttpBackend:
     # One attempt of each.
 
     async def _open_once(self, resource: Resource, question: ReadQuestion) -> ReadReply:
-        exchange = await self._session.ask("GET", resource, read_headers(question), what="read")
         origin = resource.origin
+        question = question._replace(pin=self._notes.pin(origin))
+        exchange = await self._session.ask("GET", resource, read_headers(question), what="read")
         self._notes.saw_reply(origin, exchange.head.fields)
         if exchange.head.status not in _READ_ANSWERS:
             await exchange.drop()
@@ -200,6 +210,7 @@ class HttpBackend:
         try:
             head = read_head(question, exchange.head)
         except NetCacheError:
+            self._learn_pin(question.expected, question.pin, exchange)
             exchange.give_up()
             raise
         self._notes.saw_ranges(origin, head.ranges_supported)
@@ -215,6 +226,16 @@ class HttpBackend:
                 head = head._replace(version=version)
         return HttpReadReply(question.url, exchange.response, head, self._means)
 
+    def _learn_pin(self, expected: Version | None, pin: Pin, exchange: Exchange) -> None:
+        """An answer was refused: because the server sent a version that was excluded?"""
+        head = exchange.head
+        if (
+            expected is not None
+            and expected.validator.joins_ranges
+            and contradicts(expected.validator, head.fields)
+        ):
+            self._notes.saw_pin_ignored(exchange.resource.origin, pin, head.status)
+
     async def _open_ranges_once(
         self, resource: Resource, question: RangesQuestion
     ) -> HttpRangesReply:
@@ -225,6 +246,7 @@ class HttpBackend:
                 f"read of {question.url} in several ranges failed: the server gives one at a time",
                 url=question.url,
             )
+        question = question._replace(pin=self._notes.pin(origin))
         exchange = await self._session.ask("GET", resource, ranges_headers(question), what="read")
         self._notes.saw_reply(origin, exchange.head.fields)
         if exchange.head.status not in (200, 206, 412, 416):
@@ -233,6 +255,7 @@ class HttpBackend:
         try:
             head = ranges_head(question, exchange.head)
         except NetCacheError as error:
+            self._learn_pin(question.expected, question.pin, exchange)
             exchange.give_up()
             if isinstance(error, NotOfferedError):
                 self._notes.saw_multi_ranges(origin, False)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from netcache.backends.http_fields import Fields, all_of, tells_digests
+from netcache.backends.http_pinning import Pin, lower
 from netcache.spi import OriginCapabilities
 
 __all__ = ["OriginNotes"]
 
+REMEMBERED_S = 24 * 3600.0
+"""How long a note counts: servers are replaced, and learn."""
+
+_PINS = {pin.value: pin for pin in Pin}
 _UNKNOWN = OriginCapabilities()
 _PATCH_TYPE = "application/x-sabredav-partialupdate"
 _PATCH_FEATURE = "sabredav-partialupdate"
@@ -14,9 +19,16 @@ _PARTIAL_PUT_FIELD = "X-Accept-Partial-Put"
 
 
 class OriginNotes:
-    """Notes by origin; they live as long as the backend."""
+    """Notes by origin.
+
+    Most of them may be handed to a later backend; not that preconditions of writes are minded, for
+    on that rests that nobody's changes are lost.
+    """
 
     def __init__(self) -> None:
+        self._pins: dict[str, Pin] = {}
+        # When what was recalled of an origin was learnt; what is not in here was learnt now.
+        self._recalled_s: dict[str, float] = {}
         self._capabilities: dict[str, OriginCapabilities] = {}
         self._minds_conditions: dict[str, bool] = {}
         self._has_mkcol: dict[str, bool] = {}
@@ -24,6 +36,47 @@ class OriginNotes:
     def capabilities(self, origin: str) -> OriginCapabilities:
         """All that is known of ``origin``."""
         return self._capabilities.get(origin, _UNKNOWN)
+
+    def pin(self, origin: str) -> Pin:
+        """How reads are pinned there."""
+        return self._pins.get(origin, Pin.IF_MATCH)
+
+    def saw_pin_ignored(self, origin: str, pin: Pin, status: int) -> None:
+        """A read pinned by ``pin`` was answered with another version."""
+        if pin is self.pin(origin):
+            self._pins[origin] = lower(pin, status)
+
+    def as_document(self, now_s: float) -> dict[str, dict[str, object]]:
+        """What is worth remembering, by origin; ``learnt_s`` in seconds since 1970."""
+        document: dict[str, dict[str, object]] = {}
+        for origin in {*self._capabilities, *self._pins}:
+            known = self.capabilities(origin)._asdict()
+            facts: dict[str, object] = {
+                name: value for name, value in known.items() if value is not None
+            }
+            if origin in self._pins:
+                facts["pin"] = self._pins[origin].value
+            if facts:
+                document[origin] = facts | {"learnt_s": self._recalled_s.get(origin, now_s)}
+        return document
+
+    def recall(self, document: object, now_s: float) -> None:
+        """Take over what was remembered not too long ago; nonsense is passed over."""
+        for origin, facts in document.items() if isinstance(document, dict) else ():
+            if not isinstance(origin, str) or not isinstance(facts, dict):
+                continue
+            learnt_s = facts.get("learnt_s")
+            if not isinstance(learnt_s, int | float) or not 0 <= now_s - learnt_s <= REMEMBERED_S:
+                continue
+            flags = {
+                name: facts[name]
+                for name in OriginCapabilities._fields
+                if isinstance(facts.get(name), bool)
+            }
+            self._capabilities[origin] = OriginCapabilities(**flags)
+            if facts.get("pin") in _PINS:
+                self._pins[origin] = _PINS[facts["pin"]]
+            self._recalled_s[origin] = learnt_s
 
     def saw_reply(self, origin: str, fields: Fields) -> None:
         """Learn from the head of any reply."""

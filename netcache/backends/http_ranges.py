@@ -20,12 +20,12 @@ from netcache._core.extent import Extent, ExtentSet
 from netcache.backends.http_fields import content_length, content_range
 from netcache.backends.http_multipart import boundary_of
 from netcache.backends.http_pieces import Pieces
+from netcache.backends.http_pinning import Pin, pin_headers
 from netcache.backends.http_wire import (
     Head,
     ReadQuestion,
     check_coding,
     check_expected,
-    pin_headers,
     stale_answer,
     wrong_answer,
 )
@@ -53,6 +53,7 @@ class RangesQuestion(NamedTuple):
     url: str
     extents: tuple[Extent, ...]
     expected: Version
+    pin: Pin = Pin.IF_MATCH
 
     @property
     def hull(self) -> Extent:
@@ -89,7 +90,8 @@ def ranges_question(url: str, extents: ExtentSet, expected: Version) -> RangesQu
 def ranges_headers(question: RangesQuestion) -> dict[str, str]:
     """The request header fields."""
     specs = ", ".join(f"{start}-{end - 1}" for start, end in question.extents)
-    return {"Range": f"bytes={specs}"} | pin_headers(question.expected.validator)
+    pin = pin_headers(question.expected.validator, question.pin, ranged=True)
+    return {"Range": f"bytes={specs}"} | pin
 
 
 def ranges_head(question: RangesQuestion, head: Head) -> RangesHead:

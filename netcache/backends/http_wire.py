@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from netcache._core.coherency import NO_VALIDATOR, Validator, ValidatorKind, Version
+from netcache._core.coherency import NO_VALIDATOR, Validator, Version
 from netcache._core.extent import Extent
 from netcache.backends.http_fields import (
     ContentRange,
@@ -28,6 +28,7 @@ from netcache.backends.http_fields import (
     shown,
     validator_of,
 )
+from netcache.backends.http_pinning import Pin, pin_headers
 from netcache.errors import RemoteProtocolError, StaleError
 from netcache.spi import UploadCondition
 
@@ -40,7 +41,6 @@ __all__ = [
     "condition_headers",
     "contradicts",
     "is_folder_page",
-    "pin_headers",
     "read_head",
     "read_headers",
     "stale_answer",
@@ -67,6 +67,7 @@ class ReadQuestion(NamedTuple):
     extent: Extent | None
     expected: Version | None
     unless: Validator | None
+    pin: Pin = Pin.IF_MATCH
 
     @property
     def ranged(self) -> bool:
@@ -99,17 +100,8 @@ def read_headers(question: ReadQuestion) -> dict[str, str]:
     if question.unless is not None:
         headers |= unless_headers(question.unless)
     if question.expected is not None:
-        headers |= pin_headers(question.expected.validator)
+        headers |= pin_headers(question.expected.validator, question.pin, ranged=question.ranged)
     return headers
-
-
-def pin_headers(validator: Validator) -> dict[str, str]:
-    """The fields that ask for the version of ``validator`` and no other."""
-    if validator.kind is ValidatorKind.STRONG_ETAG:
-        return {"If-Match": validator.value}
-    if validator.kind is ValidatorKind.STRONG_DATE:
-        return {"If-Unmodified-Since": validator.value}
-    return {}
 
 
 def unless_headers(validator: Validator) -> dict[str, str]:
