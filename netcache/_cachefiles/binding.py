@@ -16,6 +16,7 @@ from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.mapping_table import MappingTable
 from netcache._cachefiles.memory import CacheMemory
+from netcache._cachefiles.questions import Questions
 from netcache._cachefiles.room import Room
 from netcache._cachefiles.sum_table import remove_table
 from netcache._core.coherency import Version
@@ -78,6 +79,7 @@ class Bound:
         self.death: CacheError | None = None
         self.committer: Committer | None = None
         self.mappings = MappingTable(ops, root)
+        self.questions = Questions(ops, root)
         self.room = Room(ops, root, epoch, block_size, clock)
         self.memory = CacheMemory(self)
         # All open objects, also those that nobody refers to any more: they hold descriptors.
@@ -375,6 +377,7 @@ class Bound:
         for cache_object in list(self.objects):
             cache_object.close()
         self.room.close()
+        self.questions.close()
         self.memory.close()
         self.dead = True
         self.mappings.close()

@@ -193,6 +193,13 @@ class ReturningStore:
         """See ``CacheStore``."""
         return self.bound().begin(key)
 
+    def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
+        """See ``CacheStore``; without a store everybody may ask."""
+        try:
+            return self.bound().claim_question(key)
+        except CacheError:
+            return lambda: None
+
     def worker(self) -> MappingWorker:
         """See ``CacheStore``; the same as long as the store lives."""
         return self.bound().worker()

@@ -214,6 +214,10 @@ class CachefilesStore:
         """A new private object to be written front to back."""
         return CachefilesNewObject(self._bound, key)
 
+    def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
+        """Claim to ask the server first; see ``CacheStore``."""
+        return self._bound.questions.claim(self._bound.place(key))
+
     def worker(self) -> MappingWorker:
         """This process's place among those that share maps of objects."""
         return self._worker

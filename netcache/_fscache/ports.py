@@ -327,6 +327,13 @@ class CacheStore(Protocol):
     def must_cull(self, length: int) -> bool:
         """Whether ``reserve`` would cull for so much, or is culling anyhow; as far as is known."""
 
+    def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
+        """Claim to be the one, of all processes, who asks the server about ``key`` first.
+
+        None when another one is about it; else how to give the claim back, which raises nothing.
+        Never waits; correctness does not rest on it.
+        """
+
     def reserve(self, length: int) -> None:
         """Make sure that ``length`` more bytes may be stored, culling for it if need be.
 

@@ -26,7 +26,7 @@ _PAUSE_MIN_S, _PAUSE_MAX_S = 0.002, 0.05
 
 
 class FillClaim:
-    """The claim of one extent of an inode's cache object."""
+    """The claim of one extent of an inode's cache object, taken at once when it is to be had."""
 
     __slots__ = ("_extent", "_inode", "_object", "_taken", "_timeout_s")
 
@@ -37,15 +37,14 @@ class FillClaim:
         self._object = cached.object
         self._extent = extent
         self._timeout_s = timeout_s
-        self._taken = False
+        self._taken = self._object.try_lock_extent(*extent)
 
     async def take(self, reply: ReadReply | None, came_to: Callable[[int], None]) -> bool:
-        """Claim the extent; True when others have filled some of it meanwhile, or may have.
+        """Have the extent; True when others have filled some of it meanwhile, or may have.
 
         ``reply``, the answer that is here already, is closed for that, unless it is short.
         ``came_to`` is told how far the extent has come meanwhile.
         """
-        self._taken = self._object.try_lock_extent(*self._extent)
         if self._taken:
             # Whoever had it before us may have recorded it since we asked what is missing.
             return reply is None and self._look(came_to) < self._extent.length

@@ -200,6 +200,9 @@ class Flight:
             request.fail(rest, TransientError(f"read of {url} was given up", url=url))
         elif isinstance(error, Exception):
             request.fail(rest, error)
+        if self._claim is not None:
+            # That of a task that was cancelled before its first step.
+            self._claim.give_back()
         if self._reply is not None:
             self._means.later(self._drop_reply())
         self.inode.flights.remove(self)

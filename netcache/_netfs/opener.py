@@ -8,10 +8,12 @@ Rules:
 
 1. It runs on the client's loop; a gate for each resource makes many readers of a cold one ask
    once.
-2. A check counts for a reader when it was asked for after that reader opened its file.
-3. Of a resource that the server no longer has, the answer is kept, and what is cached: it may come
+2. Of processes that know nothing of a resource one asks first; the others wait for its answer, and
+   find the object that it has made.
+3. A check counts for a reader when it was asked for after that reader opened its file.
+4. Of a resource that the server no longer has, the answer is kept, and what is cached: it may come
    back unchanged.  Nothing of it is shown meanwhile.
-4. Where the client asks for it (``stale_s``), a failing server does not keep what is cached from
+5. Where the client asks for it (``stale_s``), a failing server does not keep what is cached from
    being shown, if it was found current not longer ago; and the server is then left alone for a
    while.
 """
@@ -30,6 +32,7 @@ from netcache._core.validity import Moment, may_be_stale
 from netcache._fscache.ports import ObjectKey
 from netcache._netfs.absent import note_absent
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
+from netcache._netfs.first_question import ask_first
 from netcache._netfs.flight import Flight
 from netcache._netfs.holding import CachedHolding, SpoolHolding
 from netcache._netfs.inode import Inode, Question
@@ -84,9 +87,13 @@ class Opener:
             async with gate.lock:
                 found = self._inodes.find(resource)
                 inode = self._inodes.valid(resource, found, opened_at, moment)
-                if inode is not None:
-                    return inode
-                return await self._ask_or_spare(resource, found, want)
+                if inode is None and found is None and self._store is not None:
+                    inode = await ask_first(
+                        self._store, key, lambda: self._ask(resource, None, want)
+                    )
+                    found = inode or self._inodes.find(resource)
+                    inode = inode or self._inodes.valid(resource, found, opened_at, moment)
+                return inode or await self._ask_or_spare(resource, found, want)
         finally:
             gate.users -= 1
             if not gate.users:

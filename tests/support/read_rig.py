@@ -47,7 +47,7 @@ class Answer:
     body breaks off there (a multiple of ``piece``).  ``body_error``: what it then raises.
     ``extra``: so many bytes too many.  ``whole``: everything, whatever was asked.  ``piece``: the
     size of the pieces of the body.  ``later``: turns of the loop before the head and before each
-    piece.  ``hold``: waited for before the body.
+    piece.  ``hold``: waited for before the body; ``hold_head``: before the head.
     """
 
     head_error: Exception | None = None
@@ -59,6 +59,7 @@ class Answer:
     piece: int = B
     later: int = 0
     hold: asyncio.Event | None = None
+    hold_head: asyncio.Event | None = None
 
 
 @dataclass
@@ -190,6 +191,8 @@ class ScriptedBackend(MemoryBackend):
         try:
             for _ in range(answer.later):
                 await asyncio.sleep(0)
+            if answer.hold_head is not None:
+                await answer.hold_head.wait()
             if answer.head_error is not None:
                 raise answer.head_error
             whole = None if answer.whole else extent

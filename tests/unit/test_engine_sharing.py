@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
+from netcache._cachefiles.store import bind
 from netcache._core.content import Content
+from netcache._core.extent import Extent
 from netcache._core.urls import parse
+from netcache._core.validity import Moment
+from netcache._netfs import first_question
 from netcache._netfs.inode import Inode
+from netcache._netfs.inodes import key_of
 from netcache._netfs.read_collector import NOTICE_BYTES
+from netcache.errors import NotFoundError
 from tests.support.read_rig import URL, Answer, B, ReadRig, cached, read_rig
 
 MIB = 1 << 20
@@ -97,3 +106,77 @@ async def test_what_is_on_its_way_elsewhere_is_not_waited_for_forever(tmp_path: 
         assert await asyncio.wait_for(two.engine.ensure(second, 0, 4 * B), 20)
         assert two.backend.asked == [(0, 4 * B)]
         assert two.content(second, 0, 4 * B) == two.data
+
+
+async def cold_read(rig: ReadRig) -> bytes | None:
+    """Open the resource, of which nothing is known, and read all of it."""
+    whole = Extent(0, len(rig.data))
+    inode = await rig.opener.resolve(parse(URL), time.monotonic(), Moment.OPEN, whole)
+    assert await rig.engine.ensure(inode, *whole)
+    return rig.content(inode, *whole)
+
+
+async def test_of_many_that_know_nothing_one_asks_for_the_bytes(tmp_path: Path) -> None:
+    """All open a cold resource at the same moment: its bytes come once."""
+    async with beside_each_other(tmp_path, 8, 64 * B) as places:
+        rigs = [rig for rig, _ in places]
+        for rig, inode in places:
+            rig.engine.inodes.forget(inode.key)
+            rig.backend.default = Answer(later=4)
+        rigs[0].opener.drop(parse(URL))
+        found = await asyncio.wait_for(asyncio.gather(*map(cold_read, rigs)), 60)
+        assert set(found) == {rigs[0].data}
+        assert [extent for rig in rigs for extent in rig.backend.asked] == [(0, 64 * B)]
+
+
+async def test_who_waited_for_another_answer_in_vain_asks_at_once(tmp_path: Path) -> None:
+    """The resource is not there: each asks for himself, and they do not wait in turn."""
+    async with beside_each_other(tmp_path, 4, 4 * B) as places:
+        hold = asyncio.Event()
+        for rig, _ in places:
+            rig.opener.drop(parse(URL))
+            rig.backend.default = Answer(head_error=NotFoundError("no"), hold_head=hold)
+        reading = [asyncio.ensure_future(cold_read(rig)) for rig, _ in places]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert sum(len(rig.backend.asked) for rig, _ in places) == 1
+        hold.set()
+        for outcome in await asyncio.gather(*reading, return_exceptions=True):
+            assert isinstance(outcome, NotFoundError)
+        assert [len(rig.backend.asked) for rig, _ in places] == [1] * 4
+
+
+async def test_who_asks_and_gets_no_answer_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Efficiency only: after a while the others ask as well."""
+    monkeypatch.setattr(first_question, "OTHERS_ASK_S", 0.01)
+    async with beside_each_other(tmp_path, 2, 4 * B) as [(one, _), (two, _)]:
+        one.opener.drop(parse(URL))
+        two.opener.drop(parse(URL))
+        assert one.store is not None
+        give_back = one.store.claim_question(key_of(parse(URL)))
+        assert give_back is not None
+        assert await asyncio.wait_for(cold_read(two), 20) == two.data
+        give_back()
+
+
+def test_a_question_is_claimed_by_one_until_he_ends(tmp_path: Path) -> None:
+    """Another resource is another question; closing gives everything back; twice is once."""
+    one, two = bind(tmp_path), bind(tmp_path)
+    key, other = key_of(parse(URL)), key_of(parse(URL + "2"))
+    give_back = one.claim_question(key)
+    assert give_back is not None
+    assert two.claim_question(key) is None
+    assert one.claim_question(key) is None
+    assert two.claim_question(other) is not None
+    give_back()
+    give_back()
+    assert two.claim_question(key) is not None
+    two.close()
+    assert one.claim_question(key) is not None
+    assert one.claim_question(other) is not None
+    one.close()
+    # Its folder's descriptor may be another file's by now.
+    assert one.claim_question(key) is not None
+    assert one.claim_question(key) is not None
