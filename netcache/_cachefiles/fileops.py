@@ -10,20 +10,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import struct
 import sys
 from typing import TYPE_CHECKING, Protocol
 
 from netcache._cachefiles.folders import make_folder, open_folder
 from netcache._cachefiles.mapping_ops import MappingOps, PosixMappingOps
+from netcache._cachefiles.range_locks import set_lock
 from netcache._cachefiles.statx import fallocate, fgetxattr, statx
 from netcache._fscache.copying import copy_range
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_OFD_SETLK = 37
-_FLOCK = struct.Struct("hhqqi4x")
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _PROC_FD = "/proc/self/fd"
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
@@ -89,6 +88,9 @@ class FileOps(MappingOps, Protocol):
         """See ``PosixFileOps``."""
 
     def read_into(self, fd: int, buffer: Buffer, start: int) -> int:
+        """See ``PosixFileOps``."""
+
+    def read_nowait(self, fd: int, buffer: Buffer, start: int) -> int:
         """See ``PosixFileOps``."""
 
     def write_all(self, fd: int, data: Buffer, start: int) -> None:
@@ -243,6 +245,17 @@ class PosixFileOps(PosixMappingOps):
             done += count
         return done
 
+    def read_nowait(self, fd: int, buffer: Buffer, start: int) -> int:
+        """Read what the page cache has; -1 where that would have to wait, or is not to be told."""
+        if not _NOWAIT:
+            return -1
+        try:
+            return os.preadv(fd, [buffer], start, _NOWAIT)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
+                return -1
+            raise
+
     def write_all(self, fd: int, data: Buffer, start: int) -> None:
         """Write all of it."""
         view = memoryview(data).cast("B")
@@ -354,11 +367,11 @@ class PosixFileOps(PosixMappingOps):
 
     def lock_range(self, fd: int, start: int, length: int, *, shared: bool = False) -> bool:
         """An open-file-description lock, without waiting; True also where there are none."""
-        return _ofd(fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, start, length)
+        return set_lock(fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, start, length)
 
     def unlock_range(self, fd: int, start: int, length: int) -> None:
         """Undo ``lock_range``."""
-        _ofd(fd, fcntl.F_UNLCK, start, length)
+        set_lock(fd, fcntl.F_UNLCK, start, length)
 
     def lock_folder(self, fd: int) -> bool:
         """``flock`` of a folder, without waiting."""
@@ -373,17 +386,3 @@ class PosixFileOps(PosixMappingOps):
     def unlock_folder(self, fd: int) -> None:
         """Undo ``lock_folder``."""
         fcntl.flock(fd, fcntl.LOCK_UN)
-
-
-def _ofd(fd: int, kind: int, start: int, length: int) -> bool:
-    if sys.platform != "linux":
-        return True
-    try:
-        fcntl.fcntl(fd, _OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        if error.errno in (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP):
-            return True
-        raise
-    return True

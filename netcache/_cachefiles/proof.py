@@ -16,9 +16,9 @@ from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.sums import ObjectSums
 from netcache._core.checksums import Run, block_sums, differing_runs, recorded_runs
 from netcache._core.content import Content
-from netcache._core.extent import Extent, ExtentSet, round_up
+from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 from netcache._core.label import Label
-from netcache._core.verifying import Stride
+from netcache._core.verifying import GROUP_BYTES, Stride
 
 STEP_BYTES = 256 * 1024
 """What is read and compared at once: it stays in a processor's own cache."""
@@ -96,21 +96,56 @@ class Proof:
         absent: list[Run] = [run for low, high in differing for run in present.missing(low, high)]
         return _extents(wrong, unit), _extents(absent, unit)
 
-    def all_sound(self, label: Label) -> bool:
-        """Whether every block of a complete object of at most ``STEP_BYTES`` fits its sum."""
+    def prove_whole(self, label: Label) -> bool:
+        """Whether all of a small object is there, and every block fits its sum; else False."""
         size = label.version.size
-        blocks = -(-size // label.unit)
-        recorded = self.sums.read(label, 0, blocks)
-        return not differing_runs(recorded, self._found(0, blocks, label.unit, size), 0)
+        if size > min(label.stored_end, GROUP_BYTES) or self.damaged:
+            return False
+        if label.content not in (Content.ALL, Content.SINGLE):
+            return False
+        if not self.sound.covers(0, size):
+            blocks = -(-size // label.unit)
+            recorded = self.sums.read(label, 0, blocks)
+            if differing_runs(recorded, self._found(0, blocks, label.unit, size), 0):
+                return False
+            self.sound.add(0, end_of_data(label))
+        return True
+
+    def prove_in_memory(self, label: Label, start: int, end: int) -> bool:
+        """Whether ``[start, end)``, at most ``GROUP_BYTES``, is sound, by what is in memory alone.
+
+        It proves the groups that it touches, or at least its own blocks where those have holes.
+        """
+        size = label.version.size
+        for step in (GROUP_BYTES, label.unit):
+            low, high = round_down(start, step), round_up(min(end, size), step)
+            for gap in self.sound.missing(low, min(high, end_of_data(label))):
+                if not self._sound_in_memory(label, *gap):
+                    break
+                self.sound.add(*gap)
+            else:
+                return True
+        return False
+
+    def _sound_in_memory(self, label: Label, start: int, end: int) -> bool:
+        """Whether the blocks of ``[start, end)``, at most ``STEP_BYTES``, surely fit their sums.
+
+        False says nothing: their bytes may not be in memory, and the disk is not waited for.
+        """
+        unit = label.unit
+        first, last = start // unit, -(-end // unit)
+        view = _scratch.buffer[: (last - first) * unit]
+        if self._ops.read_nowait(self._fd, view, start) != len(view):
+            return False
+        recorded = self.sums.read(label, first, last)
+        found = _padded_sums(view, len(view), unit, label.version.size - start)
+        return not differing_runs(recorded, found, first)
 
     def _found(self, first: int, last: int, unit: int, size: int) -> bytes:
         """The sums of what lies in the file; what is past its end, or ``size``, counts as zeros."""
         view = _scratch.buffer[: (last - first) * unit]
         count = self._ops.read_into(self._fd, view, first * unit)
-        count = min(count, size - first * unit)
-        if count < len(view):
-            view[count:] = bytes(len(view) - count)
-        return block_sums(view, unit)
+        return _padded_sums(view, count, unit, size - first * unit)
 
     def forget(self, label: Label, start: int, end: int) -> Label:
         """Clear the record of ``[start, end)``: the object is a map with a hole there."""
@@ -123,6 +158,14 @@ class Proof:
     def close(self) -> None:
         """Let the table go."""
         self.sums.close()
+
+
+def _padded_sums(view: memoryview, count: int, unit: int, size: int) -> bytes:
+    """The sums of blocks of which ``count`` bytes were read, and no more than ``size`` are data."""
+    count = min(count, size)
+    if count < len(view):
+        view[count:] = bytes(len(view) - count)
+    return block_sums(view, unit)
 
 
 def _extents(runs: list[Run], unit: int) -> list[Extent]:

@@ -236,14 +236,7 @@ class ReadableObject:
         """Whether all of it is there and sound, where one comparison tells; else False."""
         with self._lock, told_as_cache_errors(self._bound):
             self.fileno()
-            label, proof = self._label, self._proof
-            small = label.version.size <= min(label.stored_end, GROUP_BYTES)
-            if not small or label.content not in _COMPLETE or proof.damaged:
-                return False
-            if self._bound.verify is not Verify.OPEN or not proof.all_sound(label):
-                return False
-            proof.sound.add(0, end_of_data(label))
-            return True
+            return self._bound.verify is Verify.OPEN and self._proof.prove_whole(self._label)
 
     def _proven_now(self, wanted: Extent) -> Extent:
         """How much of ``wanted`` from its start on is sound at this moment."""
@@ -261,6 +254,20 @@ class ReadableObject:
             return start >= end
         with self._lock:
             return self._proof.sound.covers(start, min(end, self.size))
+
+    def prove_nowait(self, start: int, end: int) -> bool:
+        """Whether ``[start, end)`` is proven, or was now, from memory alone.
+
+        The bytes are not waited for; their sums are, a page of a table for every 2 MiB of bytes.
+        """
+        if self.is_proven(start, end):
+            return True
+        if self.proves_each_read or end - start > GROUP_BYTES:
+            return False
+        with self._lock, told_as_cache_errors(self._bound):
+            self.fileno()
+            self._learn()
+            return self._proof.prove_in_memory(self._label, start, end)
 
     def is_sound(self, start: int, end: int) -> bool:
         """Compare ``[start, end)`` now, whatever the level: it is about to get new sums."""

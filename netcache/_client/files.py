@@ -10,6 +10,7 @@ import io
 import os
 from typing import TYPE_CHECKING, Any
 
+from netcache._client.mapping import Mapping
 from netcache._client.views import Views
 from netcache._netfs.handle import ReadHandle
 from netcache.errors import ClosedError
@@ -152,6 +153,9 @@ class File(io.RawIOBase):
             raise ClosedError(f"{self.url} is closed", url=self.url)
 
 
+_NOTHING_MAPPED = Mapping()
+
+
 class ReadFile(File):
     """A file open for reading: it shows one version, or raises ``StaleError``."""
 
@@ -159,7 +163,9 @@ class ReadFile(File):
         super().__init__(handle.resource.url, "rb")
         self._handle = handle
         self._runner = runner
+        # Made by the first that asks for more than bytes: most files are only read.
         self._views: Views | None = None
+        self._mapping = _NOTHING_MAPPED
         self._descriptor = -1
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -203,6 +209,7 @@ class ReadFile(File):
     def _need_views(self) -> Views:
         if self._views is None:
             self._views = Views(self._handle, self._runner)
+            self._mapping = self._views.mapping
         return self._views
 
     def expect(self, start: int, length: int | None) -> None:
@@ -226,12 +233,11 @@ class ReadFile(File):
 
         A private copy where they cannot be mapped (see ``docs/semantics.md``).
         """
-        views = self._views or self._need_views()
-        base, low, high = views.mapping.window
+        base, low, high = self._mapping.window
         end = offset + length
         if low <= offset <= end <= high:
             return base[offset:end]
-        return views.view(offset, length)
+        return self._need_views().view(offset, length)
 
     def fileno(self) -> int:
         """A descriptor of the whole object's bytes, where all of them are cached.

@@ -185,6 +185,12 @@ class CacheObject(Protocol):
     def is_proven(self, start: int, end: int) -> bool:
         """Whether ``prove`` has nothing to compare, so nothing to read, for ``[start, end)``."""
 
+    def prove_nowait(self, start: int, end: int) -> bool:
+        """``prove`` for callers that must not wait: False where the bytes are not in memory.
+
+        True: ``is_proven`` holds now.  False says nothing.
+        """
+
     def is_sound(self, start: int, end: int) -> bool:
         """Compare ``[start, end)``, which is there, with its sums now, whatever the level.
 

@@ -178,7 +178,7 @@ class ReadHandle:
         descriptor, low, high = inode.window
         end = start + len(view)
         if start < low or end > high:
-            if inode.to_prove(start, end):
+            if not inode.prove_nowait(start, end):
                 return None
             end = self._find(inode, start, end)
             if end < 0:

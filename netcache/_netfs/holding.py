@@ -49,6 +49,11 @@ class Holding(Protocol):
     def is_proven(self, start: int, end: int) -> bool:
         """Whether ``prove`` has nothing to read for ``[start, end)``."""
 
+    def prove_nowait(self, start: int, end: int) -> bool:
+        """Whether ``[start, end)`` is proven without waiting for the disk; False says nothing.
+
+        Raises ``CacheError``."""
+
     def write(self, start: int, view: memoryview) -> None:
         """Write ``view``, the bytes at ``start``; nobody may read them before ``record``.
 
@@ -94,6 +99,10 @@ class CachedHolding:
     def is_proven(self, start: int, end: int) -> bool:
         """What the object knows."""
         return self.object.is_proven(start, end)
+
+    def prove_nowait(self, start: int, end: int) -> bool:
+        """What the object finds."""
+        return self.object.prove_nowait(start, end)
 
     def occupancy(self, start: int, end: int) -> list[Extent]:
         """What the object answers to one question."""
@@ -161,6 +170,10 @@ class SpoolHolding:
         return False
 
     def is_proven(self, start: int, end: int) -> bool:
+        """Always."""
+        return True
+
+    def prove_nowait(self, start: int, end: int) -> bool:
         """Always."""
         return True
 

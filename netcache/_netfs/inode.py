@@ -203,6 +203,16 @@ class Inode:
         holding = self.holding
         return holding is not None and not holding.is_proven(start, self.clip(end))
 
+    def prove_nowait(self, start: int, end: int) -> bool:
+        """Whether ``locate`` has nothing to wait for: what it finds is proven, or was now."""
+        holding = self.holding
+        if holding is None:
+            return True
+        try:
+            return holding.prove_nowait(start, self.clip(end))
+        except CacheError:
+            return False
+
     def _proven(self, holding: Holding, start: int, end: int) -> Extent:
         """What ``prove`` says; what is not proven does not count as present any more."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from netcache._fscache.ports import CacheStore
 from netcache.errors import UsageError
 from tests.support.bytemodel import ByteModel
 from tests.support.intercept import Override
-from tests.support.stores import blocks, check, create, fill_blocks, found, put, text
+from tests.support.stores import blocks, check, create, fill_blocks, found, object_file, put, text
 
 KIB, MIB = 1024, 1 << 20
 SIZE = 8 * MIB
@@ -162,3 +163,48 @@ def test_threads_prove_while_others_fill(tmp_path: Path) -> None:
     check(reader, ByteModel(bytes(model.data)))
     store.close()
     other.close()
+
+
+def test_proving_without_waiting_takes_nothing_from_the_disk(tmp_path: Path) -> None:
+    """What the page cache has is compared; where it has nothing, nothing is proven."""
+    reads = ReadBytes()
+    store = complete(tmp_path, "open", reads)
+    cache_object = found(store)
+    assert cache_object.prove_nowait(5 * MIB, 5 * MIB + 1), "it was written a moment ago"
+    assert cache_object.is_proven(5 * MIB, 5 * MIB + GROUP_BYTES)
+    assert reads.count == 0
+    assert not cache_object.prove_nowait(0, SIZE), "too much at once"
+    store.close()
+    cold = Override(PosixFileOps(), read_nowait=lambda fd, buffer, start: -1)
+    store = bind(tmp_path, fileops=cold.fileops)
+    cache_object = found(store)
+    assert not cache_object.prove_nowait(5 * MIB, 5 * MIB + 1)
+    store.close()
+
+
+@pytest.mark.parametrize("in_label", [64, 0], ids=["sums-in-label", "table"])
+def test_proving_without_waiting_believes_no_damage_and_no_hole(
+    tmp_path: Path, in_label: int
+) -> None:
+    """Next to them it proves block by block; on level read it proves nothing."""
+    store = bind(tmp_path, sums_in_label=in_label)
+    block = store.block_size
+    model = text(40 * block - 100)
+    cache_object = create(store, model.size)
+    fill_blocks(cache_object, model, 0, 20)
+    fill_blocks(cache_object, model, 30, 40)
+    cache_object.close()
+    with object_file(tmp_path).open("r+b") as file:
+        file.seek(5 * block)
+        file.write(b"damaged")
+    for verify in ("open", "read"):
+        with contextlib.closing(bind(tmp_path, sums_in_label=in_label, verify=verify)) as other:
+            cache_object = found(other)
+            believed = [
+                number
+                for number in range(40)
+                if cache_object.prove_nowait(number * block, number * block + 1)
+            ]
+            whole = [number for number in range(40) if number != 5 and not 20 <= number < 30]
+            assert believed == (whole if verify == "open" else [])
+    store.close()
