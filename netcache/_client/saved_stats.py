@@ -6,13 +6,16 @@ its figures rather than wait) and replaced by rename.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 
 from netcache._core.stats import decode, encode, merge
 
 _NAME = "stats"
 _BYTES_MAX = 1 << 20
+_NOT_OURS = (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV)
 
 
 def read_saved(directory: str) -> dict[str, dict[str, int]]:
@@ -21,10 +24,13 @@ def read_saved(directory: str) -> dict[str, dict[str, int]]:
         # Neither a link out of the directory nor a FIFO that nobody writes to.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         fd = os.open(os.path.join(directory, _NAME), flags)
-    except FileNotFoundError:
-        return decode("")
+    except OSError as error:
+        if error.errno in _NOT_OURS:
+            return decode("")
+        raise
     try:
-        return decode(os.read(fd, _BYTES_MAX).decode("ascii", "replace"))
+        ours = stat.S_ISREG(os.fstat(fd).st_mode)
+        return decode(os.read(fd, _BYTES_MAX).decode("ascii", "replace") if ours else "")
     finally:
         os.close(fd)
 

@@ -215,12 +215,15 @@ def _open_own(name: str, flags: int) -> int:
     An edit is uploaded with the user's credentials: only the user's own may be.
     """
     fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    found, folder = os.fstat(fd), os.lstat(os.path.dirname(name))
-    is_file = stat.S_ISREG(found.st_mode) and stat.S_ISDIR(folder.st_mode)
-    if is_file and found.st_uid == folder.st_uid == os.getuid():
-        return fd
-    os.close(fd)
-    raise OSError(errno.EPERM, "no file of ours", name)
+    try:
+        found, folder = os.fstat(fd), os.lstat(os.path.dirname(name))
+        is_file = stat.S_ISREG(found.st_mode) and stat.S_ISDIR(folder.st_mode)
+        if not (is_file and found.st_uid == folder.st_uid == os.getuid()):
+            raise OSError(errno.EPERM, "no file of ours", name)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _open_locked(path: str, flags: int) -> IO[bytes] | None:
