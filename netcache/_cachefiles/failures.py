@@ -63,6 +63,8 @@ class told_as_cache_errors:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, NoSpaceError):
+            self._bound.tell(error)
         if error is None or isinstance(error, NetCacheError):
             return
         if isinstance(error, LabelError):

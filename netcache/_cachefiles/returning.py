@@ -99,6 +99,12 @@ class ReturningStore:
     def block_size(self, value: int) -> None:
         raise AttributeError("the filesystem says what the block size is")
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether there is a living store just now."""
+        store = self._store
+        return store is not None and store.dead is None
+
     def bound(self) -> MortalStore:
         """The living store, bound anew if need be; ``CacheError`` when there is none now."""
         store = self._store
@@ -174,6 +180,9 @@ class ReturningStore:
         """Tell, unless the same cause was told of not long ago."""
         cause = error.__cause__
         reason = (cause.strerror if isinstance(cause, OSError) else None) or str(error)
+        if isinstance(error, NoSpaceError):
+            # What the disk says, what the limits say: one or the other is met first.
+            reason = "no room"
         now_s = self.now()
         if now_s - self._told.get(reason, float("-inf")) > SILENCE_S:
             self._told[reason] = now_s
@@ -210,11 +219,7 @@ class ReturningStore:
 
     def reserve(self, length: int) -> None:
         """See ``CacheStore``."""
-        try:
-            self.bound().reserve(length)
-        except NoSpaceError as error:
-            self._trouble(error)
-            raise
+        self.bound().reserve(length)
 
     def pin(self, key: ObjectKey) -> None:
         """See ``CacheStore``."""

@@ -145,7 +145,8 @@ class ClientCore:
             self._closed = True
         self.inodes.close()
         if self.store is not None:
-            self._save_stats()
+            if self.store.is_bound:
+                self._save_stats()
             self.store.close()
         _LIVING.discard(self)
 

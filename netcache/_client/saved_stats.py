@@ -39,7 +39,7 @@ def add_to_saved(directory: str, groups: dict[str, dict[str, int]]) -> None:
     """Add the counters of one client to the saved ones."""
     if not encode(groups):
         return
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         text = encode(merge(read_saved(directory), groups))
