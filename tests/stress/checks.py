@@ -128,13 +128,18 @@ class EditWatch(Watch):
 
     def conflicted(self) -> None:
         """Somebody else has made a version from the edit's base, or from a part of the edit."""
-        for noted in self.book.versions(self.name)[self.book.index_of(self.name, self.base) :]:
+        since = self.book.versions(self.name)[self.book.index_of(self.name, self.base) :]
+        for noted in since:
             found = self.book.bytes_of(self.name, noted.etag)
             resized = self.steps[0][: len(found)].ljust(len(found), b"\0")
             # Who has only changed the size cannot be told from others who did.
             if not self.is_a_step(found) or (found == resized and found != self.steps[0]):
                 return
-        raise AssertionError(f"{self.name}: an edit conflicts with nobody")
+        sizes = [len(self.book.bytes_of(self.name, noted.etag)) for noted in since]
+        raise AssertionError(
+            f"{self.name}: an edit conflicts with nobody; it was {[len(s) for s in self.steps]} "
+            f"bytes long, at the server since its base {sizes}"
+        )
 
     def is_a_step(self, found: bytes) -> bool:
         """Whether each byte is one that the base has there, or that the edit wrote there."""
