@@ -213,3 +213,29 @@ def test_a_cold_read_is_one_request_for_its_blocks(served: Served, new_client: N
         file.pread(10, 100 * KIB)
     assert served.count() == 1
     assert served.body_bytes() == 4 * KIB
+
+
+def test_a_small_file_of_a_tree_costs_one_request_and_one_hop_to_a_thread(
+    served: Served, tmp_path: Path
+) -> None:
+    """And a few looks into the cache; a tree that is there already costs its listing."""
+    count = 20
+    for index in range(count):
+        served.put(f"tree/{index}", random_bytes(4 * KIB, index))
+
+    async def sync() -> Costs:
+        async with netcache.AsyncClient(cache_dir=tmp_path / "cache") as client:
+            with counted() as costs:
+                await client.sync(f"{served.url}tree/", tmp_path / "out")
+            return costs
+
+    served.forget()
+    costs = asyncio.run(sync())
+    paths = [record["path"] for record in served.requests()]
+    assert len([path for path in paths if not path.endswith("/")]) == count, paths
+    listings = len(paths) - count
+    assert costs.functions["run_in_executor"] <= count + 2, "and two for the folder"
+    assert costs.functions["lookup"] <= 5 * count, "the store's, and that of its keeper"
+    served.forget()
+    asyncio.run(sync())
+    assert served.count() == listings
