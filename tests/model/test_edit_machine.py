@@ -39,7 +39,7 @@ HANDLES_MAX = 6
 SHRINKS = bool(os.environ.get("NETCACHE_TEST_SHRINK"))
 """Shrinking a failure takes minutes: it is done on request only."""
 PROFILE = settings(
-    max_examples=60,
+    max_examples=40,
     phases=[phase for phase in Phase if phase is not Phase.shrink or SHRINKS],
     print_blob=True,
     stateful_step_count=40,
