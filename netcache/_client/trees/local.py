@@ -4,7 +4,8 @@ Rules:
 
 1. Every call reaches its folder from the root one name at a time, and refuses a symbolic link on
    the way (unless links are followed): what is swapped for a link while a tree is copied is not
-   walked through, and nothing outside the tree is made or removed.
+   walked through, and no folder outside the tree is made, nothing there removed.  (Files are placed
+   by their path: who may change the folders of a target meanwhile can divert them.)
 2. The root itself was named by the caller; it may be a link to a folder.
 3. Files that another download is just being written to (hidden names of ours) take no part.
 4. Every method may block on the disk; a listing is one call for a folder, whatever its size.
