@@ -27,8 +27,8 @@ class AsyncReader:
         """Up to ``length`` bytes at ``start``; fewer only at the end of the resource."""
         buffer = bytearray(length)
         count = await self.preadinto(memoryview(buffer), start)
-        del buffer[count:]
-        return bytes(buffer)
+        # Not cut: the worker that has read into it may not have let go of it yet.
+        return bytes(memoryview(buffer)[:count])
 
     async def preadinto(self, view: memoryview, start: int) -> int:
         """Read at ``start`` into ``view``; the count is short only at the end."""
