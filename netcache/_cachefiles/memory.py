@@ -47,6 +47,7 @@ FOLDER, LEFT, READS = "why", "left", "reads"
 SETS, WAYS = 512, 8
 SET_BYTES = WAYS * RECORD_BYTES
 PENDING_MAX = 32
+_HITS_MAX = (1 << 32) - 1
 _Adding = Callable[[Sequence[Record | None], int, Trace], dict[int, Record | None]]
 _FAILURES = (OSError, CacheError, LabelError, ValueError)
 
@@ -206,10 +207,27 @@ class CacheMemory:
         self._note(key, Trace(0, self._now_ms(), 0, 0, count, None, 0))
 
     def _note(self, key: ObjectKey, trace: Trace) -> None:
+        tag = tag_of(self._bound.place(key))
         with self._lock:
-            self._pending.append((tag_of(self._bound.place(key)), trace))
+            if trace.cause is None and self._hit_again(tag, trace):
+                return
+            self._pending.append((tag, trace))
             if len(self._pending) >= PENDING_MAX:
                 self._write_pending()
+
+    def _hit_again(self, tag: int, trace: Trace) -> bool:
+        """Whether hits could be counted with those last noted of the same object, if they wait.
+
+        Files that are opened again and again would write a record each time.
+        """
+        for index in range(len(self._pending) - 1, -1, -1):
+            if self._pending[index][0] == tag:
+                known = self._pending[index][1]
+                if known.cause is None:
+                    hits = min(known.mask + trace.mask, _HITS_MAX)
+                    self._pending[index] = tag, trace._replace(mask=hits)
+                return known.cause is None
+        return False
 
     def reads(self, key: ObjectKey) -> list[Trace]:
         """The last reads of the object of ``key``, oldest first."""

@@ -39,7 +39,7 @@ OPEN_ANOTHER = {
     "close": 1,  # the file that was idle for longest
 }
 PYTHON_CALLS_OPEN_ANOTHER = 165
-PYTHON_CALLS_OPEN_AGAIN = 55
+PYTHON_CALLS_OPEN_AGAIN = 57
 
 
 def filled_cache(folder: Path, count: int, size: int = 100) -> list[str]:
@@ -239,3 +239,14 @@ def test_a_small_file_of_a_tree_costs_one_request_and_one_hop_to_a_thread(
     served.forget()
     asyncio.run(sync())
     assert served.count() == listings
+
+
+def test_opening_one_file_again_and_again_costs_one_system_call_each_time(tmp_path: Path) -> None:
+    """Nothing that is noted of it is written more often than now and then."""
+    (url,) = filled_cache(tmp_path, 1)
+    with netcache.Client(cache_dir=tmp_path, validate="never") as client:
+        open_read_close(client, url)
+        with counted() as costs:
+            for _ in range(100):
+                open_read_close(client, url)
+    assert dict(costs.kernel) == {"pread": 100}
