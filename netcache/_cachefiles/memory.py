@@ -69,14 +69,15 @@ class _Table:
         with self._opened(folder) as fd:
             return self._read(fd, tag)
 
-    def add(self, tag: int, trace: Trace) -> None:
-        """Change the set of ``tag`` so that it also holds ``trace``."""
+    def add(self, traces: Sequence[tuple[int, Trace]]) -> None:
+        """Change the sets of tags so that they also hold these traces."""
         ops, root = self._bound.ops, self._bound.root
         ops.make_folder(FOLDER, at=root)
         with self._opened(ops.open_folder(FOLDER, at=root)) as fd:
-            for index, record in self._adding(self._read(fd, tag), tag, trace).items():
-                raw = encode(*record) if record is not None else bytes(RECORD_BYTES)
-                ops.write_all(fd, raw, tag % SETS * SET_BYTES + index * RECORD_BYTES)
+            for tag, trace in traces:
+                for index, record in self._adding(self._read(fd, tag), tag, trace).items():
+                    raw = encode(*record) if record is not None else bytes(RECORD_BYTES)
+                    ops.write_all(fd, raw, tag % SETS * SET_BYTES + index * RECORD_BYTES)
 
     def _read(self, fd: int, tag: int) -> list[Record | None]:
         buffer = bytearray(SET_BYTES)
@@ -120,7 +121,7 @@ class CacheMemory:
         trace = trace_of(cause, blocks, when_ms=self._now_ms())
         if trace.mask and trace.end <= END_OF_ALL:
             with self._lock:
-                self._add(self._left, tag_of(place), trace)
+                self._add(self._left, [(tag_of(place), trace)])
 
     def going(self, place: str, fd: int, cause: Cause) -> None:
         """The file ``fd``, the object at ``place``, is about to be unlinked or replaced.
@@ -237,8 +238,10 @@ class CacheMemory:
         return sorted(found, key=lambda trace: trace.number)
 
     def _write_pending(self) -> None:
-        while self._pending:
-            self._add(self._reads, *self._pending.popleft())
+        pending = list(self._pending)
+        self._pending.clear()
+        if pending:
+            self._add(self._reads, pending)
 
     def close(self) -> None:
         """Write what is pending; later calls do nothing.  Idempotent."""
@@ -246,10 +249,10 @@ class CacheMemory:
             self._write_pending()
             self._closed = True
 
-    def _add(self, table: _Table, tag: int, trace: Trace) -> None:
+    def _add(self, table: _Table, traces: Sequence[tuple[int, Trace]]) -> None:
         if not self._closed:
             try:
-                table.add(tag, trace)
+                table.add(traces)
             except _FAILURES:
                 return
 
