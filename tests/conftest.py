@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.fixtures import (
     block_size,
@@ -26,6 +26,11 @@ __all__ = [
 
 # The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.  No deadline: how
 # long an example takes says more of the machine than of us.
-settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.register_profile("explore", derandomize=False, deadline=None)
+for name, derandomized in (("repeatable", True), ("explore", False)):
+    settings.register_profile(
+        name,
+        derandomize=derandomized,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
