@@ -89,7 +89,7 @@ def build(directory: str, count: int) -> None:
         content=Content.ALL, stored_end=block, sums=block_sums(data, block)
     )
     for number in range(count):
-        folder = bound.folder(key(number), make=True)
+        folder = bound.folders.open(key(number), make=True)
         fd = bound.ops.open_new(object_file(key(number).name), folder)
         bound.ops.write_all(fd, data, 0)
         file = LabelFile(bound.ops, fd, bound.epoch, block)

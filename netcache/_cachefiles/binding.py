@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from netcache._cachefiles.fan_out import Folders
 from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
@@ -22,8 +20,8 @@ from netcache._cachefiles.sum_table import remove_table
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.extent import Extent
-from netcache._core.keys import folder_and_file, object_place, volume_folder
-from netcache._core.label import ATTRIBUTE, Binding, Epoch, Label, LabelError, Why
+from netcache._core.keys import folder_and_file, object_place
+from netcache._core.label import Binding, Epoch, Label, LabelError, Why
 from netcache._core.misses import Cause
 from netcache._core.verifying import Verify
 from netcache._fscache.ports import ObjectKey, OnDamage, OnTrouble
@@ -36,18 +34,13 @@ if TYPE_CHECKING:
 PRIVATE_PREFIX = "."
 """Names of files that are being published begin with it; no object's name does."""
 
-_LOCK_TRIES = 100
-_LOCK_PAUSE_S = 0.002
-_FOLDERS_MAX = 1024
 _NO_BINDING = Binding(0, 0)
-VOLUME_KEY_BYTES_MAX = 2048
 
 
 class Bound:
     """Descriptors, epoch, policies; where objects are named and replaced.
 
-    ``dead`` after an I/O error, and when the directory was removed; ``death`` says why.  ``_lock``
-    guards the folder descriptors and naming.
+    ``dead`` after an I/O error, and when the directory was removed; ``death`` says why.
     """
 
     def __init__(
@@ -86,89 +79,13 @@ class Bound:
         self.objects: set[CachefilesObject] = set()
         # Those that are being written, and have no name yet.
         self.nameless: set[object] = set()
-        self._lock = threading.RLock()
-        self._folders: dict[str, int] = {}
+        self.folders = Folders(ops, root)
         self.graveyard = ops.open_folder(GRAVEYARD, at=root)
-
-    # Folders.
-
-    def folder(self, key: ObjectKey, *, make: bool, sure: bool = True) -> int:
-        """The fan-out folder of an object; ``FileNotFoundError`` when there is none to find.
-
-        Unless it is to be ``sure``, it may have been removed since it was opened.
-        """
-        path = folder_and_file(*key)[0]
-        with self._lock:
-            fd = self._folders.get(path)
-            if fd is not None and (not sure or self.ops.stat(fd).st_nlink):
-                return fd
-            if fd is not None:
-                self.ops.close(self._folders.pop(path))
-            if make:
-                volume = f"{STORE}/{volume_folder(key.volume)}"
-                self.ops.make_folder(STORE, at=self.root)
-                self.ops.make_folder(volume, at=self.root)
-                self.ops.make_folder(f"{STORE}/{path}", at=self.root)
-                self._name_volume(volume, key.volume)
-            if len(self._folders) >= _FOLDERS_MAX:
-                self.ops.close(self._folders.pop(next(iter(self._folders))))
-            fd = self.ops.open_folder(f"{STORE}/{path}", at=self.root)
-            self._folders[path] = fd
-            return fd
-
-    def _name_volume(self, folder: str, volume: str) -> None:
-        """A folder whose name does not spell its volume's key bears it in its attribute.
-
-        Four reserved bytes, then the coherency data of the volume, as with cachefiles.
-        """
-        if folder.endswith(f"/I{volume}"):
-            return
-        fd = self.ops.open_folder(folder, at=self.root)
-        try:
-            self.ops.setxattr(fd, ATTRIBUTE, bytes(4) + volume.encode()[:VOLUME_KEY_BYTES_MAX])
-        finally:
-            self.ops.close(fd)
-
-    def volume_of(self, folder: str) -> str:
-        """The volume key of a volume's folder."""
-        name = folder.rsplit("/", 1)[-1].removeprefix("I")
-        if not name.startswith("+"):
-            return name
-        fd = self.ops.open_folder(folder, at=self.root)
-        try:
-            return (self.ops.getxattr(fd, ATTRIBUTE) or b"")[4:].decode() or name
-        finally:
-            self.ops.close(fd)
 
     @staticmethod
     def place(key: ObjectKey) -> str:
         """Where the object of ``key`` is, from the cache directory on."""
         return f"{STORE}/{object_place(*key)}"
-
-    @contextmanager
-    def naming(self, folder: int) -> Iterator[None]:
-        """Keep other threads and processes from naming in ``folder``; the wait is bounded."""
-        with self._lock:
-            locked = False
-            for _ in range(_LOCK_TRIES):
-                locked = self.ops.lock_folder(folder)
-                if locked:
-                    break
-                time.sleep(_LOCK_PAUSE_S)
-            try:
-                yield
-            finally:
-                if locked:
-                    self._unlock(folder)
-
-    def _unlock(self, folder: int) -> None:
-        """Undo the lock; a descriptor that does not let go of it is closed, which does."""
-        try:
-            self.ops.unlock_folder(folder)
-        except OSError:
-            for path, fd in list(self._folders.items()):
-                if fd == folder:
-                    self.ops.close(self._folders.pop(path))
 
     # Files.
 
@@ -188,12 +105,12 @@ class Bound:
             raise
 
     def _open_file(self, key: ObjectKey) -> int:
-        name, folder = folder_and_file(*key)[1], self.folder(key, make=False, sure=False)
+        name, folder = folder_and_file(*key)[1], self.folders.open(key, make=False, sure=False)
         try:
             return self.ops.open_file(name, folder)
         except FileNotFoundError:
             # What is missing may be the folder.
-            other = self.folder(key, make=False)
+            other = self.folders.open(key, make=False)
             if other == folder:
                 raise
             return self.ops.open_file(name, other)
@@ -201,7 +118,7 @@ class Bound:
     def new_file(self, key: ObjectKey) -> tuple[int, str | None]:
         """A private file for an object: its descriptor, and its name in the graveyard, if any."""
         try:
-            return self.ops.open_tmpfile(self.folder(key, make=True)), None
+            return self.ops.open_tmpfile(self.folders.open(key, make=True)), None
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                 raise
@@ -234,9 +151,9 @@ class Bound:
         file.use()
         if self.sync_each:
             self.ops.fsync(fd)
-        folder = self.folder(key, make=True)
+        folder = self.folders.open(key, make=True)
         name = folder_and_file(*key)[1]
-        with self.naming(folder):
+        with self.folders.naming(folder):
             if instead_of is None or self.inode_of(name, folder) == instead_of:
                 with self.mappings.changing(self.place(key)):
                     self._name(fd, private, folder, name)
@@ -381,7 +298,6 @@ class Bound:
         self.memory.close()
         self.dead = True
         self.mappings.close()
-        with self._lock:
-            for fd in [*self._folders.values(), self.graveyard, self.root]:
-                self.ops.close(fd)
-            self._folders.clear()
+        self.folders.close()
+        self.ops.close(self.graveyard)
+        self.ops.close(self.root)

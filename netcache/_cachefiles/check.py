@@ -56,7 +56,7 @@ def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label]:
     except BaseException:
         bound.ops.close(fd)
         raise
-    key = ObjectKey(bound.volume_of(path.rsplit("/", 1)[0]), label.key)
+    key = ObjectKey(bound.folders.volume_of(path.rsplit("/", 1)[0]), label.key)
     return ModifiableObject(bound, key, file, label), label
 
 

@@ -88,7 +88,7 @@ class Worker:
     ) -> Settled | None:
         place = self._bound.place(key)
         try:
-            folder = self._bound.folder(key, make=False)
+            folder = self._bound.folders.open(key, make=False)
         except FileNotFoundError:
             return None
         with self._table.locked(place, self._opened) as locked:

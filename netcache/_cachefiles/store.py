@@ -185,8 +185,8 @@ class CachefilesStore:
     def _create(
         self, key: ObjectKey, version: Version, checked_s: float, writer: Writer
     ) -> CacheObject:
-        folder = self._bound.folder(key, make=True)
-        with self._bound.naming(folder):
+        folder = self._bound.folders.open(key, make=True)
+        with self._bound.folders.naming(folder):
             found = self.lookup(key)
             if found is not None:
                 if found.version.same_as(version):
@@ -260,11 +260,11 @@ class CachefilesStore:
             name = object_file(key.name)
             told = self._bound.mappings.changing(self._bound.place(key), needed=False)
             try:
-                folder = self._bound.folder(key, make=False)
+                folder = self._bound.folders.open(key, make=False)
                 found = self._bound.ops.stat_name(name, folder)
                 freed = found.st_blocks * _STAT_BLOCK
                 self._bound.memory.going_by_name(self._bound.place(key), cause)
-                with self._bound.naming(folder), told:
+                with self._bound.folders.naming(folder), told:
                     self._bound.ops.unlink(name, folder)
             except FileNotFoundError:
                 return 0

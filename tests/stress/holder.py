@@ -27,7 +27,7 @@ def hold(store: CachefilesStore, directory: str, lock: str) -> object:
     elif lock == "fill":
         assert cache_object.try_lock_extent(0, cache_object.size)
     elif lock == "names":
-        assert bound.ops.lock_folder(bound.folder(KEY, make=False))
+        assert bound.ops.lock_folder(bound.folders.open(KEY, make=False))
     else:
         changing = bound.mappings.changing(bound.place(KEY))
         changing.__enter__()
