@@ -24,9 +24,12 @@ def locks_work(ops: FileOps, name: str, folder: int) -> bool:
 
     A lock that somebody else has just now (another process tries, too) works.
     """
-    fds = [ops.open_file(name, folder) for _ in range(2)]
-    folders = [ops.open_folder(".", at=folder) for _ in range(2)]
+    fds: list[int] = []
+    folders: list[int] = []
     try:
+        for _ in range(2):
+            fds.append(ops.open_file(name, folder))
+            folders.append(ops.open_folder(".", at=folder))
         files = ops.lock_range(fds[0], 0, 1) and ops.lock_range(fds[1], 0, 1)
         return not files and not (ops.lock_folder(folders[0]) and ops.lock_folder(folders[1]))
     finally:
