@@ -48,8 +48,15 @@ def keep_listing(store: CacheStore | None, folder: Resource, entries: list[Resou
             new.discard()
 
 
-def kept_listing(store: CacheStore | None, folder: Resource) -> list[ResourceInfo] | None:
-    """The entries as last kept, or None."""
+class KeptListing(list[ResourceInfo]):
+    """The entries of a folder as they were last seen."""
+
+    checked_s = 0.0
+    """When that was, as ``time.time()`` tells it."""
+
+
+def kept_listing(store: CacheStore | None, folder: Resource) -> KeptListing | None:
+    """The listing as last kept, or None."""
     if store is None:
         return None
     import json
@@ -60,10 +67,13 @@ def kept_listing(store: CacheStore | None, folder: Resource) -> list[ResourceInf
             return None
         buffer = bytearray(found.size)
         count = found.read_into(0, buffer)
+        checked_s = found.checked_s
         found.close()
         if count != len(buffer):
             return None
-        return [_from_json(item) for item in json.loads(buffer)]
+        listing = KeptListing(_from_json(item) for item in json.loads(buffer))
+        listing.checked_s = checked_s
+        return listing
     except (CacheError, ValueError, KeyError, TypeError):
         return None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from netcache._client.listings import listing_key, resource_name
 from netcache._core.urls import Resource, as_file, as_folder, child
 from netcache._fscache.ports import ObjectKey
+from netcache._netfs.absent import forget_absent
 from netcache._netfs.inodes import key_of
 from netcache.errors import CacheError
 from netcache.spi import UploadCondition
@@ -57,6 +58,8 @@ def _forget(core: ClientCore, *resources: Resource) -> None:
             core.inodes.forget_all()
         if core.store is None:
             continue
+        for name in (resource, as_file(resource)):
+            forget_absent(core.store, key_of(name))
         try:
             keys = _inside(core, resource) if resource.is_folder else [key_of(resource)]
             for key in keys:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from netcache._client.download import Downloader, OnBytes
 from netcache._client.listings import keep_listing, kept_listing
+from netcache._client.offline import stat_kept
 from netcache._client.options import EXCHANGES_PER_TRANSFER, ClientOptions
 from netcache._client.saved_origins import add_origins, read_origins
 from netcache._client.trees.ports import FetchResult
 from netcache._core.retry import RetryPolicy
-from netcache._core.urls import Resource, as_folder, parent, parse
-from netcache._netfs.absent import note_absent
+from netcache._core.urls import Resource, as_file, as_folder, parse
+from netcache._netfs.absent import forget_absent, note_absent
 from netcache._netfs.bodies import FileBody, SourceChangedError, sha256_of
 from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.engine import ReadEngine
@@ -101,7 +102,8 @@ class Remote:
         return self._http
 
     def _remember_origins(self) -> None:
-        if self._http is None or self._core.store is None:
+        store = self._core.store
+        if self._http is None or store is None or not store.is_bound:
             return
         try:
             add_origins(self._core.options.cache_dir, self._http.remembered(time.time()))
@@ -136,7 +138,7 @@ class Remote:
         """What ``url`` is; offline, what the cache knows of it."""
         if not self._core.options.offline:
             return await self._stat_online(url)
-        return self._stat_kept(url)
+        return stat_kept(self._core, url)
 
     async def _stat_online(self, url: str) -> ResourceInfo:
         try:
@@ -147,36 +149,6 @@ class Remote:
         assert info is not None
         return info
 
-    def _stat_kept(self, url: str) -> ResourceInfo:
-        """What the cache knows of ``url``: of itself, of the folder, or by the listing it is in."""
-        resource = parse(url)
-        inode = self._core.inodes.find(resource)
-        self._core.inodes.raise_if_absent(resource, inode)
-        if inode is not None:
-            version = inode.version
-            return ResourceInfo(
-                url=url,
-                name=resource.name,
-                type="file",
-                size=version.size,
-                mtime_s=version.mtime_s,
-                etag=version.validator.etag,
-                version=version,
-            )
-        if kept_listing(self._core.store, as_folder(resource)) is not None:
-            return ResourceInfo(as_folder(resource).url, resource.name, "directory", *[None] * 3)
-        above = parent(resource)
-        entries = kept_listing(self._core.store, above) if above is not None else None
-        for entry in entries or ():
-            if entry.name == resource.name:
-                return entry
-        if entries is not None:
-            raise NotFoundError(
-                f"stat of {url} failed: offline, and not in the folder as it was last listed",
-                url=url,
-            )
-        raise NotCachedError(f"stat of {url} failed: offline, and not cached", url=url)
-
     async def list(self, url: str) -> list[ResourceInfo]:
         """The entries of a folder; offline, as they were last seen."""
         folder = as_folder(parse(url))
@@ -184,7 +156,7 @@ class Remote:
             kept = kept_listing(self._core.store, folder)
             if kept is None:
                 raise NotCachedError(f"listing of {url} failed: offline, and not cached", url=url)
-            return kept
+            return list(kept)
         entries = await self.backend.list(folder.url)
         keep_listing(self._core.store, folder, entries)
         return entries
@@ -192,7 +164,10 @@ class Remote:
     async def make_folder(self, url: str) -> None:
         """Make a folder with its parents; one that is there is fine."""
         self._core.need_online("making of", url)
-        await self.backend.make_folder(as_folder(parse(url)).url)
+        folder = as_folder(parse(url))
+        await self.backend.make_folder(folder.url)
+        for resource in (folder, as_file(folder)):
+            forget_absent(self._core.store, key_of(resource))
 
     async def delete(self, url: str, condition: UploadCondition | None = None) -> None:
         """Delete at the server, and forget in the cache."""

@@ -36,6 +36,16 @@ def note_absent(store: CacheStore | None, key: ObjectKey) -> None:
             new.discard()
 
 
+def forget_absent(store: CacheStore | None, key: ObjectKey) -> None:
+    """Something was put under the name; with trouble the record stays, until something newer."""
+    if store is None:
+        return
+    try:
+        store.drop(absent_key(key))
+    except CacheError:
+        return
+
+
 def is_absent(store: CacheStore | None, key: ObjectKey, known_s: float) -> bool:
     """Whether the last that is known of ``key`` is that there is nothing.
 

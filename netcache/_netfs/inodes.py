@@ -97,11 +97,16 @@ class InodeTable:
             )
         return None
 
-    def raise_if_absent(self, resource: Resource, inode: Inode | None = None) -> None:
-        """Raise ``NotFoundError`` when that was the last answer about the resource."""
+    def raise_if_absent(
+        self, resource: Resource, inode: Inode | None, *, listed_s: float = 0.0
+    ) -> None:
+        """Raise ``NotFoundError`` when that was the last answer about the resource.
+
+        ``listed_s`` is when it was last seen in a listing, 0.0 if never.
+        """
         cached = inode.cached if inode is not None else None
         known_s = cached.object.checked_s if cached is not None else 0.0
-        if is_absent(self.store, key_of(resource), known_s):
+        if is_absent(self.store, key_of(resource), max(known_s, listed_s)):
             raise NotFoundError(
                 f"{resource.url} was not found when the server was last asked (offline now)",
                 url=resource.url,

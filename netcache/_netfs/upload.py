@@ -4,7 +4,7 @@ Rules:
 
 1. An upload is conditional on the version found when it began (promise P7).
 2. Without a validator in the reply nothing is kept: it could not be told from another writer's
-   bytes (RFC 9110 9.3.4).
+   bytes (RFC 9110 9.3.4).  Neither is what was kept of the version before: it is history now.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netcache._core.coherency import Validator, ValidatorKind
+from netcache._core.misses import Cause
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._fscache.ports import CacheStore
+from netcache._netfs.absent import forget_absent
 from netcache._netfs.inodes import InodeTable, key_of
 from netcache._netfs.tee import Tee
-from netcache.errors import NotFoundError
+from netcache.errors import CacheError, NotFoundError
 from netcache.spi import Backend, UploadBody, UploadCondition, UploadReply
 
 
@@ -83,7 +85,19 @@ class Uploader:
         else:
             tee.discard()
             self._unproven.add(resource.origin)
+            self._forget_stored(resource)
         return reply
+
+    def _forget_stored(self, resource: Resource) -> None:
+        """What the cache knows of the name is of before the upload."""
+        forget_absent(self._store, key_of(resource))
+        if self._store is None:
+            return
+        try:
+            self._store.drop(key_of(resource), Cause.CHANGED)
+        except CacheError:
+            # What stays is checked when it is next opened.
+            return
 
 
 def condition_on(validator: Validator) -> UploadCondition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,38 @@ def test_a_negative_answer_counts_no_more_when_something_newer_is_known(
     culling.cache.drop(served.url + "never")
     with pytest.raises(netcache.NotCachedError):
         new_client(offline=True).stat(served.url + "never")
+
+
+def test_a_negative_answer_ends_with_what_is_made_uploaded_or_listed_after_it(
+    served: Served, new_client: NewClient, tmp_path: Path
+) -> None:
+    """Its folder made, its listing seen, its bytes sent: then nothing says any more that it is not
+    there; of what no reply proves nothing older is shown either."""
+    url = served.url + "d"
+    unproven = [FaultRule(method=("PUT",), validator="none")]
+    with new_client() as client:
+        for name in ("d", "d/file", "later"):
+            with pytest.raises(netcache.NotFoundError):
+                client.stat(served.url + name)
+        (tmp_path / "empty").mkdir()
+        client.put(tmp_path / "empty", url, recursive=True)
+        served.server.set_faults(unproven)
+        client.put(io.BytesIO(ONE), url + "/file")
+        client.warm(served.put("old", ONE))
+        (served.root / "old").unlink()
+        client.put(io.BytesIO(OTHER), served.url + "old")
+        served.server.set_faults()
+        served.put("later", ONE)
+        client.ls(served.url)
+        assert client.cache.extents(served.url + "old") == []
+    with new_client(offline=True) as offline:
+        assert offline.stat(url).type == "directory"
+        assert offline.stat(served.url + "later").size == len(ONE)
+        with pytest.raises(netcache.NotCachedError):
+            offline.stat(url + "/file")
+        for name in ("d/file", "old"):
+            with pytest.raises(netcache.NotCachedError):
+                read(offline, served.url + name)
 
 
 def test_reconnecting_converges(served: Served, new_client: NewClient) -> None:
