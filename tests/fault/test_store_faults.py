@@ -54,7 +54,8 @@ def test_a_failing_call_is_a_cache_error_and_no_wrong_byte(
         finally:
             failed = list(faults.failed)
             faults.disarm()
-        verify(directory, case)
+        if not lasting:
+            verify(directory, case)
         with contextlib.suppress(CacheError):
             case.store.close()
         verify(directory, case)

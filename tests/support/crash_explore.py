@@ -97,25 +97,32 @@ class Crashed(NamedTuple):
 class Explorer:
     """Counts and faults of all that was explored.
 
-    It stops when it has found ``most_faults``.  ``wrap`` is put between store and filesystem: a lie
+    It stops when it has found ``most_faults``, or one whose message has ``wanted`` in it.  ``wrap``
+    is put between store and filesystem: a lie
     that the crashes must bring to light.
     """
 
     def __init__(
-        self, *, most_faults: int = 20, wrap: Callable[[FileOps], FileOps] | None = None
+        self,
+        *,
+        most_faults: int = 20,
+        wanted: str | None = None,
+        wrap: Callable[[FileOps], FileOps] | None = None,
     ) -> None:
         self.wrap = wrap
+        self.found = False
         self.boundaries = 0
         self.points: Counter[str] = Counter()
         self.again = 0
         self.faults: list[Fault] = []
         self._most_faults = most_faults
+        self._wanted = wanted
         self._seen: set[int] = set()
 
     @property
     def done(self) -> bool:
-        """Whether there are as many faults as were wanted."""
-        return len(self.faults) >= self._most_faults
+        """Whether there are as many faults as were wanted, or the one that was."""
+        return self.found or len(self.faults) >= self._most_faults
 
     @property
     def tried(self) -> int:
@@ -145,7 +152,9 @@ class Explorer:
 
     def failed(self, plan: Plan, path: tuple[str, ...], error: Exception) -> None:
         """Remember a fault."""
-        self.faults.append(Fault(plan, path, f"{type(error).__name__}: {error}"))
+        fault = Fault(plan, path, f"{type(error).__name__}: {error}")
+        self.faults.append(fault)
+        self.found = self.found or (self._wanted is not None and self._wanted in fault.message)
 
 
 class _Run:
