@@ -12,7 +12,7 @@ demo: install
 	$(BIN)/netcache demo
 
 test: install
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # The long versions of the random tests: half an hour, one table, all seeds printed.
 soak: install

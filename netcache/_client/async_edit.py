@@ -90,7 +90,7 @@ class AsyncEditFile(AsyncFile):
     async def abort(self) -> None:
         """Send nothing more, and throw away what is unsent."""
         self._closed = True
-        self.handle.abort()
+        await self.handle.abort()
 
     async def save_as(self, path: str | os.PathLike[str], *, changes_only: bool = False) -> int:
         """Save the file as edited to the local file ``path``; returns its size.

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from netcache._core.urls import Resource
 from netcache._fscache.ports import ObjectKey
 from netcache._netfs.dirty_file import DirtyFile
+from netcache._netfs.finishing import finished
 from netcache._netfs.inodes import key_of
 from netcache._netfs.writeback import Writeback
 from netcache.errors import NetCacheError
@@ -90,7 +91,7 @@ class DirtyTable:
         self._files.add(file)
         return file
 
-    def release(self, file: DirtyFile, *, keep_unsent: bool) -> None:
+    async def release(self, file: DirtyFile, *, keep_unsent: bool) -> None:
         """A writer is done.  What is unsent after the last one is kept only when asked to, for
         ``save_as``; ``discard`` ends that."""
         file.users -= 1
@@ -100,15 +101,25 @@ class DirtyTable:
         if self._shared.get(key) is file:
             del self._shared[key]
         if not (keep_unsent and file.dirty):
-            self.discard(file)
+            await self.discard(file)
 
-    def discard(self, file: DirtyFile, *, leave: bool = False) -> None:
-        """Throw away a file that nobody has open (``leave``: not from the journal).  Idempotent."""
+    async def discard(self, file: DirtyFile, *, leave: bool = False) -> None:
+        """Throw away a file that nobody has open (``leave``: not from the journal).  Idempotent.
+
+        Its upload has ended on return: what the server acknowledged of it is in the cache, and
+        does not come in the way of what is read next.
+        """
         if file.users:
             return
         self._files.discard(file)
-        if (task := self._tasks.get(file)) is not None:
-            task.cancel()
+        try:
+            if (task := self._tasks.get(file)) is not None:
+                task.cancel()
+                await finished(asyncio.wait([task]))
+        finally:
+            self._forget(file, leave=leave)
+
+    def _forget(self, file: DirtyFile, *, leave: bool) -> None:
         file.close(leave=leave and file.dirty and file.entry is not None and file.entry.saved)
         with self._lock:
             self._unsent_bytes -= self._unsent.pop(file, 0)
@@ -212,4 +223,4 @@ class DirtyTable:
                     "%s: %d bytes were not sent", file.resource.url, file.pages.unsent_bytes
                 )
             file.users = 0
-            self.discard(file, leave=True)
+            await self.discard(file, leave=True)

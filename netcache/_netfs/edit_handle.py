@@ -162,15 +162,18 @@ class EditHandle:
         finally:
             if not self._closed:
                 self._closed = True
-                self._table.release(self.file, keep_unsent=True)
+                await self._table.release(self.file, keep_unsent=True)
 
-    def abort(self) -> None:
-        """Let go without sending anything more; ends what ``close`` had to keep."""
+    async def abort(self) -> None:
+        """Let go without sending anything more; ends what ``close`` had to keep.
+
+        Waits for the end of what is under way, which is cancelled.
+        """
         if not self._closed:
             self._closed = True
-            self._table.release(self.file, keep_unsent=False)
+            await self._table.release(self.file, keep_unsent=False)
         else:
-            self._table.discard(self.file)
+            await self._table.discard(self.file)
 
     async def copy_to(self, fd: int, *, changes_only: bool) -> int:
         """``copy_edit``; it works after a ``close`` that failed, too."""

@@ -27,6 +27,13 @@ async def turns_until_idle(rig: AsyncRig, most: int) -> bool:
     return await turns(lambda: not any(rig.client.stats()["Objs"].values()), most)
 
 
+def writes_under_way(rig: AsyncRig) -> int:
+    """How many uploads and cache writes have begun and not ended."""
+    stats = rig.client.stats()
+    uploads, writes = stats["UpldOps"], stats["CaWrOps"]
+    return uploads["UL"] - uploads["us"] + writes["WR"] - writes["ws"] - writes["wf"]
+
+
 @CACHES
 @PARTS
 def test_a_cancelled_fsync_ends_after_its_cache_write(
@@ -102,6 +109,36 @@ async def test_a_read_that_goes_on_after_the_close_of_its_file_is_told_so(
         ):
             if not isinstance(end, netcache.ClosedError):
                 assert end == NEW[start * B : start * B + B]
+
+
+@CACHES
+def test_an_aborted_background_upload_ends_after_its_cache_write(
+    tmp_path: Path, use_cache: bool
+) -> None:
+    """Wherever it is: afterwards nothing of it goes on, and what is read next stays cached."""
+
+    async def scenario(steps: int, seed: int) -> bool:
+        options: dict[str, Any] = {"updates": True, "use_cache": use_cache}
+        async with async_rig(tmp_path / f"{steps} {seed}", OLD, **options) as rig:
+            file = await rig.client.open(URL, "r+b")
+            await file.pwrite(b"new", B)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            under_way = writes_under_way(rig)
+            await file.abort()
+            assert not writes_under_way(rig)
+            async with await rig.client.open(URL) as reader:
+                assert await reader.pread(len(OLD), 0) == rig.data
+            if use_cache:
+                fetched = rig.client.stats()["DownOps"]["bytes"]
+                async with await rig.client.open(URL) as reader:
+                    assert await reader.pread(len(OLD), 0) == rig.data
+                assert rig.client.stats()["DownOps"]["bytes"] == fetched
+            return bool(under_way)
+
+    cases = [(steps, seed) for steps in range(24) for seed in (0, steps + 1)]
+    under_way = [run_scheduled(functools.partial(scenario, *case), case[1]) for case in cases]
+    assert any(under_way)
 
 
 async def test_what_must_be_finished_is_finished_however_often_it_is_cancelled() -> None:
