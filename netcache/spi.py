@@ -217,7 +217,8 @@ class OriginCapabilities(NamedTuple):
     """What is known of an origin so far; None means not known.
 
     ``multi_ranges`` tells whether several ranges can be had in one exchange; ``patch`` and
-    ``partial_put`` are the two ways in which a part of a resource can be changed.
+    ``partial_put`` are the two ways in which a part of a resource can be changed;
+    ``upload_versions`` tells whether the reply to an upload bears the validator of what it made.
     """
 
     ranges: bool | None = None
@@ -225,6 +226,7 @@ class OriginCapabilities(NamedTuple):
     partial_put: bool | None = None
     patch: bool | None = None
     multi_ranges: bool | None = None
+    upload_versions: bool | None = None
 
 
 class Backend(Protocol):

@@ -40,6 +40,8 @@ class Tee:
         self._digest = hashlib.sha256()
         self._keeping: asyncio.Future[None] | None = None
         self.size = 0
+        self.copied_bytes = 0
+        """What was written to the cache, in all passes."""
 
     async def keep(self, chunk: bytes | memoryview) -> None:
         """Let ``chunk`` be kept while it is sent; waits for the chunk before it."""
@@ -72,6 +74,7 @@ class Tee:
             try:
                 self._store.reserve(len(chunk))
                 self._new.write(chunk)
+                self.copied_bytes += len(chunk)
             except CacheError:
                 self.discard()
 
@@ -95,6 +98,7 @@ class Tee:
             try:
                 self._store.reserve(end - start)
                 end = start + self._new.copy_from(source, end - start)
+                self.copied_bytes += end - start
                 run = FileRun(self._new.fileno(), start, end)
             except CacheError:
                 self.abandon()
@@ -115,19 +119,18 @@ class Tee:
         """The digest of the pass; None when it was not asked for."""
         return self._digest.digest() if self._hashing else None
 
-    def publish(self, version: Version) -> None:
-        """Make the copy the cache object of ``version``; trouble means that nothing is cached."""
+    def publish(self, version: Version) -> bool:
+        """Make the copy the cache object of ``version``; False: nothing is cached."""
         new, self._new = self._new, None
         if new is None:
-            return
-        if self._store is None:
-            new.discard()
-            return
+            return False
         try:
-            if new.size == version.size:
-                new.publish(version, checked_s=time.time()).close()
+            if self._store is None or new.size != version.size:
+                return False
+            new.publish(version, checked_s=time.time()).close()
+            return True
         except CacheError:
-            pass
+            return False
         finally:
             new.discard()
 

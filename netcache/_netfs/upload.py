@@ -4,7 +4,8 @@ Rules:
 
 1. An upload is conditional on the version found when it began (promise P7).
 2. Without a validator in the reply nothing is kept: it could not be told from another writer's
-   bytes (RFC 9110 9.3.4).  Neither is what was kept of the version before: it is history now.
+   bytes (RFC 9110 9.3.4).  Where that is known before, nothing is even copied.
+3. What was kept of the version before does not outlive an upload: it is history.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ class Uploader:
         self._store = store
         self._inodes = inodes
         self._stats = stats
-        self._unproven: set[str] = set()
 
     async def found_condition(self, resource: Resource) -> UploadCondition:
         """The condition that nothing changes at the server between now and the upload."""
@@ -50,10 +50,10 @@ class Uploader:
 
     def tee(self, resource: Resource) -> Tee:
         """A tee for an upload to ``resource``; it hashes where the origin tells digests."""
-        hashing = bool(self._backend().capabilities(resource.url).digests)
-        # Where uploads are never answered with a validator nothing could be kept.
-        store = None if resource.origin in self._unproven else self._store
-        return Tee(store, resource, hashing=hashing)
+        known = self._backend().capabilities(resource.url)
+        # Where uploads are answered without a validator nothing could be kept.
+        store = None if known.upload_versions is False else self._store
+        return Tee(store, resource, hashing=bool(known.digests))
 
     async def send(
         self,
@@ -78,13 +78,12 @@ class Uploader:
         finally:
             self._stats.add("UpldOps", "us")
             self._stats.add("UpldOps", "bytes", tee.size)
+            self._stats.add("CaWrOps", "bytes", tee.copied_bytes)
         self._inodes.forget(key_of(resource))
-        if reply.version is not None and reply.version.validator.joins_ranges:
-            tee.publish(reply.version)
-            self._unproven.discard(resource.origin)
-        else:
+        version = reply.version
+        is_proven = version is not None and version.validator.joins_ranges
+        if version is None or not is_proven or not tee.publish(version):
             tee.discard()
-            self._unproven.add(resource.origin)
             self._forget_stored(resource)
         return reply
 

@@ -87,11 +87,14 @@ class OriginNotes:
             _PATCH_TYPE in all_of(fields, "Accept-Patch") or _PATCH_FEATURE in all_of(fields, "DAV")
         ):
             known = known._replace(patch=True)
+        program = fields.get("Server", "").lower()
+        if known.upload_versions is None and program.startswith("nginx"):
+            # Its own uploads are answered without a validator.  Another server behind it may do
+            # better: the reply to the first upload shows that.
+            known = known._replace(upload_versions=False)
         self._capabilities[origin] = known
-        if origin not in self._minds_conditions:
-            program = fields.get("Server", "").lower()
-            if program.startswith("netcache"):
-                self._minds_conditions[origin] = True
+        if origin not in self._minds_conditions and program.startswith("netcache"):
+            self._minds_conditions[origin] = True
 
     def saw_options(self, origin: str, fields: Fields) -> None:
         """An answer to ``OPTIONS``: what it does not announce is not offered."""
@@ -119,6 +122,10 @@ class OriginNotes:
     def saw_multi_ranges(self, origin: str, works: bool) -> None:
         """A reply showed whether several ranges can be had at once there."""
         self._capabilities[origin] = self.capabilities(origin)._replace(multi_ranges=works)
+
+    def saw_upload(self, origin: str, proven: bool) -> None:
+        """An upload was stored; ``proven``: the reply bore a validator that joins ranges."""
+        self._capabilities[origin] = self.capabilities(origin)._replace(upload_versions=proven)
 
     def saw_no_digest(self, origin: str) -> None:
         """A digest was asked for, and a good reply bore none."""

@@ -193,6 +193,7 @@ class Writer:
         version = await stored_version(
             resource.url, sender, fields, mtime_s if mtime_kept else None
         )
+        self._notes.saw_upload(resource.origin, version is not None)
         return UploadReply(exchange.head.status == 201, version, mtime_kept)
 
     async def _compare(

@@ -226,10 +226,13 @@ class MemoryBackend:
         await self._leave("make_folder")
 
     def capabilities(self, url: str) -> OriginCapabilities:
-        """Ranges and digests always work; updates are known when they were asked for."""
+        """Updates are known when they were asked for, and the rest always."""
         patch = self.server.updates if self._learnt else None
         partial_put = False if self._learnt else None
-        return OriginCapabilities(True, True, partial_put, patch, self.server.multi_ranges)
+        server = self.server
+        return OriginCapabilities(
+            True, True, partial_put, patch, server.multi_ranges, server.tells_versions
+        )
 
     async def close(self) -> None:
         """See the port."""

@@ -41,6 +41,8 @@ class WritingSuite:
     async def test_put_tells_the_version_that_it_made(self, peer: Peer) -> None:
         """The version of the reply is the one that stat tells then."""
         reply = await peer.backend.put(peer.url("up.bin"), Bytes(pattern(9_000)))
+        known = peer.backend.capabilities(peer.url("other")).upload_versions
+        assert known is peer.tells_etag_after_put
         if not peer.tells_etag_after_put:
             assert reply.version is None
             return

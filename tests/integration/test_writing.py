@@ -9,7 +9,9 @@ import pytest
 
 import netcache
 from netcache._core.content import Content
+from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
+from tests.support.nginx import NGINX, running_nginx
 from tests.support.served import Served, random_bytes
 
 MIB = 1 << 20
@@ -172,6 +174,55 @@ def test_put_conditions(served: Served, client: netcache.Client, tmp_path: Path)
     etag = client.stat(url).etag
     client.put(tmp_path / "file", url, if_match=etag)
     assert (served.root / "data").read_bytes() == b"new"
+
+
+def put_anew(new_client: NewClient, file: Path, url: str) -> int:
+    """Upload with a new client; returns how many bytes it wrote to the cache."""
+    with new_client() as client:
+        client.put(file, url)
+        return client.stats()["CaWrOps"]["bytes"]
+
+
+def test_what_no_reply_proves_is_copied_once_an_origin(
+    served: Served, new_client: NewClient, tmp_path: Path
+) -> None:
+    """Later clients send it without a copy, until a reply proves what it made."""
+    (tmp_path / "file").write_bytes(LARGE)
+    served.server.set_faults([FaultRule(method=("PUT",), validator="none")])
+    copied = [put_anew(new_client, tmp_path / "file", served.url + name) for name in "abc"]
+    assert copied == [len(LARGE), 0, 0]
+    served.server.set_faults()
+    copied = [put_anew(new_client, tmp_path / "file", served.url + name) for name in "de"]
+    assert copied == [0, len(LARGE)]
+    for name in "abcde":
+        assert (served.root / name).read_bytes() == LARGE
+    assert new_client().cache.map(served.url + "e").content is Content.ALL
+
+
+def test_an_upload_without_a_copy_ends_what_was_cached_before(
+    served: Served, new_client: NewClient, tmp_path: Path
+) -> None:
+    """Also when its reply proves it, and there is nothing to show instead."""
+    (tmp_path / "file").write_bytes(SMALL)
+    url = served.url + "new"
+    served.server.set_faults([FaultRule(method=("PUT",), validator="none")])
+    put_anew(new_client, tmp_path / "file", url)
+    served.server.set_faults()
+    new_client().warm(url)
+    (tmp_path / "file").write_bytes(SMALL[::-1])
+    assert put_anew(new_client, tmp_path / "file", url) == 0
+    with pytest.raises(netcache.NotCachedError):
+        b"".join(new_client(offline=True).cat(url))
+
+
+@pytest.mark.nginx
+@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
+def test_nginx_is_known_to_prove_no_upload(new_client: NewClient, tmp_path: Path) -> None:
+    """Its name is in the reply to the first question: not even one copy is made."""
+    (tmp_path / "file").write_bytes(LARGE)
+    with running_nginx(tmp_path / "nginx") as server:
+        assert put_anew(new_client, tmp_path / "file", server.url + "new") == 0
+        assert (server.root / "new").read_bytes() == LARGE
 
 
 def test_put_of_a_stream(served: Served, client: netcache.Client) -> None:
