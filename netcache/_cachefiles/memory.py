@@ -1,7 +1,7 @@
 """What a cache directory remembers of losses and reads: ``why/left`` and ``why/reads``.
 
-Two files of fixed size, sparse, shared by all processes: sets of records (``_core.misses``); a new
-record takes the place of the oldest of its set.  Rules:
+Two files of fixed size, shared by all processes.  Losses: sets of records (``_core.misses``); a new
+record takes the place of the oldest of its set.  Reads: ``read_notes``.  Rules:
 
 1. They explain.  Nothing is served, fetched or forgotten because of them; without them every miss
    was "never fetched".  They can be removed at any time.
@@ -13,12 +13,12 @@ record takes the place of the oldest of its set.  Rules:
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.label_file import LabelFile
+from netcache._cachefiles.read_notes import FOLDER, ReadNotes
 from netcache._core.checksums import recorded_runs
 from netcache._core.content import Content
 from netcache._core.extent import Extent, round_out
@@ -31,7 +31,6 @@ from netcache._core.misses import (
     Cause,
     Record,
     Trace,
-    append,
     decode,
     encode,
     remember,
@@ -43,22 +42,17 @@ if TYPE_CHECKING:
     from netcache._cachefiles.binding import Bound
     from netcache._fscache.ports import ObjectKey
 
-FOLDER, LEFT, READS = "why", "left", "reads"
+LEFT = "left"
 SETS, WAYS = 512, 8
 SET_BYTES = WAYS * RECORD_BYTES
-PENDING_MAX = 32
-_HITS_MAX = (1 << 32) - 1
-_Adding = Callable[[Sequence[Record | None], int, Trace], dict[int, Record | None]]
 _FAILURES = (OSError, CacheError, LabelError, ValueError)
 
 
-class _Table:
-    """One file of records; opened for each use, so that it may go at any time."""
+class _Losses:
+    """The file of traces; opened for each use, so that it may go at any time."""
 
-    def __init__(self, bound: Bound, name: str, adding: _Adding) -> None:
+    def __init__(self, bound: Bound) -> None:
         self._bound = bound
-        self._name = name
-        self._adding = adding
 
     def read(self, tag: int) -> list[Record | None]:
         """The records of the set of ``tag``."""
@@ -69,15 +63,14 @@ class _Table:
         with self._opened(folder) as fd:
             return self._read(fd, tag)
 
-    def add(self, traces: Sequence[tuple[int, Trace]]) -> None:
-        """Change the sets of tags so that they also hold these traces."""
+    def add(self, tag: int, trace: Trace) -> None:
+        """Change the set of a tag so that it also holds this trace."""
         ops, root = self._bound.ops, self._bound.root
         ops.make_folder(FOLDER, at=root)
         with self._opened(ops.open_folder(FOLDER, at=root)) as fd:
-            for tag, trace in traces:
-                for index, record in self._adding(self._read(fd, tag), tag, trace).items():
-                    raw = encode(*record) if record is not None else bytes(RECORD_BYTES)
-                    ops.write_all(fd, raw, tag % SETS * SET_BYTES + index * RECORD_BYTES)
+            for index, record in remember(self._read(fd, tag), tag, trace).items():
+                raw = encode(*record) if record is not None else bytes(RECORD_BYTES)
+                ops.write_all(fd, raw, tag % SETS * SET_BYTES + index * RECORD_BYTES)
 
     def _read(self, fd: int, tag: int) -> list[Record | None]:
         buffer = bytearray(SET_BYTES)
@@ -88,7 +81,7 @@ class _Table:
     @contextmanager
     def _opened(self, folder: int) -> Iterator[int]:
         try:
-            fd = self._bound.ops.open_shared(self._name, folder)
+            fd = self._bound.ops.open_shared(LEFT, folder)
         finally:
             self._bound.ops.close(folder)
         try:
@@ -102,9 +95,8 @@ class CacheMemory:
 
     def __init__(self, bound: Bound) -> None:
         self._bound = bound
-        self._left = _Table(bound, LEFT, remember)
-        self._reads = _Table(bound, READS, append)
-        self._pending: deque[tuple[int, Trace]] = deque()
+        self._left = _Losses(bound)
+        self._reads = ReadNotes(bound.ops, bound.root)
         self._closed = False
         self._lock = threading.Lock()
 
@@ -121,7 +113,7 @@ class CacheMemory:
         trace = trace_of(cause, blocks, when_ms=self._now_ms())
         if trace.mask and trace.end <= END_OF_ALL:
             with self._lock:
-                self._add(self._left, [(tag_of(place), trace)])
+                self._add(tag_of(place), trace)
 
     def going(self, place: str, fd: int, cause: Cause) -> None:
         """The file ``fd``, the object at ``place``, is about to be unlinked or replaced.
@@ -195,72 +187,41 @@ class CacheMemory:
     def traces(self, key: ObjectKey) -> list[Trace]:
         """What has left of the object of ``key``."""
         with self._lock:
-            return self._of(self._left, tag_of(self._bound.place(key)))
+            return self._of(tag_of(self._bound.place(key)))
 
     # What was read.
 
     def note_read(self, key: ObjectKey, start: int, end: int, cause: Cause | None) -> None:
         """A read missed."""
-        self._note(key, Trace(0, self._now_ms(), start, min(end, END_OF_ALL), 0, cause, 0))
+        note = Trace(0, self._now_ms(), start, min(end, END_OF_ALL), 0, cause, 0)
+        self._reads.note(tag_of(self._bound.place(key)), note)
 
     def note_hits(self, key: ObjectKey, count: int) -> None:
         """Reads that the cache answered."""
-        self._note(key, Trace(0, self._now_ms(), 0, 0, count, None, 0))
-
-    def _note(self, key: ObjectKey, trace: Trace) -> None:
-        tag = tag_of(self._bound.place(key))
-        with self._lock:
-            if trace.cause is None and self._hit_again(tag, trace):
-                return
-            self._pending.append((tag, trace))
-            if len(self._pending) >= PENDING_MAX:
-                self._write_pending()
-
-    def _hit_again(self, tag: int, trace: Trace) -> bool:
-        """Whether hits could be counted with those last noted of the same object, if they wait.
-
-        Files that are opened again and again would write a record each time.
-        """
-        for index in range(len(self._pending) - 1, -1, -1):
-            if self._pending[index][0] == tag:
-                known = self._pending[index][1]
-                if known.cause is None:
-                    hits = min(known.mask + trace.mask, _HITS_MAX)
-                    self._pending[index] = tag, trace._replace(mask=hits)
-                return known.cause is None
-        return False
+        self._reads.note_hits(tag_of(self._bound.place(key)), self._now_ms(), count)
 
     def reads(self, key: ObjectKey) -> list[Trace]:
         """The last reads of the object of ``key``, oldest first."""
-        with self._lock:
-            self._write_pending()
-            found = self._of(self._reads, tag_of(self._bound.place(key)))
-        return sorted(found, key=lambda trace: trace.number)
-
-    def _write_pending(self) -> None:
-        pending = list(self._pending)
-        self._pending.clear()
-        if pending:
-            self._add(self._reads, pending)
+        return self._reads.of(tag_of(self._bound.place(key)))
 
     def close(self) -> None:
         """Write what is pending; later calls do nothing.  Idempotent."""
+        self._reads.close()
         with self._lock:
-            self._write_pending()
             self._closed = True
 
-    def _add(self, table: _Table, traces: Sequence[tuple[int, Trace]]) -> None:
+    def _add(self, tag: int, trace: Trace) -> None:
         if not self._closed:
             try:
-                table.add(traces)
+                self._left.add(tag, trace)
             except _FAILURES:
                 return
 
-    def _of(self, table: _Table, tag: int) -> list[Trace]:
+    def _of(self, tag: int) -> list[Trace]:
         if self._closed:
             return []
         try:
-            return [found[1] for found in table.read(tag) if found and found[0] == tag]
+            return [found[1] for found in self._left.read(tag) if found and found[0] == tag]
         except _FAILURES:
             return []
 

@@ -190,12 +190,6 @@ def decode(raw: bytes) -> Record | None:
     return tag, Trace(number, when_ms, start, end, mask, known, part)
 
 
-def append(records: Sequence[Record | None], tag: int, trace: Trace) -> dict[int, Record | None]:
-    """What to write into a set so that it also holds a note of a read: it takes a free place, or
-    the oldest one's."""
-    return {_place(records): (tag, trace._replace(number=_next_number(records)))}
-
-
 def remember(records: Sequence[Record | None], tag: int, trace: Trace) -> dict[int, Record | None]:
     """What to write into a set (None: free the place) so that it also holds a new trace.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from netcache._cachefiles.memory import FOLDER, LEFT, SET_BYTES, SETS, WAYS
+from netcache._cachefiles.memory import LEFT, SET_BYTES, SETS, WAYS
+from netcache._cachefiles.read_notes import FOLDER
 from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core.extent import Extent, ExtentSet
 from netcache._core.misses import (
@@ -111,17 +112,3 @@ def test_what_left_is_known_to_the_next_process_and_is_bounded(directory: Path) 
     later.memory.left(KEY, Cause.DROPPED, [Extent(0, B)])
     assert [trace.cause for trace in later.memory.traces(KEY)] == [Cause.DROPPED]
     later.close()
-
-
-def test_the_last_reads_are_kept_in_order(directory: Path) -> None:
-    """As many as a set has room for; also what was noted right before the end of a process."""
-    store = opened(directory)
-    for number in range(WAYS + 3):
-        store.memory.note_read(KEY, number * B, number * B + B, Cause.NEVER)
-    store.memory.note_hits(KEY, 5)
-    store.close()
-    later = opened(directory)
-    reads = later.memory.reads(KEY)
-    later.close()
-    assert [read.start // B for read in reads] == [*range(4, WAYS + 3), 0]
-    assert (reads[-1].cause, reads[-1].mask) == (None, 5)
