@@ -219,6 +219,8 @@ class OriginCapabilities(NamedTuple):
     ``multi_ranges`` tells whether several ranges can be had in one exchange; ``patch`` and
     ``partial_put`` are the two ways in which a part of a resource can be changed;
     ``upload_versions`` tells whether the reply to an upload bears the validator of what it made.
+    ``digests`` is about uploads, ``whole_digests`` tells whether ``stat`` gets the digests that it
+    asks for.
     """
 
     ranges: bool | None = None
@@ -227,6 +229,7 @@ class OriginCapabilities(NamedTuple):
     patch: bool | None = None
     multi_ranges: bool | None = None
     upload_versions: bool | None = None
+    whole_digests: bool | None = None
 
 
 class Backend(Protocol):

@@ -198,6 +198,32 @@ class ModifiableObject(CachefilesObject):
             self._pending.clear()
             self._bound.replace(self, version)
 
+    def carry_over(self, was: Version, version: Version, *, checked_s: float) -> bool:
+        """Let the bytes of ``was`` count as those of ``version``, which has the same ones.
+
+        The label changes as a whole or not at all, and is true before and after: nothing has to be
+        durable first, nobody has to be alone, and who still fills the object under ``was`` brings
+        the same bytes.
+        """
+        if version.size != was.size:
+            raise CacheError(f"bytes of {was.size} cannot be carried over to {version.size}")
+        checked_ms = int(checked_s * 1000)
+
+        def carried(label: Label) -> Label:
+            known = label.version == was or any(map(label.version.same_as, (was, version)))
+            if not known or label.content is Content.NO_DATA:
+                return label
+            return label._replace(version=version, checked_ms=checked_ms)
+
+        with self._lock, told_as_cache_errors(self._bound):
+            self.fileno()
+            if self._modifying:
+                return False
+            with self._mapping_changes():
+                self._change(carried)
+            label = self._label
+            return label.version == version and label.content is not Content.NO_DATA
+
     def commit(self, version: Version) -> None:
         """Make data durable, then the clean label of ``version`` (reference 5.6 point 3)."""
         with self._lock, told_as_cache_errors(self._bound, self._doubt):

@@ -68,6 +68,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Updates": {
         "n": "checks that found the version current",
         "stale": "opens without a check, because the server failed",
+        "same": "changes of version that left the bytes as they were",
     },
     "Relinqs": {"n": "resources let go", "rtr": "resources dropped"},
     "NoSpace": {"nwr": "writes refused", "ncr": "creations refused", "cull": "objects culled"},

@@ -260,6 +260,14 @@ class CacheObject(Protocol):
     def mark_checked(self, when_s: float) -> None:
         """Record that the version was found current at the server at ``when_s`` (wall clock)."""
 
+    def carry_over(self, was: Version, version: Version, *, checked_s: float) -> bool:
+        """Let the bytes of ``was`` count as those of ``version``, which was current at
+        ``checked_s``: somebody has proven that they are the same ones.
+
+        One step, for all who have the object open; no byte moves.  False when the object is of
+        neither version by now, or holds nothing, or is being modified.
+        """
+
     @property
     def checked_s(self) -> float:
         """When the version was last found current (wall clock), 0.0 for never."""

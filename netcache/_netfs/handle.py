@@ -317,7 +317,9 @@ class ReadHandle:
         inode = await opener.resolve(self.resource, opened_at, moment, want)
         if self.inode is not None and inode is not self.inode:
             # A version that was denied and is shown again may be another one of that name.
-            same = not self.inode.stale and inode.version.same_as(self.inode.version)
+            same = inode.content is self.inode.content or (
+                not self.inode.stale and inode.version.same_as(self.inode.version)
+            )
             if not same and not self._let_go_unseen():
                 raise StaleError(
                     f"read of {self.resource.url} failed: it changed at the server while it was "

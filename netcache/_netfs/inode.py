@@ -79,6 +79,8 @@ class Inode:
     __slots__ = (
         "checked_at",
         "complete",
+        "content",
+        "digest",
         "flights",
         "holding",
         "key",
@@ -124,6 +126,10 @@ class Inode:
         self.complete = version.size == 0
         # The monotonic time at which the version was last found current; -inf for never.
         self.checked_at = float("-inf")
+        # The same for inodes whose bytes were proven to be the same, whatever their versions.
+        self.content = object()
+        # The SHA-256 of all of it, once somebody had to know.
+        self.digest: bytes | None = None
 
     @property
     def size(self) -> int:

@@ -37,8 +37,9 @@ from netcache._netfs.flight import Flight
 from netcache._netfs.holding import CachedHolding, SpoolHolding
 from netcache._netfs.inode import Inode, Question
 from netcache._netfs.inodes import key_of
+from netcache._netfs.unchanged import may_compare, taken_over
 from netcache.errors import CacheError, NotFoundError, StaleError, TransientError
-from netcache.spi import ReadReply
+from netcache.spi import ReadReply, ResourceInfo
 
 SPARED_S = 5.0
 """How long a server that failed is not asked about what may be shown without it."""
@@ -118,7 +119,9 @@ class Opener:
 
     async def _ask(self, resource: Resource, inode: Inode | None, want: Extent | None) -> Inode:
         try:
-            if inode is None or not inode.version.validator.value:
+            if inode is None:
+                return await self._open_cold(resource, want)
+            if not inode.version.validator.value and not self._may_compare(inode):
                 return await self._open_cold(resource, want)
             gap = self._first_gap(inode, want) if inode.joins and want is not None else None
             if gap is not None:
@@ -190,22 +193,54 @@ class Opener:
     async def _revalidate(self, inode: Inode, want: Extent | None) -> Inode:
         """Nothing is missing: ask only whether the version is current."""
         asked_at = time.monotonic()
-        backend, url = self._engine.backend(), inode.resource.url
-        validator = inode.version.validator
-        if not inode.joins:
-            reply = await self._engine.means.open_read(url, None, unless=validator)
-            if not reply.not_modified:
-                self._changed(inode)
-                return await self._begin(inode.resource, reply, asked_at, want)
-            await reply.close()
+        compare = self._may_compare(inode)
+        if not inode.joins and not compare:
+            return await self._revalidate_whole(inode, want)
+        info = await self._engine.backend().stat(
+            inode.resource.url, unless=inode.version.validator, want_digest=compare
+        )
+        if info is None or _is_current(info, inode):
             self._checked(inode, asked_at)
             return inode
-        info = await backend.stat(url, unless=validator)
-        if info is None or (info.version is not None and info.version.same_as(inode.version)):
-            self._checked(inode, asked_at)
-            return inode
+        version = info.version
+        if compare and version is not None and await taken_over(self._inodes, inode, info, version):
+            return self._same(inode, version, asked_at)
+        if not inode.joins and info.digest_sha256 is None:
+            return await self._revalidate_whole(inode, want)
         self._changed(inode)
         return await self._open_cold(inode.resource, want)
+
+    async def _revalidate_whole(self, inode: Inode, want: Extent | None) -> Inode:
+        """No validator joins ranges: what answers the check brings the whole, if it is another."""
+        asked_at = time.monotonic()
+        if not inode.version.validator.value:
+            self._changed(inode)
+            return await self._open_cold(inode.resource, want)
+        reply = await self._engine.means.open_read(
+            inode.resource.url, None, unless=inode.version.validator
+        )
+        if not reply.not_modified:
+            self._changed(inode)
+            return await self._begin(inode.resource, reply, asked_at, want)
+        await reply.close()
+        self._checked(inode, asked_at)
+        return inode
+
+    def _may_compare(self, inode: Inode) -> bool:
+        """Whether the check of ``inode`` is to ask for a digest."""
+        return may_compare(inode, self._engine.backend().capabilities(inode.resource.url))
+
+    def _same(self, inode: Inode, version: Version, asked_at: float) -> Inode:
+        """The bytes of ``inode`` count as those of ``version`` from now on."""
+        self._stats.add("Updates", "same")
+        if not version.validator.value:
+            # There is nothing to know it by but the digest.
+            self._checked(inode, asked_at)
+            return inode
+        # It finds the object; or makes one, when another process has just replaced it.
+        same = self.adopt(inode.resource, version, asked_at)
+        same.content, same.digest = inode.content, inode.digest
+        return same
 
     async def _open_cold(
         self, resource: Resource, want: Extent | None, *, denied: Version | None = None
@@ -340,3 +375,10 @@ class Opener:
         inode.stale = True
         self._inodes.forget(inode.key, inode)
         self._stats.add("Invals", "n")
+
+
+def _is_current(info: ResourceInfo, inode: Inode) -> bool:
+    """Whether ``info`` is of the inode's version; a weak one yields to a digest."""
+    if info.version is None or (not inode.joins and info.digest_sha256 is not None):
+        return False
+    return info.version.same_as(inode.version)

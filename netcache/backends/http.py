@@ -38,6 +38,7 @@ from netcache.backends.http_refusals import refusal
 from netcache.backends.http_reply import BodyMeans, HttpReadReply
 from netcache.backends.http_session import Exchange, HttpOptions, HttpSession
 from netcache.backends.http_update import Updater
+from netcache.backends.http_upload import WANT_DIGEST
 from netcache.backends.http_wire import ReadQuestion, contradicts, read_head, read_headers
 from netcache.backends.http_write import Writer
 from netcache.backends.throttle import Throttle
@@ -202,8 +203,16 @@ class HttpBackend:
     async def _open_once(self, resource: Resource, question: ReadQuestion) -> ReadReply:
         origin = resource.origin
         question = question._replace(pin=self._notes.pin(origin))
-        exchange = await self._session.ask("GET", resource, read_headers(question), what="read")
+        headers = read_headers(question)
+        # A check that may bring the whole shows whether a digest could have spared it.
+        known = self._notes.capabilities(origin)
+        learns = question.unless is not None and known.whole_digests is None
+        if learns:
+            headers |= WANT_DIGEST
+        exchange = await self._session.ask("GET", resource, headers, what="read")
         self._notes.saw_reply(origin, exchange.head.fields)
+        if learns and exchange.head.status == 200:
+            self._notes.saw_whole_digest(origin, bool(exchange.head.fields.get("Repr-Digest")))
         if exchange.head.status not in _READ_ANSWERS:
             await exchange.drop()
             raise refusal("read", question.url, exchange.head, time.time())

@@ -104,8 +104,8 @@ class Metadata:
             return None
         tag = entity_tag(head.fields.get("ETag"))
         digest = sha256_digest(head.fields.get("Repr-Digest"))
-        if want_digest and digest is None:
-            self._notes.saw_no_digest(asked.origin)
+        if want_digest:
+            self._notes.saw_whole_digest(asked.origin, digest is not None)
         return ResourceInfo(
             asked.url,
             asked.name,

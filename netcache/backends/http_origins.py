@@ -83,6 +83,8 @@ class OriginNotes:
         known = self.capabilities(origin)
         if known.digests is None and tells_digests(fields):
             known = known._replace(digests=True)
+        if known.whole_digests is None and fields.get("Repr-Digest"):
+            known = known._replace(whole_digests=True)
         if known.patch is None and (
             _PATCH_TYPE in all_of(fields, "Accept-Patch") or _PATCH_FEATURE in all_of(fields, "DAV")
         ):
@@ -132,6 +134,13 @@ class OriginNotes:
         known = self.capabilities(origin)
         if known.digests is None:
             self._capabilities[origin] = known._replace(digests=False)
+
+    def saw_whole_digest(self, origin: str, told: bool) -> None:
+        """The digest of a whole was asked for, and a good reply bore it or not.
+
+        It says nothing of uploads: there are servers that tell it in the one reply only.
+        """
+        self._capabilities[origin] = self.capabilities(origin)._replace(whole_digests=told)
 
     def saw_condition_minded(self, origin: str) -> None:
         """A write was refused because of its precondition."""
