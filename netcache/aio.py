@@ -238,7 +238,7 @@ class AsyncClient:
         return AsyncEdits(self._core)
 
     async def __aenter__(self) -> Self:
-        if not self._core.options.offline and self._core.journal.has_orphans():
+        if self._core.has_orphans():
             self._core.remote()
         return self
 

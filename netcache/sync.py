@@ -132,7 +132,7 @@ class Client:
         self._core = ClientCore(options, on_warning or warn_in_log)
         self._runner = Runner(self._core)
         self._operations: Operations | None = None
-        if not options.offline and self._core.journal.has_orphans():
+        if self._core.has_orphans():
             self._runner.run(self._begin_recovery())
 
     async def _begin_recovery(self) -> None:

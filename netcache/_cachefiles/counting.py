@@ -36,7 +36,7 @@ class Counting:
         self._lock = threading.Lock()
         self._starting = threading.Lock()
 
-    def go_on(self, files: int) -> bool:
+    def go_on(self, files: int = INLINE_FILES) -> bool:
         """Count some more; whether everything is counted.  Raises ``OSError``."""
         with self._lock:
             with self._bound.room.change() as change:
@@ -70,7 +70,7 @@ class Counting:
 
     def _run(self) -> None:
         try:
-            while not self._closed.is_set() and not self.go_on(INLINE_FILES):
+            while not self._closed.is_set() and not self.go_on():
                 continue
         except OSError:
             # Somebody who needs the count goes on, or finds out what is wrong.

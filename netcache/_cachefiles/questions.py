@@ -8,13 +8,13 @@ costs a wait, which is bounded.  Where locks do nothing, or the file cannot be h
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 
 from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.usage_file import NAME
+from netcache._core.mapping_record import tag_of
 
 _BASE = 1 << 61
 _BYTES = 1 << 40
@@ -37,8 +37,7 @@ class Questions:
 
         Returns how to give it back, which raises nothing.
         """
-        digest = hashlib.blake2b(place.encode(), digest_size=5).digest()
-        byte = _BASE + int.from_bytes(digest, "big") % _BYTES
+        byte = _BASE + tag_of(place) % _BYTES
         with self._lock:
             if self._closed:
                 return lambda: None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from netcache._core.coherency import Version
 from netcache._core.misses import Cause
@@ -31,8 +31,10 @@ from netcache._fscache.ports import (
     Problem,
     StoreStatus,
 )
-from netcache._fscache.sharing import MappingWorker
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._fscache.sharing import MappingWorker
 
 PAUSE_S, PAUSE_MAX_S = 1.0, 60.0
 SILENCE_S = 3600.0

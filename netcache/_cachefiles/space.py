@@ -19,18 +19,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from netcache._cachefiles.counting import INLINE_FILES, Counting
-from netcache._cachefiles.culling import Fate, Target, cull_file
-from netcache._cachefiles.walking import Walk
 from netcache._cachefiles.writing import CHUNK_BYTES_MAX
-from netcache._core.cull_part import STEPS, in_parts
 from netcache._core.watermarks import NOTHING, Verdict, Watermarks, judge_limit, most
 from netcache._fscache.ports import NoSpaceError
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from netcache._cachefiles.binding import Bound
+    from netcache._cachefiles.counting import Counting
+    from netcache._cachefiles.culling import Target
     from netcache._cachefiles.usage_file import Change
+    from netcache._cachefiles.walking import Walk
 
 CHUNK_PART = 256
 """A process is granted this part of the limit at a time, if it is little."""
@@ -51,10 +50,10 @@ class Space:
     """The room of one bound cache.  Thread-safe; one thread of a process makes room at a time."""
 
     def __init__(self, bound: Bound, limit_bytes: int | None, watermarks: Watermarks) -> None:
-        self.walk = Walk(bound)
         self.limit_bytes = limit_bytes
         self.watermarks = watermarks
-        self.counting = Counting(bound, self.walk.reap)
+        self._counting: Counting | None = None
+        self._making = threading.Lock()
         self.culling = False
         # Whether the record was not certain when room was last looked for.
         self._uncertain = False
@@ -65,6 +64,23 @@ class Space:
         purse.refill = self._refill
         if limit_bytes is not None:
             purse.chunk_bytes = min(CHUNK_BYTES_MAX, limit_bytes // CHUNK_PART)
+
+    @property
+    def walk(self) -> Walk:
+        """Goes over the files.  (Imported when needed: a cached read does not pay for it.)"""
+        from netcache._cachefiles.walking import Walk
+
+        return Walk(self._bound)
+
+    @property
+    def counting(self) -> Counting:
+        """Makes the record of use when there is none."""
+        with self._making:
+            if self._counting is None:
+                from netcache._cachefiles.counting import Counting
+
+                self._counting = Counting(self._bound, self.walk.reap)
+            return self._counting
 
     # Growing.
 
@@ -185,6 +201,9 @@ class Space:
 
     def _choose(self, change: Change, wanted: Verdict, stayed: set[str]) -> list[Target]:
         """What goes next, but for what was found to be in use just now."""
+        from netcache._cachefiles.culling import Target
+        from netcache._core.cull_part import STEPS, in_parts
+
         order, head = change.order, change.head
         targets: list[Target] = []
         skip = {order.index.find(place.encode()) for place in stayed}
@@ -206,6 +225,8 @@ class Space:
 
     def _carry_out(self, targets: list[Target], stayed: set[str]) -> int:
         """Cull them; returns how many went, at least in part."""
+        from netcache._cachefiles.culling import Fate, cull_file
+
         count = 0
         for target in targets:
             cull_file(self._bound, target)
@@ -225,7 +246,7 @@ class Space:
                 # Another process may have counted since.
                 return self._uncertain
             self.counting.recount(change)
-        if self.counting.go_on(INLINE_FILES):
+        if self.counting.go_on():
             return True
         self.counting.go_on_alone()
         return False
@@ -301,6 +322,8 @@ class Space:
             return self._cull_bytes(held - target_bytes)
 
     def _cull_bytes(self, excess: int) -> tuple[int, int]:
+        from netcache._cachefiles.culling import Fate
+
         stayed: set[str] = set()
         count = freed = 0
         while freed < excess:
@@ -327,7 +350,8 @@ class Space:
 
     def close(self) -> None:
         """Stop counting.  Idempotent."""
-        self.counting.close()
+        if self._counting is not None:
+            self._counting.close()
 
 
 def _taken(change: Change) -> int:

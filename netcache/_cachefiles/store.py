@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from netcache._cachefiles.binding import Bound
-from netcache._cachefiles.check import problems, records
 from netcache._cachefiles.committer import Committer
 from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.fileops import FileOps, PosixFileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
 from netcache._cachefiles.lockless import LOCKS, without_locks
-from netcache._cachefiles.mapping_worker import Worker
 from netcache._cachefiles.memory import CacheMemory
 from netcache._cachefiles.modify import ModifiableObject
-from netcache._cachefiles.new_object import CachefilesNewObject
 from netcache._cachefiles.probe import probe
 from netcache._cachefiles.space import Space
 from netcache._cachefiles.sum_table import remove_table
@@ -44,8 +43,11 @@ from netcache._fscache.ports import (
     Problem,
     StoreStatus,
 )
-from netcache._fscache.sharing import MappingWorker
 from netcache.errors import CacheError, UsageError
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.mapping_worker import Worker
+    from netcache._fscache.sharing import MappingWorker
 
 SYNC_POLICIES = ("lazy", "commit")
 _STAT_BLOCK = 512
@@ -129,7 +131,8 @@ class CachefilesStore:
         self._missing = missing
         self._space = Space(bound, limit_bytes, watermarks)
         self._committer = Committer()
-        self._worker = Worker(bound)
+        self._worker: Worker | None = None
+        self._starting = threading.Lock()
         self._closed = False
         bound.committer = self._committer
 
@@ -147,7 +150,8 @@ class CachefilesStore:
     def idle(self) -> bool:
         """Whether nobody has anything of it open."""
         bound = self._bound
-        return not bound.objects and not bound.nameless and not self._worker.is_joined
+        is_joined = self._worker is not None and self._worker.is_joined
+        return not bound.objects and not bound.nameless and not is_joined
 
     # Objects.
 
@@ -212,6 +216,8 @@ class CachefilesStore:
 
     def begin(self, key: ObjectKey) -> NewObject:
         """A new private object to be written front to back."""
+        from netcache._cachefiles.new_object import CachefilesNewObject
+
         return CachefilesNewObject(self._bound, key)
 
     def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
@@ -220,7 +226,14 @@ class CachefilesStore:
 
     def worker(self) -> MappingWorker:
         """This process's place among those that share maps of objects."""
-        return self._worker
+        with self._starting:
+            if self._worker is None:
+                from netcache._cachefiles.mapping_worker import Worker
+
+                self._worker = Worker(self._bound)
+                if self._closed:
+                    self._worker.close()
+            return self._worker
 
     # Room.
 
@@ -298,6 +311,8 @@ class CachefilesStore:
 
     def objects(self) -> Iterator[ObjectRecord]:
         """All objects with a readable label, in no order."""
+        from netcache._cachefiles.check import records
+
         with told_as_cache_errors(self._bound):
             yield from records(self._bound, self._space.walk)
 
@@ -305,6 +320,8 @@ class CachefilesStore:
         self, keys: Sequence[ObjectKey] | None = None, *, repair: bool = False
     ) -> Iterator[Problem]:
         """Check labels, structure and all sums; forget what is not right, with ``repair``."""
+        from netcache._cachefiles.check import problems
+
         with told_as_cache_errors(self._bound):
             yield from problems(self._bound, self._space.walk, keys, repair=repair)
 
@@ -336,8 +353,10 @@ class CachefilesStore:
     def close(self) -> None:
         """Withdraw.  What was filled a moment ago is not waited for.  Idempotent."""
         if not self._closed:
-            self._closed = True
-            self._worker.close()
+            with self._starting:
+                self._closed = True
+                if self._worker is not None:
+                    self._worker.close()
             self._committer.close()
             self._space.close()
             self._bound.close()

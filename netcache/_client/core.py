@@ -14,6 +14,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from netcache._client.options import ClientOptions
@@ -23,12 +24,13 @@ from netcache._core.urls import Resource, parse
 from netcache._fscache.ports import CacheStore, ObjectKey, OnTrouble
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.inodes import InodeTable
-from netcache._netfs.journal import Journal
+from netcache._netfs.journal_folder import entry_names, journal_folder
 from netcache.errors import CacheError, ClosedError, NotCachedError
 
 if TYPE_CHECKING:
     from netcache._cachefiles.returning import MortalStore, ReturningStore
     from netcache._client.remote import Remote
+    from netcache._netfs.journal import Journal
 
 Warn = Callable[[str], None]
 
@@ -45,7 +47,6 @@ class ClientCore:
         self._lock = threading.Lock()
         self._remote: Remote | None = None
         self._credentials: dict[str, tuple[str, str]] = {}
-        self.journal = Journal(options.state_dir)
         self.store = self._open_store()
         self.inodes = InodeTable(self.store, self.stats, options.validity, offline=options.offline)
         _LIVING.add(self)
@@ -82,6 +83,19 @@ class ClientCore:
             from netcache._client.admin import url_of
 
             self._warn(f"the cache is damaged: {url_of(key)} {extent} (no longer served from it)")
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The edits that outlive their process."""
+        from netcache._netfs.journal import Journal
+
+        return Journal(self.options.state_dir)
+
+    def has_orphans(self) -> bool:
+        """Whether killed processes left an edit that is to be uploaded."""
+        if self.options.offline or not entry_names(journal_folder(self.options.state_dir)):
+            return False
+        return self.journal.has_orphans()
 
     def need_store(self) -> CacheStore:
         """The store, for calls that are about the cache; ``CacheError`` when there is none."""

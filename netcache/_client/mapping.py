@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from typing import NamedTuple
 
@@ -55,6 +54,8 @@ class Mapping:
         return mapped.base[start:end]
 
     def _renew(self, cache_object: CacheObject, descriptor: int) -> _Mapped:
+        import mmap
+
         try:
             lease = cache_object.lease(descriptor)
         except CacheError:

@@ -72,7 +72,7 @@ class Remote:
         self.engine.under_pressure = lambda: dirty.unsent_bytes > dirty.soft_bytes
         self.recovery = Recovery(core.journal, writeback, self.engine, self.opener, core.stats)
         self._recovering: asyncio.Task[list[Recovered]] | None = None
-        if core.journal.has_orphans() and not options.offline:
+        if core.has_orphans():
             self._recovering = asyncio.ensure_future(self.recovery.run())
         self._downloader = Downloader(self.engine, self.opener, core.stats, retry)
         self._keeps_mtime: dict[str, bool] = {}

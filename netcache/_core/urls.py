@@ -12,10 +12,12 @@ Rules:
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
-from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
 
 from netcache.errors import UsageError
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DEFAULT_ENDS = {"http": ":80", "https": ":443"}
@@ -73,7 +75,7 @@ class Resource(NamedTuple):
     @property
     def name(self) -> str:
         """The decoded last segment of the path; empty for the root."""
-        return unquote_to_bytes(self.path.rstrip("/").rsplit("/", 1)[-1]).decode(
+        return _unquoted(self.path.rstrip("/").rsplit("/", 1)[-1]).decode(
             "utf-8", "surrogateescape"
         )
 
@@ -102,6 +104,8 @@ def _parse_canonical(url: str) -> Resource | None:
 
 
 def _parse_any(url: str) -> Resource:
+    from urllib.parse import urlsplit
+
     shown = strip_credentials(url)
     if _CONTROL.search(url) or url != url.strip():
         raise UsageError(
@@ -159,7 +163,7 @@ def child(folder: Resource, name: str, *, is_folder: bool = False) -> Resource:
         raw = name.encode("utf-8", "surrogateescape")
     except UnicodeError:
         raise UsageError(f"not a usable name in {folder.url}: {name!r} (it is not text)") from None
-    encoded = quote(raw, safe=_PATH_SAFE.replace("/", ""))
+    encoded = _quoted(raw, safe=_PATH_SAFE.replace("/", ""))
     path = base + encoded + ("/" if is_folder else "")
     return folder._replace(url=folder.origin + path, path=path, query="")
 
@@ -222,7 +226,7 @@ def _canonical_quoting(text: str, safe: str) -> str:
     return "".join(
         _canonical_escape(piece)
         if odd % 2
-        else quote(piece.encode("utf-8", "surrogateescape"), safe)
+        else _quoted(piece.encode("utf-8", "surrogateescape"), safe)
         for odd, piece in enumerate(pieces)
     )
 
@@ -234,4 +238,19 @@ def _canonical_escape(escape: str) -> str:
 
 
 def _decoded(part: str | None) -> str | None:
-    return None if part is None else unquote_to_bytes(part).decode("utf-8", "replace")
+    return None if part is None else _unquoted(part).decode("utf-8", "replace")
+
+
+# urllib.parse takes as long to import as reading a cached file does, and most URLs are canonical.
+
+
+def _quoted(raw: bytes, safe: str) -> str:
+    from urllib.parse import quote
+
+    return quote(raw, safe)
+
+
+def _unquoted(text: str) -> bytes:
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(text)

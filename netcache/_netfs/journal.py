@@ -34,9 +34,9 @@ from netcache._core.journal_record import (
     decode_record,
     encode_record,
 )
+from netcache._netfs.journal_folder import entry_names, journal_folder
 from netcache.errors import CacheError
 
-UPLOADS = "uploads"
 RECORD_BYTES_MAX = 16 << 20
 _BEGIN_TRIES = 100
 _DATA, _RECORD, _NEW_RECORD = "data", "record", "record.new"
@@ -125,7 +125,7 @@ class Journal:
     """The entries under one state directory."""
 
     def __init__(self, state_dir: str) -> None:
-        self.folder = os.path.join(state_dir, UPLOADS)
+        self.folder = journal_folder(state_dir)
 
     def begin(self) -> JournalEntry:
         """A new entry; raises ``CacheError`` when the directory cannot be used."""
@@ -147,10 +147,7 @@ class Journal:
 
     def names(self) -> list[str]:
         """All entries there are, of any process; cheap when there are none."""
-        try:
-            return sorted(os.listdir(self.folder))
-        except OSError:
-            return []
+        return entry_names(self.folder)
 
     def peek(self, name: str) -> JournalRecord | None:
         """The record of an entry as it is now, without taking it; None when there is none."""
