@@ -20,7 +20,7 @@ from netcache._client.trees.ports import FetchResult
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_file, as_folder, parse
 from netcache._netfs.absent import forget_absent, note_absent
-from netcache._netfs.bodies import FileBody, SourceChangedError, sha256_of
+from netcache._netfs.bodies import FileBody, SourceChangedError, opened, sha256_of
 from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.inodes import key_of
@@ -194,8 +194,7 @@ class Remote:
     ) -> UploadReply:
         """Upload a local file, caching what is sent."""
         self._core.need_online("upload to", url)
-        loop = asyncio.get_running_loop()
-        fd = await loop.run_in_executor(None, os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = await opened(path)
         try:
             before = os.fstat(fd)
             reply = await self.put_descriptor(
@@ -237,7 +236,7 @@ class Remote:
 
     async def local_sha256(self, path: str) -> bytes:
         """The digest of a local file."""
-        return await asyncio.get_running_loop().run_in_executor(None, sha256_of, path)
+        return await sha256_of(path)
 
     async def remote_sha256(self, info: ResourceInfo) -> bytes:
         """The digest of a resource: from the server where it tells it, else through the cache."""

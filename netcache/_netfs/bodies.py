@@ -20,6 +20,11 @@ from netcache.spi import FileRun
 RUN_BYTES = 8 << 20
 """How much of a file is copied for the cache while as much before it is sent."""
 
+STEP_BYTES = 16 << 20
+"""What is hashed before a cancellation is heard."""
+
+_READ = os.O_RDONLY | os.O_CLOEXEC
+
 OnBytes = Callable[[int], None]
 
 
@@ -97,7 +102,7 @@ class FileBody:
         known = self._tee.sha256()
         if known is not None:
             return known
-        return await asyncio.get_running_loop().run_in_executor(None, sha256_of, self._path)
+        return await sha256_of(self._path)
 
 
 class BytesBody:
@@ -156,12 +161,41 @@ class PipeBody:
         return self._tee.sha256()
 
 
-def sha256_of(path: str | int) -> bytes:
-    """The SHA-256 of a local file, at constant memory.  May block."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0, closefd=isinstance(path, str)) as file:
-        if not isinstance(path, str):
-            file.seek(0)
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
+async def sha256_of(source: str | int) -> bytes:
+    """The SHA-256 of a local file, or of an open one whose position stays; at constant memory.
+
+    In steps, in worker threads; a cancelled one is waited for, as it still reads the file.
+    """
+    if isinstance(source, str):
+        fd = await opened(source)
+        try:
+            return await sha256_of(fd)
+        finally:
+            os.close(fd)
+    loop, digest, position = asyncio.get_running_loop(), hashlib.sha256(), 0
+    while length := await finished(
+        loop.run_in_executor(None, _hash_step, source, position, digest.update)
+    ):
+        position += length
     return digest.digest()
+
+
+async def opened(path: str) -> int:
+    """A descriptor of a local file; none is left when the caller is cancelled meanwhile."""
+    opening = asyncio.get_running_loop().run_in_executor(None, os.open, path, _READ)
+    try:
+        return await finished(opening)
+    except asyncio.CancelledError:
+        if opening.exception() is None:
+            os.close(opening.result())
+        raise
+
+
+def _hash_step(fd: int, position: int, update: Callable[[bytes], None]) -> int:
+    """Hash some of a file from ``position`` on; how many bytes that was."""
+    end = position + STEP_BYTES
+    start = position
+    while position < end and (chunk := os.pread(fd, min(CHUNK_BYTES, end - position), position)):
+        update(chunk)
+        position += len(chunk)
+    return position - start

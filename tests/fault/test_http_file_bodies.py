@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import parse
-from netcache._netfs.bodies import FileBody
+from netcache._netfs.bodies import FileBody, sha256_of
 from netcache._netfs.tee import Tee
 from netcache.errors import ConflictError, NetCacheError, RemoteTimeoutError, TransientError
 from netcache.spi import FileRun, UploadCondition
@@ -181,3 +185,64 @@ async def test_a_cancelled_upload_leaves_nothing_behind(
         await backend.close()
         stalled.set()
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+class _Gated(ThreadPoolExecutor):
+    """Worker threads that wait for ``gate`` before each piece of work; ``begun`` counts those."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self.gate = threading.Event()
+        self.begun = asyncio.Semaphore(0)
+        self.ended = 0
+
+    def submit(self, work: Any, /, *arguments: Any, **options: Any) -> Any:
+        """Do ``work`` when the gate is open."""
+        loop = asyncio.get_running_loop()
+
+        def later() -> Any:
+            loop.call_soon_threadsafe(self.begun.release)
+            self.gate.wait()
+            try:
+                return work(*arguments, **options)
+            finally:
+                self.ended += 1
+
+        return super().submit(later)
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["descriptor", "path"])
+async def test_a_cancelled_digest_of_a_file_ends_when_nobody_reads_the_file_any_more(
+    source: Source, opened: bool
+) -> None:
+    """Whoever cancels closes the descriptor next: another file may have its number then."""
+    before = len(os.listdir("/proc/self/fd"))
+    workers = _Gated()
+    asyncio.get_running_loop().set_default_executor(workers)
+    hashing = asyncio.ensure_future(
+        source.body().sha256() if opened else sha256_of(str(source.path))
+    )
+    await workers.begun.acquire()
+    hashing.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    left_early, ended = hashing.done(), workers.ended
+    workers.gate.set()
+    assert (left_early, ended) == (False, 0)
+    with pytest.raises(asyncio.CancelledError):
+        await hashing
+    assert workers.ended == 1
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("size", [0, 1, 17 * MIB])
+async def test_the_digest_of_a_file_is_that_of_all_of_it(tmp_path: Path, size: int) -> None:
+    """In one step, in several; the position of an open file stays."""
+    path = tmp_path / "file"
+    path.write_bytes(pattern(size, 5))
+    expected = hashlib.sha256(path.read_bytes()).digest()
+    assert await sha256_of(str(path)) == expected
+    with path.open("rb", buffering=0) as file:
+        file.seek(size // 2)
+        assert await sha256_of(file.fileno()) == expected
+        assert file.tell() == size // 2

@@ -54,6 +54,17 @@ def test_serve_ends_when_it_is_told_to(netcache: Commands, number: signal.Signal
         assert (process.returncode, err) == (0, b"")
 
 
+def test_serve_refuses_uploads_that_are_too_large(netcache: Commands) -> None:
+    """One of the limit passes, one byte more does not, and leaves nothing."""
+    for name, size in (("fits", 2048), ("larger", 2049)):
+        (netcache.home / name).write_bytes(bytes(size))
+    with serving(netcache, "--max-body-bytes", "2KiB") as (url, _):
+        assert netcache("put", "fits", url.rstrip("/") + "/fits").code == 0
+        assert netcache("put", "larger", url.rstrip("/") + "/larger").code != 0
+    assert (netcache.home / "www/fits").stat().st_size == 2048
+    assert not (netcache.home / "www/larger").exists()
+
+
 def test_serve_read_only(netcache: Commands) -> None:
     """Nothing can be changed."""
     with serving(netcache, "--read-only") as (url, _):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netcache_cli.session import Session
-from netcache_cli.values import LocalPath
+from netcache_cli.values import LocalPath, Size
 from netcache_cli.verb import argument, option, verb
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 )
 @option("--tls-cert", type=LocalPath(), help="Serve https with this certificate (PEM).")
 @option("--tls-key", type=LocalPath(), help="The key of the certificate (PEM).")
+@option("--max-body-bytes", type=Size(), metavar="SIZE", help="Refuse larger uploads.")
 @option("--fault-plan", type=LocalPath(), help="Break on purpose, as this JSON file says.")
 @option("--log", type=LocalPath(), help="Append a JSON line a request; - is stderr.")
 def command(
@@ -52,6 +53,7 @@ def command(
     allowed_hosts: tuple[str, ...],
     tls_cert: str | None,
     tls_key: str | None,
+    max_body_bytes: int | None,
     fault_plan: str | None,
     log: str | None,
 ) -> int | None:
@@ -76,6 +78,7 @@ def command(
         tls_key=tls_key,
         log=log,
         fault_plan=_fault_plan(fault_plan),
+        max_body_bytes=max_body_bytes,
     )
     try:
         options.check()
