@@ -6,8 +6,10 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -75,6 +77,16 @@ def test_every_test_states_its_promise() -> None:
         and not ast.get_docstring(node)
     ]
     assert not silent
+
+
+def test_no_modules_import_each_other() -> None:
+    """Every module can be read and understood after those that it imports, types included."""
+    graph = grimp.build_graph("netcache", "netcache_cli", "netcache_server")
+    below = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    try:
+        TopologicalSorter(below).prepare()
+    except CycleError as error:
+        pytest.fail(f"in a circle: {' <- '.join(error.args[1])}")
 
 
 def test_imports_point_downwards() -> None:

@@ -6,14 +6,15 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from netcache._cachefiles.committer import Committer
 from netcache._cachefiles.fan_out import Folders
 from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.mapping_table import MappingTable
 from netcache._cachefiles.memory import CacheMemory
+from netcache._cachefiles.open_object import OpenObject
 from netcache._cachefiles.questions import Questions
 from netcache._cachefiles.room import Room
 from netcache._cachefiles.sum_table import remove_table
@@ -26,10 +27,6 @@ from netcache._core.misses import Cause
 from netcache._core.verifying import Verify
 from netcache._fscache.ports import ObjectKey, OnDamage, OnTrouble
 from netcache.errors import CacheError
-
-if TYPE_CHECKING:
-    from netcache._cachefiles.committer import Committer
-    from netcache._cachefiles.object import CachefilesObject
 
 PRIVATE_PREFIX = "."
 """Names of files that are being published begin with it; no object's name does."""
@@ -76,7 +73,7 @@ class Bound:
         self.room = Room(ops, root, epoch, block_size, clock)
         self.memory = CacheMemory(self)
         # All open objects, also those that nobody refers to any more: they hold descriptors.
-        self.objects: set[CachefilesObject] = set()
+        self.objects: set[OpenObject] = set()
         # Those that are being written, and have no name yet.
         self.nameless: set[object] = set()
         self.folders = Folders(ops, root)
@@ -229,7 +226,7 @@ class Bound:
             unit=self.block_size,
         )
 
-    def replace(self, cache_object: CachefilesObject, version: Version) -> None:
+    def replace(self, cache_object: OpenObject, version: Version) -> None:
         """Invalidate: a new empty inode takes the object's name and its place in memory.
 
         The old descriptor's file lives on, renamed over, for those who have it open.
@@ -269,12 +266,12 @@ class Bound:
 
     # What objects tell.
 
-    def filled(self, cache_object: CachefilesObject) -> None:
+    def filled(self, cache_object: OpenObject) -> None:
         """The object promises data that is not durable yet."""
         if self.committer is not None:
             self.committer.add(cache_object)
 
-    def forget(self, cache_object: CachefilesObject) -> None:
+    def forget(self, cache_object: OpenObject) -> None:
         """Nothing of the object is worth making durable any more."""
         if self.committer is not None:
             self.committer.discard(cache_object)
@@ -284,7 +281,7 @@ class Bound:
         self.memory.left(key, Cause.CHECKSUM, [extent])
         self._on_damage(key, extent)
 
-    def released(self, cache_object: CachefilesObject) -> None:
+    def released(self, cache_object: OpenObject) -> None:
         """The object is about to be closed."""
         self.objects.discard(cache_object)
         self.forget(cache_object)

@@ -8,12 +8,9 @@ that ends before that loses nothing but this: after a reboot the rest is fetched
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
+from netcache._cachefiles.open_object import OpenObject
 from netcache.errors import CacheError
-
-if TYPE_CHECKING:
-    from netcache._cachefiles.object import CachefilesObject
 
 IDLE_S = 5.0
 
@@ -23,12 +20,12 @@ class Committer:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: dict[int, CachefilesObject] = {}
+        self._waiting: dict[int, OpenObject] = {}
         self._fills = 0
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def add(self, cache_object: CachefilesObject) -> None:
+    def add(self, cache_object: OpenObject) -> None:
         """The object promises data that is not durable."""
         with self._changed:
             self._waiting[id(cache_object)] = cache_object
@@ -39,7 +36,7 @@ class Committer:
                 )
                 self._thread.start()
 
-    def discard(self, cache_object: CachefilesObject) -> None:
+    def discard(self, cache_object: OpenObject) -> None:
         """Do not commit it (it is being closed, changed or dropped)."""
         if id(cache_object) not in self._waiting:
             # Who fills an object does not close it at the same time.

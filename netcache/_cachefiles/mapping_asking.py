@@ -7,18 +7,38 @@ compare generations.  The dead are not waited for, nor is anybody for longer tha
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import Protocol
 
-from netcache._core.mapping_record import UNSHARED, workers_of
+from netcache._cachefiles.mapping_table import Located
+from netcache._core.mapping_record import UNSHARED, MappingRecord, workers_of
 from netcache._fscache.sharing import Synced
-
-if TYPE_CHECKING:
-    from netcache._cachefiles.mapping_worker import Worker
 
 NOTHING_SHARED = Synced(UNSHARED, 0, 0, 0)
 
 _FIRST_PAUSE_S = 0.0005
 _LONGEST_PAUSE_S = 0.01
+
+
+class Worker(Protocol):
+    """Who asks; see ``mapping_worker``."""
+
+    number: int
+
+    def at(self, place: str) -> AbstractContextManager[Located | None]:
+        """The record of ``place``, if there is one, under its lock; or ``BlockingIOError``."""
+
+    def write(self, located: Located, record: MappingRecord) -> None:
+        """Write a record back, inside ``at``."""
+
+    def let_go(self, place: str, generation: int) -> None:
+        """Have the holders of this process let all other generations go."""
+
+    def dead(self, mask: int) -> int:
+        """The dead among the workers of a mask."""
+
+    def ring(self, worker: int) -> None:
+        """Send a message to a worker."""
 
 
 def sync_all(worker: Worker, place: str, timeout_s: float) -> Synced:

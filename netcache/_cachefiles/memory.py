@@ -13,9 +13,9 @@ record takes the place of the oldest of its set.  Reads: ``read_notes``.  Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.read_notes import FOLDER, ReadNotes
@@ -39,7 +39,8 @@ from netcache._core.misses import (
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.binding import Bound
+    from netcache._cachefiles.fileops import FileOps
+    from netcache._core.label import Epoch
     from netcache._fscache.ports import ObjectKey
 
 LEFT = "left"
@@ -48,10 +49,23 @@ SET_BYTES = WAYS * RECORD_BYTES
 _FAILURES = (OSError, CacheError, LabelError, ValueError)
 
 
+class _Grounds(Protocol):
+    """The bound cache that it remembers for."""
+
+    ops: FileOps
+    root: int
+    epoch: Epoch
+    block_size: int
+    clock: Callable[[], float]
+
+    def place(self, key: ObjectKey) -> str:
+        """Where the object of ``key`` is, from the cache directory on."""
+
+
 class _Losses:
     """The file of traces; opened for each use, so that it may go at any time."""
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, bound: _Grounds) -> None:
         self._bound = bound
 
     def read(self, tag: int) -> list[Record | None]:
@@ -93,7 +107,7 @@ class _Losses:
 class CacheMemory:
     """The memory of a bound cache; see ``netcache._fscache.explaining.Memory``."""
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, bound: _Grounds) -> None:
         self._bound = bound
         self._left = _Losses(bound)
         self._reads = ReadNotes(bound.ops, bound.root)

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from netcache._client.core import ClientCore
 from netcache._client.explaining import Explanation, why
-from netcache._client.listings import is_resource, listing_key, resource_name
+from netcache._client.listings import listing_key
+from netcache._client.object_urls import is_resource, url_of
 from netcache._client.saved_stats import read_saved
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._core.stats import merge
-from netcache._core.urls import Resource, as_folder, parse
+from netcache._core.urls import Resource, as_folder
 from netcache._fscache.ports import CacheObject, ObjectKey, ObjectRecord, Problem, StoreStatus
 from netcache._netfs.absent import absent_key
 from netcache._netfs.inodes import key_of
@@ -165,13 +166,6 @@ class CacheAdmin:
         if found is None:
             raise NotCachedError(f"{resource.url} is not in the cache", url=resource.url)
         return found
-
-
-def url_of(key: ObjectKey) -> str:
-    """The URL that a cache key was made from."""
-    _, scheme, authority = key.volume.split(",", 2)
-    name = resource_name(key).decode()
-    return parse(f"{scheme}://{authority}{'' if name.startswith('/') else '/'}{name}").url
 
 
 def _cached_object(record: ObjectRecord) -> CachedObject:

@@ -19,17 +19,6 @@ def listing_key(folder: Resource) -> ObjectKey:
     return ObjectKey(folder.volume_key, folder.object_key + _SUFFIX)
 
 
-def is_resource(key: ObjectKey) -> bool:
-    """Whether a cache key is that of a resource, not of a listing or a negative answer."""
-    return b"\0" not in key.name
-
-
-def resource_name(key: ObjectKey) -> bytes:
-    """The object key of the resource that ``key`` tells something of: the resource itself, a
-    folder's listing, a negative answer."""
-    return key.name.partition(b"\0")[0]
-
-
 def keep_listing(store: CacheStore | None, folder: Resource, entries: list[ResourceInfo]) -> None:
     """Keep the entries; trouble with the cache means that they are not kept."""
     if store is None:

@@ -14,18 +14,18 @@ from netcache.errors import NotCachedError, NotFoundError
 from netcache.spi import ResourceInfo
 
 if TYPE_CHECKING:
-    from netcache._client.core import ClientCore
+    from netcache._client.local import LocalHalf
 
 
-def stat_kept(core: ClientCore, url: str) -> ResourceInfo:
+def stat_kept(local: LocalHalf, url: str) -> ResourceInfo:
     """What ``url`` was when last seen.  Raises ``NotFoundError``, ``NotCachedError``."""
     resource = parse(url)
-    inode = core.inodes.find(resource)
-    own = kept_listing(core.store, as_folder(resource))
+    inode = local.inodes.find(resource)
+    own = kept_listing(local.store, as_folder(resource))
     folder = parent(resource)
-    above = kept_listing(core.store, folder) if folder is not None else None
+    above = kept_listing(local.store, folder) if folder is not None else None
     listed = next((entry for entry in above or () if entry.name == resource.name), None)
-    core.inodes.raise_if_absent(
+    local.inodes.raise_if_absent(
         resource,
         inode,
         listed_s=max(

@@ -33,33 +33,33 @@ from netcache.errors import NotCachedError, NotFoundError
 from netcache.spi import Backend, ResourceInfo, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
-    from netcache._client.core import ClientCore
+    from netcache._client.local import LocalHalf
 
 
 class Remote:
     """What a client does at servers."""
 
-    def __init__(self, core: ClientCore, credentials: dict[str, tuple[str, str]]) -> None:
-        options = core.options
-        self._core = core
+    def __init__(self, local: LocalHalf, credentials: dict[str, tuple[str, str]]) -> None:
+        options = local.options
+        self._local = local
         self.transfers = options.transfers
         self._http: HttpBackend | None = None
         self.backend: Backend = self._backend(options, credentials)
         retry = RetryPolicy(attempts=options.retries + 1, random=random.random)
         self.engine = ReadEngine(
             lambda: self.backend,
-            core.store,
-            core.inodes,
-            core.stats,
+            local.store,
+            local.inodes,
+            local.stats,
             retry=retry,
             timeout_s=options.timeout_s,
             exchanges=options.transfers * EXCHANGES_PER_TRANSFER,
             offline=options.offline,
         )
         self.opener = Opener(self.engine, options.stale_s)
-        self.uploader = Uploader(lambda: self.backend, core.store, core.inodes, core.stats)
+        self.uploader = Uploader(lambda: self.backend, local.store, local.inodes, local.stats)
         writeback = Writeback(
-            lambda: self.backend, self.engine, self.opener, self.uploader, core.stats
+            lambda: self.backend, self.engine, self.opener, self.uploader, local.stats
         )
         self.dirty = DirtyTable(
             writeback,
@@ -70,11 +70,11 @@ class Remote:
         )
         dirty = self.dirty
         self.engine.under_pressure = lambda: dirty.unsent_bytes > dirty.soft_bytes
-        self.recovery = Recovery(core.journal, writeback, self.engine, self.opener, core.stats)
+        self.recovery = Recovery(local.journal, writeback, self.engine, self.opener, local.stats)
         self._recovering: asyncio.Task[list[Recovered]] | None = None
-        if core.has_orphans():
+        if local.has_orphans():
             self._recovering = asyncio.ensure_future(self.recovery.run())
-        self._downloader = Downloader(self.engine, self.opener, core.stats, retry)
+        self._downloader = Downloader(self.engine, self.opener, local.stats, retry)
         self._keeps_mtime: dict[str, bool] = {}
 
     def _backend(self, options: ClientOptions, credentials: dict[str, tuple[str, str]]) -> Backend:
@@ -97,16 +97,16 @@ class Remote:
         )
         for origin, pair in credentials.items():
             self._http.add_credentials(origin, *pair)
-        if self._core.store is not None:
+        if self._local.store is not None:
             self._http.recall(read_origins(options.cache_dir), time.time())
         return self._http
 
     def _remember_origins(self) -> None:
-        store = self._core.store
+        store = self._local.store
         if self._http is None or store is None or not store.is_bound:
             return
         try:
-            add_origins(self._core.options.cache_dir, self._http.remembered(time.time()))
+            add_origins(self._local.options.cache_dir, self._http.remembered(time.time()))
         except OSError:
             # It is learnt again.
             return
@@ -136,15 +136,15 @@ class Remote:
 
     async def stat(self, url: str) -> ResourceInfo:
         """What ``url`` is; offline, what the cache knows of it."""
-        if not self._core.options.offline:
+        if not self._local.options.offline:
             return await self._stat_online(url)
-        return stat_kept(self._core, url)
+        return stat_kept(self._local, url)
 
     async def _stat_online(self, url: str) -> ResourceInfo:
         try:
             info = await self.backend.stat(url)
         except NotFoundError:
-            note_absent(self._core.store, key_of(parse(url)))
+            note_absent(self._local.store, key_of(parse(url)))
             raise
         assert info is not None
         return info
@@ -152,26 +152,26 @@ class Remote:
     async def list(self, url: str) -> list[ResourceInfo]:
         """The entries of a folder; offline, as they were last seen."""
         folder = as_folder(parse(url))
-        if self._core.options.offline:
-            kept = kept_listing(self._core.store, folder)
+        if self._local.options.offline:
+            kept = kept_listing(self._local.store, folder)
             if kept is None:
                 raise NotCachedError(f"listing of {url} failed: offline, and not cached", url=url)
             return list(kept)
         entries = await self.backend.list(folder.url)
-        keep_listing(self._core.store, folder, entries)
+        keep_listing(self._local.store, folder, entries)
         return entries
 
     async def make_folder(self, url: str) -> None:
         """Make a folder with its parents; one that is there is fine."""
-        self._core.need_online("making of", url)
+        self._local.need_online("making of", url)
         folder = as_folder(parse(url))
         await self.backend.make_folder(folder.url)
         for resource in (folder, as_file(folder)):
-            forget_absent(self._core.store, key_of(resource))
+            forget_absent(self._local.store, key_of(resource))
 
     async def delete(self, url: str, condition: UploadCondition | None = None) -> None:
         """Delete at the server, and forget in the cache."""
-        self._core.need_online("deletion of", url)
+        self._local.need_online("deletion of", url)
         await self.backend.delete(url, condition=condition or UploadCondition())
         self.opener.drop(parse(url))
 
@@ -180,7 +180,7 @@ class Remote:
     async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> FetchResult:
         """Bring a file through the cache to ``path``."""
         size, fetched = await self._downloader.get_file(info, path, on_bytes)
-        inode = self._core.inodes.find(parse(info.url))
+        inode = self._local.inodes.find(parse(info.url))
         return FetchResult(size, fetched, inode.version if inode is not None else info.version)
 
     async def warm(
@@ -193,7 +193,7 @@ class Remote:
         self, path: str, url: str, condition: UploadCondition | None, on_bytes: OnBytes
     ) -> UploadReply:
         """Upload a local file, caching what is sent."""
-        self._core.need_online("upload to", url)
+        self._local.need_online("upload to", url)
         fd = await opened(path)
         try:
             before = os.fstat(fd)
@@ -242,7 +242,7 @@ class Remote:
         """The digest of a resource: from the server where it tells it, else through the cache."""
         if info.digest_sha256 is not None:
             return info.digest_sha256
-        if not self._core.options.offline:
+        if not self._local.options.offline:
             asked = await self.backend.stat(info.url, want_digest=True)
             if asked is not None and asked.digest_sha256 is not None:
                 return asked.digest_sha256
@@ -263,5 +263,5 @@ class Remote:
     def forget(self, url: str) -> int:
         """Drop ``url`` from the cache; returns the bytes given free."""
         freed = self.opener.drop(parse(url))
-        self._core.inodes.forget(key_of(parse(url)))
+        self._local.inodes.forget(key_of(parse(url)))
         return freed

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from binascii import b2a_base64
 from functools import lru_cache
+from typing import NamedTuple
 
 NAME_BYTES_MAX = 255
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
@@ -24,6 +25,13 @@ _HEX_BELOW = 16
 ``4n/3 + 2`` of the other spelling from five bytes on."""
 _VOLUMES_MAX = 256
 _PLACES_MAX = 256
+
+
+class ObjectKey(NamedTuple):
+    """The identity of a cached resource: its volume (origin) and its key there."""
+
+    volume: str
+    name: bytes
 
 
 @lru_cache(maxsize=_VOLUMES_MAX)

@@ -13,7 +13,7 @@ from netcache._core.extent import Extent
 from netcache._core.misses import Cause, Trace
 
 if TYPE_CHECKING:
-    from netcache._fscache.ports import ObjectKey
+    from netcache._core.keys import ObjectKey
 
 
 class Memory(Protocol):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from netcache._core.coherency import Version
 from netcache._core.content import Content, Occupancy, WriteKind
 from netcache._core.extent import Extent
+from netcache._core.keys import ObjectKey as ObjectKey
 from netcache._core.misses import Cause
 from netcache._fscache.explaining import Memory
 from netcache.errors import CacheError
@@ -32,13 +33,6 @@ if TYPE_CHECKING:
 
 class NoSpaceError(CacheError):
     """No room for more: the filesystem, its reserve, or the cache's own limit (ENOBUFS)."""
-
-
-class ObjectKey(NamedTuple):
-    """The identity of a cached resource: its volume (origin) and its key there."""
-
-    volume: str
-    name: bytes
 
 
 FillGap = Callable[[Extent], bytes]

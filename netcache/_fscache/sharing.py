@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from netcache._fscache.ports import ObjectKey
+from netcache._core.keys import ObjectKey
 
 
 class Settled(NamedTuple):

@@ -23,6 +23,7 @@ from netcache._core.verifying import GROUP_BYTES
 from netcache._fscache.ports import CacheStore, NoSpaceError
 from netcache._netfs import events
 from netcache._netfs.buffer_queue import BufferQueue
+from netcache._netfs.coming import Coming
 from netcache._netfs.damage import not_to_be_had
 from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.holding import SpoolHolding
@@ -194,13 +195,13 @@ class ReadEngine:
         return True
 
     @staticmethod
-    def _flight_of(inode: Inode, position: int) -> Flight | None:
+    def _flight_of(inode: Inode, position: int) -> Coming | None:
         for flight in inode.flights:
             if flight.position <= position < flight.end:
                 return flight
         return None
 
-    async def _await_flight(self, inode: Inode, flight: Flight, start: int, end: int) -> bool:
+    async def _await_flight(self, inode: Inode, flight: Coming, start: int, end: int) -> bool:
         try:
             await flight.wait_for(start, end)
         except StaleError:

@@ -23,16 +23,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netcache._core.misses import Missed
-    from netcache._netfs.read_stream import Subrequest
-    from netcache._netfs.request import Request
-    from netcache._netfs.write_request import WriteRequest, WriteSubrequest
+    from netcache._netfs.traced import Numbered, TracedRead, TracedRequest, TracedSub
 
 LOGGER_NAME = "netcache.events"
 
 _log = logging.getLogger(LOGGER_NAME)
 
 
-def read(request: Request, url: str) -> None:
+def read(request: TracedRead, url: str) -> None:
     """A request begins."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -48,7 +46,7 @@ def read(request: Request, url: str) -> None:
         )
 
 
-def write(request: WriteRequest, url: str) -> None:
+def write(request: TracedRequest, url: str) -> None:
     """A writeback begins."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -62,7 +60,7 @@ def write(request: WriteRequest, url: str) -> None:
         )
 
 
-def rreq(request: Request | WriteRequest, step: str) -> None:
+def rreq(request: TracedRequest, step: str) -> None:
     """A step in the life of a request."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -77,7 +75,7 @@ def rreq(request: Request | WriteRequest, step: str) -> None:
         )
 
 
-def sreq(sub: Subrequest | WriteSubrequest, step: str) -> None:
+def sreq(sub: TracedSub, step: str) -> None:
     """A step in the life of a subrequest."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -97,7 +95,7 @@ def sreq(sub: Subrequest | WriteSubrequest, step: str) -> None:
         )
 
 
-def failure(request: Request, where: str, error: BaseException) -> None:
+def failure(request: Numbered, where: str, error: BaseException) -> None:
     """Something failed, at ``where`` (read, short-read, copy-to-cache, dio-read-short, ...)."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -126,7 +124,7 @@ def miss(request: int, url: str, missed: Missed) -> None:
         )
 
 
-def collect(request: Request, start: int, end: int) -> None:
+def collect(request: Numbered, start: int, end: int) -> None:
     """``[start, end)`` was folded in."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -135,7 +133,7 @@ def collect(request: Request, start: int, end: int) -> None:
         )
 
 
-def collect_gap(request: Request, start: int, end: int) -> None:
+def collect_gap(request: Numbered, start: int, end: int) -> None:
     """``[start, end)`` was passed over: it will not come."""
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug(

@@ -14,6 +14,7 @@ from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._core.read_sources import Piece, Source, choose_pieces
 from netcache._netfs import events
+from netcache._netfs.coming import Coming
 from netcache._netfs.fill_claim import FillClaim
 from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode, Survey
@@ -106,7 +107,7 @@ class Flight:
         self.task = asyncio.ensure_future(self._run())
         self.task.add_done_callback(self._ended)
 
-    def _flight_before(self, start: int) -> Flight | None:
+    def _flight_before(self, start: int) -> Coming | None:
         """The flight that brings what lies before, when the object holds everything up to it."""
         for flight in self.inode.flights:
             near = start - flight.position <= BEHIND_BYTES_MAX

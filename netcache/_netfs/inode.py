@@ -32,7 +32,7 @@ from netcache.errors import CacheError
 if TYPE_CHECKING:
     import asyncio
 
-    from netcache._netfs.flight import Flight
+    from netcache._netfs.coming import Coming
 
 Known = tuple[int, int, Occupancy]
 
@@ -113,7 +113,7 @@ class Inode:
         self.present = ExtentSet()
         self.window: Window = NO_WINDOW
         self.lock = threading.Lock()
-        self.flights: list[Flight] = []
+        self.flights: list[Coming] = []
         # What a flight is going to bring when the server's answer is here.
         self.question: Question | None = None
         self.users = 0

@@ -9,16 +9,35 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from netcache._core.invariant import invariant
 from netcache._core.read_completion import Outcome
 from netcache._core.read_retry import RetryPlan, RetryState, Slice, Stopped
 from netcache._core.read_sources import Piece, Source
+from netcache._core.stats import Stats
 
 if TYPE_CHECKING:
-    from netcache._netfs.request import Request
     from netcache.spi import ReadReply
+
+
+class Tiled(Protocol):
+    """The request that a stream tiles, as its subrequests see it."""
+
+    id: int
+    stats: Stats
+    broken: bool
+    """What comes can no longer be kept."""
+    largest: int
+    """No range longer than this is asked for, in bytes."""
+    zero_limit: int
+    """From there on the server has nothing but zeros."""
+
+    def made(self, sub: Subrequest) -> None:
+        """A subrequest of it begins to live."""
+
+    def freed(self, sub: Subrequest) -> None:
+        """A subrequest of it is cleaned away."""
 
 
 class Subrequest:
@@ -47,7 +66,7 @@ class Subrequest:
         "transferred",
     )
 
-    def __init__(self, request: Request, index: int, piece: Piece) -> None:
+    def __init__(self, request: Tiled, index: int, piece: Piece) -> None:
         self.request = request
         self.index = index
         self.start = piece.start
@@ -124,7 +143,7 @@ class Stream:
 
     __slots__ = ("_collected_to", "_indexes", "request", "subrequests")
 
-    def __init__(self, request: Request, start: int) -> None:
+    def __init__(self, request: Tiled, start: int) -> None:
         self.request = request
         self.subrequests: deque[Subrequest] = deque()
         self._collected_to = start

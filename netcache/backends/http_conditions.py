@@ -15,7 +15,7 @@ from netcache.errors import ConflictError, NotFoundError
 from netcache.spi import UNCONDITIONAL, ResourceInfo, UploadCondition
 
 if TYPE_CHECKING:
-    from netcache.backends.http import HttpBackend
+    from netcache.backends.http_asking import Asking
 
 __all__ = ["Conditions", "conflict"]
 
@@ -23,7 +23,7 @@ __all__ = ["Conditions", "conflict"]
 class Conditions:
     """What the changing parts of an ``HttpBackend`` ask before and after."""
 
-    def __init__(self, backend: HttpBackend, notes: OriginNotes) -> None:
+    def __init__(self, backend: Asking, notes: OriginNotes) -> None:
         self._backend = backend
         self._notes = notes
 

@@ -35,7 +35,7 @@ from netcache.errors import (
 from netcache.spi import UNCONDITIONAL, ResourceInfo, UploadCondition
 
 if TYPE_CHECKING:
-    from netcache.backends.http import HttpBackend
+    from netcache.backends.http_asking import Asking
 
 __all__ = ["Mover"]
 
@@ -51,7 +51,7 @@ class Mover:
     """The part of an ``HttpBackend`` that gives new names."""
 
     def __init__(
-        self, backend: HttpBackend, session: HttpSession, notes: OriginNotes, writer: Writer
+        self, backend: Asking, session: HttpSession, notes: OriginNotes, writer: Writer
     ) -> None:
         self._backend = backend
         self._session = session

@@ -13,14 +13,14 @@ import os
 import select
 import socket
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp.payload import Payload
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
-    from netcache.backends.http_upload import BodySender
     from netcache.spi import FileRun
 
 __all__ = ["FilePayload"]
@@ -31,12 +31,28 @@ ANSWER_WAIT_S = 0.2
 _POLL_MS = 200
 
 
+class Sender(Protocol):
+    """Who has the body, and watches over its sending; see ``http_upload``."""
+
+    def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
+        """The body in pieces, for a pass of its own."""
+
+    def runs(self) -> AsyncGenerator[FileRun, None]:
+        """The body in runs of files, for a pass of its own."""
+
+    def moved(self) -> None:
+        """The server has taken something; called on any thread."""
+
+    def ended_at(self, total: int) -> None:
+        """The source had only ``total`` bytes; raises."""
+
+
 class FilePayload(Payload):
     """A body for one request, sent by a ``_Pump`` where the connection is plain."""
 
     _autoclose = True
 
-    def __init__(self, sender: BodySender) -> None:
+    def __init__(self, sender: Sender) -> None:
         super().__init__(None, content_type="application/octet-stream")
         self._sender = sender
 
@@ -88,7 +104,7 @@ class FilePayload(Payload):
 class _Pump:
     """Moves bytes from files to a socket, on a worker thread; one ``send`` at a time."""
 
-    def __init__(self, fd: int, sender: BodySender) -> None:
+    def __init__(self, fd: int, sender: Sender) -> None:
         self._socket = socket.socket(fileno=os.dup(fd))
         self._sender = sender
         self._stopped = threading.Event()

@@ -46,7 +46,7 @@ from netcache.errors import (
 from netcache.spi import OriginCapabilities, UpdateData, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
-    from netcache.backends.http import HttpBackend
+    from netcache.backends.http_asking import Asking
 
 __all__ = ["Updater"]
 
@@ -106,7 +106,7 @@ class Updater:
     """The part of an ``HttpBackend`` that changes parts."""
 
     def __init__(
-        self, backend: HttpBackend, session: HttpSession, notes: OriginNotes, throttle: Throttle
+        self, backend: Asking, session: HttpSession, notes: OriginNotes, throttle: Throttle
     ) -> None:
         self._backend = backend
         self._session = session

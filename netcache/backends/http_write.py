@@ -35,7 +35,7 @@ from netcache.errors import (
 from netcache.spi import ResourceInfo, UploadBody, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
-    from netcache.backends.http import HttpBackend
+    from netcache.backends.http_asking import Asking
 
 __all__ = ["WANT_DIGEST", "Writer", "parent_of"]
 
@@ -48,7 +48,7 @@ class Writer:
     """The writing half of an ``HttpBackend``."""
 
     def __init__(
-        self, backend: HttpBackend, session: HttpSession, notes: OriginNotes, throttle: Throttle
+        self, backend: Asking, session: HttpSession, notes: OriginNotes, throttle: Throttle
     ) -> None:
         self._backend = backend
         self._session = session
