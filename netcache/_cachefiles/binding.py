@@ -6,15 +6,14 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.committer import Committer
 from netcache._cachefiles.fan_out import Folders
 from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.mapping_table import MappingTable
 from netcache._cachefiles.memory import CacheMemory
-from netcache._cachefiles.open_object import OpenObject
 from netcache._cachefiles.questions import Questions
 from netcache._cachefiles.room import Room
 from netcache._cachefiles.sum_table import remove_table
@@ -27,6 +26,10 @@ from netcache._core.misses import Cause
 from netcache._core.verifying import Verify
 from netcache._fscache.ports import ObjectKey, OnDamage, OnTrouble
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.committer import Committer
+    from netcache._cachefiles.open_object import OpenObject
 
 PRIVATE_PREFIX = "."
 """Names of files that are being published begin with it; no object's name does."""

@@ -8,9 +8,12 @@ that ends before that loses nothing but this: after a reboot the rest is fetched
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.open_object import OpenObject
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.open_object import OpenObject
 
 IDLE_S = 5.0
 
