@@ -16,10 +16,15 @@ from tests.chaos.reader import KINDS, ChaosReader
 ROUND_READS = 10_000
 
 
-def soak(folder: Path, reads: int, seed: int, threads: int, faulty: float) -> Counter[str]:
-    """``reads`` reads by ``threads`` readers on one cache; raises what any of them raises."""
+def soak(
+    folder: Path, reads: int, seed: int, threads: int, faulty: float, **options: float
+) -> Counter[str]:
+    """``reads`` reads by ``threads`` readers on one cache; raises what any of them raises.
+
+    ``options`` are those of ``ChaosOrigin``.
+    """
     without = LIES_TO_MANY if threads > 1 else frozenset()
-    origin = ChaosOrigin(folder, seed, faulty=faulty, without=without)
+    origin = ChaosOrigin(folder, seed, faulty=faulty, without=without, **options)
     failures: list[BaseException] = []
     counts: Counter[str] = Counter()
     with origin.server:

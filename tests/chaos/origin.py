@@ -5,8 +5,9 @@ a function of the version and the offset: eight bytes a word, half of them the v
 that a mixture of versions shows in any few bytes.
 
 Swaps are atomic (a link put in the place of another), and a version that comes back is the same
-file: the same validators, the same bytes.  They happen before a request is judged, and while it is
-answered (a few turns of the server's loop later).
+file: the same validators, the same bytes.  Some are touches: another file with the same bytes, of
+another time and tag.  They happen before a request is judged, and while it is answered (a few turns
+of the server's loop later).
 
 ``seed`` decides, as long as one reader asks at a time (what is read ahead comes when it comes).
 """
@@ -61,6 +62,8 @@ MISBEHAVIOURS: dict[str, dict[str, Any]] = {
     "etag_only": {"validator": "etag_only"},
     "omit_date": {"omit_date": True},
     "weak_date": {"validator": "last_modified_only", "omit_date": True},
+    "no_digest": {"remove_headers": ("Repr-Digest",)},
+    "false_digest": {"headers": {"Repr-Digest": f"sha-256=:{'A' * 43}=:"}},
     "no_length": {"remove_headers": ("Content-Length",)},
     "no_accept_ranges": {"headers": {"Accept-Ranges": "none"}},
     "long": {"body": "long"},
@@ -116,7 +119,8 @@ class ChaosServer(ServerThread):
 class ChaosOrigin:
     """The served object, its versions, and what is done to requests.
 
-    ``faulty`` is the probability of a misbehaviour, ``restless`` of a swap, for each request.
+    ``faulty`` is the probability of a misbehaviour, ``restless`` of a swap, for each request;
+    ``touching`` is the share of swaps that change no byte.
     """
 
     def __init__(
@@ -126,12 +130,13 @@ class ChaosOrigin:
         *,
         faulty: float = 0.2,
         restless: float = 0.05,
+        touching: float = 0.2,
         without: frozenset[str] = frozenset(),
     ) -> None:
         self.drawn: Counter[str] = Counter()
         self.requests = 0
         self.swaps = 0
-        self.faulty, self.restless = faulty, restless
+        self.faulty, self.restless, self.touching = faulty, restless, touching
         self.contents = [
             content_of(version, SIZES[version % len(SIZES)]) for version in range(VERSIONS)
         ]
@@ -141,6 +146,7 @@ class ChaosOrigin:
         self._weights = [1 if name in RARE else 10 for name in self._names]
         self._effects = {name: _effects(name) for name in self._names}
         self._links = 0
+        self._current = dict.fromkeys((NAME, MIRROR), 0)
         self._versions = folder / "versions"
         self._www = folder / "www"
         self._versions.mkdir(parents=True)
@@ -165,10 +171,15 @@ class ChaosOrigin:
     def _swap(self) -> None:
         self.swaps += 1
         for name in (NAME, MIRROR):
-            version = self._random.randrange(VERSIONS)
             private = self._www / f".{name}.{self._links}"
             self._links += 1
-            os.link(self._versions / str(version), private)
+            if self._random.random() < self.touching:
+                private.write_bytes(self.contents[self._current[name]])
+                mtime_s = FIRST_MTIME_S + VERSIONS + self._links
+                os.utime(private, (mtime_s, mtime_s))
+            else:
+                version = self._current[name] = self._random.randrange(VERSIONS)
+                os.link(self._versions / str(version), private)
             os.replace(private, self._www / name)
             # A rename onto another link of the same file leaves both names.
             private.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -92,6 +93,7 @@ class ChaosReader:
         """Close the files and the client."""
         while self._files:
             self._close_file(0)
+        self.counts["kept over a touch"] += self._client.stats()["Updates"]["same"]
         self._client.close()
 
     def _step(self) -> None:
@@ -110,6 +112,10 @@ class ChaosReader:
     def _open(self) -> None:
         if len(self._files) >= FILES_MAX:
             self._close_file(self._random.randrange(FILES_MAX))
+        if self._random.random() < 0.4:
+            # What is cached as a whole may outlive its validator.
+            with contextlib.suppress(netcache.NetCacheError):
+                self._client.warm(self._origin.url)
         file = self._client.open(self._origin.url)
         self._files.append((file, Shown(self._origin)))
         self.counts["files"] += 1

@@ -31,6 +31,17 @@ def test_no_file_of_readers_in_several_threads_shows_a_mixture(tmp_path: Path) -
     assert counts["answered"] > 100
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_file_shows_a_mixture_over_touches_that_keep_what_is_cached(
+    tmp_path: Path, threads: int
+) -> None:
+    """Most swaps change the validators only; digests are told, false, or missing."""
+    counts = soak(tmp_path, 900, 4, threads, 0.15, restless=0.2, touching=0.9)
+    print(dict(counts))
+    assert counts["answered"] > 200
+    assert counts["kept over a touch"] > 5
+
+
 def test_every_effect_of_the_fault_plan_on_reads_is_among_the_misbehaviours() -> None:
     """What the server learns later is to be added here too."""
     effects = {name for one in MISBEHAVIOURS.values() for name in one}

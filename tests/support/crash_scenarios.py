@@ -173,6 +173,28 @@ def replace(world: World, chance: random.Random) -> None:
         cache_object.close()
 
 
+def carry_over(world: World, chance: random.Random) -> None:
+    """Versions with the same bytes follow one another, under readers, before and after syncs."""
+    cache_object = world.put(ONE, world.truth.new(ONE, size_of(world, chance, 5)))
+    for _ in range(3):
+        if chance.random() < 0.5:
+            world.settle(cache_object)
+        reader = world.store.lookup(ONE) if chance.random() < 0.5 else None
+        world.carry_over(cache_object)
+        if reader is not None:
+            reader.mark_checked(CHECKED_S + 10)
+            reader.close()
+    world.settle(cache_object)
+    model = ByteModel(bytes(world.truth.model(tag_of(cache_object)).data))
+    world.modify(cache_object)
+    change(world, chance, cache_object, model)
+    world.commit(cache_object, model)
+    if cache_object.size:
+        world.carry_over(cache_object)
+    world.commit_pending()
+    cache_object.close()
+
+
 def make_room(world: World, chance: random.Random) -> None:
     """Reserve, cull, drop and clear, with objects in use and not."""
     for key in KEYS:
@@ -237,7 +259,7 @@ BASIC: list[Scenario] = [
     make_room,
     two_programs,
 ]
-SCENARIOS: list[Scenario] = [*BASIC, anything]
+SCENARIOS: list[Scenario] = [*BASIC, anything, carry_over]
 
 
 def go_on(world: World, chance: random.Random) -> None:

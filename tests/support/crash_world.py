@@ -245,6 +245,25 @@ class World:
         self.nothing(cache_object.key)
         cache_object.invalidate(version(self.truth.model(tag).size, tag))
 
+    def carry_over(self, cache_object: CacheObject) -> None:
+        """The server has another version with the same bytes: at any moment it is one of them."""
+        key, was = cache_object.key, cache_object.version
+        old = tag_of(cache_object)
+        tag = self.truth.say(key, self.truth.model(old))
+
+        def either(promises: tuple[Promise, ...]) -> tuple[Promise, ...]:
+            return (*promises, *(one._replace(tag=tag) for one in promises if one.tag == old))
+
+        now = self._now(key)
+        after_power_cut = either(now.after_power_cut)
+        self.promise(Promised(key, either(now.after_kill), after_power_cut))
+        assert cache_object.carry_over(was, version(was.size, tag), checked_s=CHECKED_S + 9)
+        known = self._recorded.get(key)
+        if known is not None:
+            self._recorded[key] = (tag, known[1])
+        after_kill = tuple(one._replace(tag=tag) for one in now.after_kill)
+        self.promise(Promised(key, after_kill, after_power_cut))
+
     def drop(self, key: ObjectKey) -> None:
         """Forget an object."""
         self.nothing(key)

@@ -160,6 +160,11 @@ def changed_at_server(stage: Stage) -> None:
     stage.server.store(URL, NEWER)
 
 
+def touched_at_server(stage: Stage) -> None:
+    """The server has another version now, with the same bytes."""
+    stage.server.store(URL, DATA)
+
+
 def unranged(stage: Stage) -> None:
     """The server tells a weak validator, which joins no ranges: it is fetched whole."""
     weak = Validator(ValidatorKind.WEAK_ETAG, 'W/"1"')
@@ -243,6 +248,15 @@ def read_changed(stage: Stage) -> None:
     """The cached version is not current any more: it is invalidated."""
     with stage.client.open(URL) as file:
         assert file.read() == NEWER
+
+
+@scenario(cached, touched_at_server)
+def read_touched(stage: Stage) -> None:
+    """What is cached is compared with a digest, and goes over to the new version."""
+    for _ in range(2):
+        with stage.client.open(URL) as file:
+            assert file.read() == DATA
+        stage.server.store(URL, DATA)
 
 
 @scenario(unranged)
