@@ -11,7 +11,7 @@ import sys
 
 EXIT_INTERRUPTED = 130
 
-_GC_THRESHOLD = 50_000
+_GC_THRESHOLD = 100_000
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ bodies, ``http_write``, ``http_update`` and ``http_move`` change what is at the 
 ``http_metadata`` and ``http_listing`` tell what is there.  This module ties them together, with
 the retries.
 
-Import cost: this is the only package of netcache that may import aiohttp.
+Import cost: this is the only package of netcache that may import aiohttp (``aiohttp_import``).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import threading
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Protocol
 
-from aiohttp.payload import Payload
+from netcache.backends.aiohttp_import import Payload
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter

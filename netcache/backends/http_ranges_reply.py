@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-import aiohttp
-
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
+from netcache.backends.aiohttp_import import aiohttp
 from netcache.backends.http_fields import content_length
 from netcache.backends.http_multipart import MultipartParser
 from netcache.backends.http_pieces import Pieces

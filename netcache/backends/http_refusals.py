@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 import ssl
 
-import aiohttp
-from aiohttp.http import HttpProcessingError
-
 from netcache._core.retry import TRANSIENT_STATUSES
 from netcache._core.urls import strip_credentials
+from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
 from netcache.backends.http_fields import retry_after_s
 from netcache.backends.http_wire import Head
 from netcache.errors import (

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-import aiohttp
-from aiohttp.http import HttpProcessingError
-
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
+from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
 from netcache.backends.http_fields import content_length
 from netcache.backends.http_pieces import BufferPool, Pieces
 from netcache.backends.http_takeover import (

@@ -21,12 +21,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
-import aiohttp
-from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from netcache._core.urls import Resource, parse, strip_credentials
 from netcache._version import __version__
+from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
 from netcache.backends.http_access import Access
 from netcache.backends.http_refusals import connection_error
 from netcache.backends.http_reply import give_up

@@ -19,8 +19,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
-import aiohttp
-
+from netcache.backends.aiohttp_import import aiohttp
 from netcache.backends.http_pieces import Pieces
 from netcache.backends.throttle import Throttle
 from netcache.errors import RemoteTimeoutError, TransientError

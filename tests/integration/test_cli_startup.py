@@ -22,7 +22,7 @@ NOT_FOR_HITS = {
         for name in ("check", "counting", "culling", "mapping_worker", "new_object", "walking")
     ),
 }
-OURS_MAX = 95
+OURS_MAX = 100
 """So many modules of ours are imported by a cached `cat`; each costs a quarter of a millisecond."""
 
 
