@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.fan_out import Folders
@@ -34,7 +35,15 @@ if TYPE_CHECKING:
 PRIVATE_PREFIX = "."
 """Names of files that are being published begin with it; no object's name does."""
 
+_PLACES_MAX = 256
+"""So many places are remembered: each is asked for several times while a file is open."""
+
 _NO_BINDING = Binding(0, 0)
+
+
+@lru_cache(maxsize=_PLACES_MAX)
+def _place(key: ObjectKey) -> str:
+    return f"{STORE}/{object_place(*key)}"
 
 
 class Bound:
@@ -85,7 +94,7 @@ class Bound:
     @staticmethod
     def place(key: ObjectKey) -> str:
         """Where the object of ``key`` is, from the cache directory on."""
-        return f"{STORE}/{object_place(*key)}"
+        return _place(key)
 
     # Files.
 
@@ -287,7 +296,8 @@ class Bound:
     def released(self, cache_object: OpenObject) -> None:
         """The object is about to be closed."""
         self.objects.discard(cache_object)
-        self.forget(cache_object)
+        if self.committer is not None:
+            self.committer.discard(cache_object)
 
     def close(self) -> None:
         """Close all objects and descriptors; every later call is a ``CacheError``."""

@@ -63,9 +63,11 @@ class told_as_cache_errors:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is None:
+            return
         if isinstance(error, NoSpaceError):
             self._bound.tell(error)
-        if error is None or isinstance(error, NetCacheError):
+        if isinstance(error, NetCacheError):
             return
         if isinstance(error, LabelError):
             raise CacheError(f"a cache object became stale ({error})") from error

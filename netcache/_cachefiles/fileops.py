@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from netcache._cachefiles.folders import make_folder, open_folder
 from netcache._cachefiles.mapping_ops import MappingOps, PosixMappingOps
 from netcache._cachefiles.range_locks import set_lock
-from netcache._cachefiles.statx import fallocate, fgetxattr, statx
+from netcache._cachefiles.statx import Identity, fallocate, fgetxattr, statx
 from netcache._fscache.copying import copy_range
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ class FileOps(MappingOps, Protocol):
     def boot_id(self) -> bytes:
         """See ``PosixFileOps``."""
 
-    def mount_id(self, fd: int) -> int:
-        """See ``PosixFileOps``."""
-
-    def birth(self, fd: int) -> int:
+    def identify(self, fd: int) -> Identity:
         """See ``PosixFileOps``."""
 
     def open_folder(self, path: str, *, at: int | None = None) -> int:
@@ -164,13 +161,18 @@ class PosixFileOps(PosixMappingOps):
         except (OSError, ValueError):
             return b""
 
-    def mount_id(self, fd: int) -> int:
-        """The unique id of the mount (statx, Linux 6.8); 0 when the kernel does not tell."""
-        return statx(fd)[1] if statx is not None else 0
+    def identify(self, fd: int) -> Identity:
+        """Which file, on which mount (statx).
 
-    def birth(self, fd: int) -> int:
-        """When the file was born, in ns since 1970 (statx); 0 when the filesystem does not tell."""
-        return statx(fd)[0] if statx is not None else 0
+        Not all filesystems tell when a file was born, and kernels before Linux 6.8 have no unique
+        id of a mount.
+        """
+        if statx is not None:
+            return statx(fd)
+        found = os.fstat(fd)
+        return Identity(
+            found.st_mode, found.st_uid, found.st_ino, found.st_size, int(found.st_atime), 0, 0
+        )
 
     def open_folder(self, path: str, *, at: int | None = None) -> int:
         """Open a folder; below ``at`` no component may be a symbolic link, else not the last."""

@@ -19,6 +19,7 @@ import stat
 import time
 
 from netcache._cachefiles.fileops import FileOps
+from netcache._cachefiles.statx import Identity
 from netcache._core.content import Content
 from netcache._core.extent import round_up
 from netcache._core.label import (
@@ -51,8 +52,8 @@ class LabelFile:
         "_known",
         "_loaded_size",
         "_ops",
-        "_used",
         "fd",
+        "in_use",
         "used_s",
     )
 
@@ -61,31 +62,32 @@ class LabelFile:
         self.fd = fd
         self._epoch = epoch
         self._block_size = block_size
-        # The time of the last use that is on record when it was loaded, 0.0 for none.
-        self.used_s = 0.0
+        # The time of the last use that is on record when it was loaded, 0 for none.
+        self.used_s = 0
         self._loaded_size = 0
         # The label last read or written, and its bytes: most often they are the same still.
         self._known: tuple[bytes, Label] | None = None
         # Whether we hold the lock "in use".
-        self._used = False
+        self.in_use = False
 
     def binding(self) -> Binding:
         """What the label of this file must say of it."""
-        return Binding(self._ops.stat(self.fd).st_ino, self._ops.birth(self.fd))
+        found = self._ops.identify(self.fd)
+        return Binding(found.inode, found.born_ns)
 
     def load(self, key: bytes) -> Label:
         """The label of an object just opened, checked in the order of the reference (1.4).
 
         Raises ``LabelError``; takes a label of another epoch over.
         """
-        found = self._ops.stat(self.fd)
+        found = self._ops.identify(self.fd)
         # A file of another user can be changed by him at any time.
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+        if not stat.S_ISREG(found.mode) or found.owner != os.getuid():
             raise LabelError(Why.TYPE)
         label = self.read()
         self._check(label, key, found)
-        self.used_s = found.st_atime
-        self._loaded_size = found.st_size
+        self.used_s = found.used_s
+        self._loaded_size = found.size
         if label.epoch != self._epoch:
             label = self._take_over(key)
         return label
@@ -99,9 +101,9 @@ class LabelFile:
             self._known = raw, decode(raw)
         return self._known[1]
 
-    def _check(self, label: Label, key: bytes, found: os.stat_result) -> None:
-        backing_size = found.st_size
-        if label.binding != (found.st_ino, self._ops.birth(self.fd)):
+    def _check(self, label: Label, key: bytes, found: Identity) -> None:
+        backing_size = found.size
+        if label.binding != (found.inode, found.born_ns):
             raise LabelError(Why.BINDING)
         if label.key != key:
             raise LabelError(Why.KEY)
@@ -123,7 +125,7 @@ class LabelFile:
         """Bring a label of another epoch into the present one, as far as its data is durable."""
         self.lock()
         try:
-            label, found = self.read(), self._ops.stat(self.fd)
+            label, found = self.read(), self._ops.identify(self.fd)
             self._check(label, key, found)
             if label.epoch == self._epoch:
                 return label
@@ -131,10 +133,10 @@ class LabelFile:
                 # Somebody else may be taking it over at this moment, and filling it already.
                 raise LabelError(Why.EPOCH)
             if not self.claim() and label.epoch.boot == self._epoch.boot:
-                if found.st_size < label.stored_end:
+                if found.size < label.stored_end:
                     raise LabelError(Why.LENGTH)
                 return label
-            label = _after_reboot(label, found.st_size)._replace(epoch=self._epoch)
+            label = _after_reboot(label, found.size)._replace(epoch=self._epoch)
             # First the file, then the label: what lies above could be anything.
             self._ops.truncate(self.fd, label.stored_end)
             return self.write(label)
@@ -174,8 +176,8 @@ class LabelFile:
         Waits, not long, for somebody who has it for himself (``claim``); False when he keeps it.
         """
         for _ in range(_LOCK_TRIES):
-            if self._used or self._ops.lock_range(self.fd, USE_BYTE, 1, shared=True):
-                self._used = True
+            if self.in_use or self._ops.lock_range(self.fd, USE_BYTE, 1, shared=True):
+                self.in_use = True
                 return True
             time.sleep(_LOCK_PAUSE_S)
         return False
@@ -184,7 +186,7 @@ class LabelFile:
         """Have the object for oneself until ``use``; False when others have it in use."""
         if not self._ops.lock_range(self.fd, USE_BYTE, 1):
             return False
-        self._used = False
+        self.in_use = False
         return True
 
     def tidy(self, label: Label) -> None:

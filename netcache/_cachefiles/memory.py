@@ -207,16 +207,17 @@ class CacheMemory:
 
     def note_read(self, key: ObjectKey, start: int, end: int, cause: Cause | None) -> None:
         """A read missed."""
-        note = Trace(0, self._now_ms(), start, min(end, END_OF_ALL), 0, cause, 0)
-        self._reads.note(tag_of(self._bound.place(key)), note)
+        place, end = self._bound.place(key), min(end, END_OF_ALL)
+        self._reads.note_miss(place, self._now_ms(), start, end, cause)
 
     def note_hits(self, key: ObjectKey, count: int) -> None:
         """Reads that the cache answered."""
-        self._reads.note_hits(tag_of(self._bound.place(key)), self._now_ms(), count)
+        bound = self._bound
+        self._reads.note_hits(bound.place(key), int(bound.clock() * 1000), count)
 
     def reads(self, key: ObjectKey) -> list[Trace]:
         """The last reads of the object of ``key``, oldest first."""
-        return self._reads.of(tag_of(self._bound.place(key)))
+        return self._reads.of(self._bound.place(key))
 
     def close(self) -> None:
         """Write what is pending; later calls do nothing.  Idempotent."""

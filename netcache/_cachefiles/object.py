@@ -50,13 +50,21 @@ class CachefilesObject(ReadableObject):
         writer: Writer | None = None,
     ) -> None:
         super().__init__(bound, key, file, label, sums)
-        self._used_s = file.used_s
+        self._used_s: float = file.used_s
         # Who has just made an object has not used it again yet.
         self._counted_s = bound.clock() if writer is not None else 0.0
-        self._writer = writer or bound.room.writer()
+        # Made by the first write.
+        self._writer = writer
+        self._written_made: PendingSums | None = None
         self._condemned = False
-        self._written = PendingSums()
         bound.objects.add(self)
+
+    @property
+    def _written(self) -> PendingSums:
+        """The sums of what was written and not collected yet."""
+        if self._written_made is None:
+            self._written_made = PendingSums()
+        return self._written_made
 
     # Filling.
 
@@ -85,6 +93,8 @@ class CachefilesObject(ReadableObject):
 
     def _growing(self, length: int) -> AbstractContextManager[None]:
         """No more than ``length`` bytes are written to the file inside the block."""
+        if self._writer is None:
+            self._writer = self._bound.room.writer()
         if self._writer.place is None:
             self._writer.place = self._bound.place(self.key)
         return self._writer.writing(length)
@@ -337,7 +347,8 @@ class CachefilesObject(ReadableObject):
                 self._bound.released(self)
                 self._proof.close()
                 self._ops.close(fd)
-                self._bound.room.closed(self._writer)
+                if self._writer is not None:
+                    self._bound.room.closed(self._writer)
                 if self._regions:
                     place = self._bound.place(self.key)
                     self._bound.room.used(place, times=0, regions=self._regions)

@@ -88,7 +88,7 @@ def _try(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
             ops.lock_range(fd, USE_BYTE, 1, shared=True)
             _try_attributes(ops, fd)
             missing += _try_holes(ops, fd, block_size)
-            if not ops.birth(fd):
+            if not ops.identify(fd).born_ns:
                 missing.append("birth time")
             if not locks_work(ops, name, grave):
                 missing.append(LOCKS)
@@ -97,7 +97,7 @@ def _try(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
             # Where locks do nothing another process may have taken it for a leftover.
             with contextlib.suppress(FileNotFoundError):
                 ops.unlink(name, grave)
-        if not ops.mount_id(root):
+        if not ops.identify(root).mount:
             missing.append("unique mount id")
     finally:
         ops.close(grave)

@@ -20,6 +20,8 @@ from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 from netcache._core.label import Label
 from netcache._core.verifying import GROUP_BYTES, Stride
 
+_COMPLETE = (Content.ALL, Content.SINGLE)
+
 STEP_BYTES = 256 * 1024
 """What is read and compared at once: it stays in a processor's own cache."""
 
@@ -42,15 +44,30 @@ def end_of_data(label: Label) -> int:
 class Proof:
     """What is known of the blocks of one backing file."""
 
-    __slots__ = ("_fd", "_ops", "_stride", "damaged", "sound", "sums")
+    __slots__ = ("_damaged", "_fd", "_ops", "_sound", "_stride", "sums")
 
     def __init__(self, ops: FileOps, fd: int, sums: ObjectSums) -> None:
         self._ops = ops
         self._fd = fd
         self.sums = sums
-        self.sound = ExtentSet()
-        self.damaged = ExtentSet()
+        # Made by the first that needs them: most objects are read once, as a whole, and sound.
+        self._sound: ExtentSet | None = None
+        self._damaged: ExtentSet | None = None
         self._stride: Stride | None = None
+
+    @property
+    def sound(self) -> ExtentSet:
+        """See the module."""
+        if self._sound is None:
+            self._sound = ExtentSet()
+        return self._sound
+
+    @property
+    def damaged(self) -> ExtentSet:
+        """See the module."""
+        if self._damaged is None:
+            self._damaged = ExtentSet()
+        return self._damaged
 
     def stored(self, start: int, end: int) -> None:
         """We have stored and recorded ``[start, end)``."""
@@ -98,17 +115,17 @@ class Proof:
 
     def prove_whole(self, label: Label) -> bool:
         """Whether all of a small object is there, and every block fits its sum; else False."""
-        size = label.version.size
-        if size > min(label.stored_end, GROUP_BYTES) or self.damaged:
+        size, unit = label.version.size, label.unit
+        if size > label.stored_end or size > GROUP_BYTES or self._damaged:
             return False
-        if label.content not in (Content.ALL, Content.SINGLE):
+        if label.content not in _COMPLETE:
             return False
-        if not self.sound.covers(0, size):
-            blocks = -(-size // label.unit)
+        if self._sound is None or not self._sound.covers(0, size):
+            blocks = -(-size // unit)
             recorded = self.sums.read(label, 0, blocks)
-            if differing_runs(recorded, self._found(0, blocks, label.unit, size), 0):
+            if differing_runs(recorded, self._found(0, blocks, unit, size), 0):
                 return False
-            self.sound.add(0, end_of_data(label))
+            self.sound.add(0, blocks * unit)
         return True
 
     def prove_in_memory(self, label: Label, start: int, end: int) -> bool:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from netcache._core.misses import RECORD_BYTES, Record, Trace
+from netcache._core.mapping_record import tag_of
+from netcache._core.misses import RECORD_BYTES, Cause, Record, Trace
 from netcache._core.read_ring import (
     RING_AT,
     RING_BYTES,
@@ -34,47 +35,69 @@ _HITS_MAX = (1 << 32) - 1
 _FAILURES = (OSError, CacheError, ValueError)
 
 
+class _Waiting:
+    """A note that waits: a miss for ``cause``, or ``hits`` reads that hit."""
+
+    __slots__ = ("cause", "end", "hits", "place", "start", "when_ms")
+
+    def __init__(
+        self, place: str, when_ms: int, start: int, end: int, hits: int, cause: Cause | None
+    ) -> None:
+        self.place = place
+        self.when_ms = when_ms
+        self.start = start
+        self.end = end
+        self.hits = hits
+        self.cause = cause
+
+    def record(self) -> Record:
+        """What is written of it, but for its number."""
+        hits = min(self.hits, _HITS_MAX)
+        return tag_of(self.place), Trace(0, self.when_ms, self.start, self.end, hits, self.cause, 0)
+
+
 class ReadNotes:
-    """The notes of a bound cache.  Thread-safe; errors are passed over."""
+    """The notes of a bound cache, by the places of objects.  Thread-safe; passes over errors."""
 
     def __init__(self, ops: FileOps, root: int) -> None:
         self._ops = ops
         self._root = root
-        self._pending: list[Record] = []
-        # Where in ``_pending`` the last note of a tag is.
-        self._last: dict[int, int] = {}
+        self._pending: list[_Waiting] = []
+        # The last note of each object that has one waiting.
+        self._last: dict[str, _Waiting] = {}
         self._closed = False
         self._lock = threading.Lock()
 
-    def note(self, tag: int, note: Trace) -> None:
-        """A read missed, for the cause of ``note``."""
+    def note_miss(
+        self, place: str, when_ms: int, start: int, end: int, cause: Cause | None
+    ) -> None:
+        """A read missed ``[start, end)``."""
         with self._lock:
-            self._add(tag, note)
+            self._add(_Waiting(place, when_ms, start, end, 0, cause))
 
-    def note_hits(self, tag: int, when_ms: int, count: int) -> None:
+    def note_hits(self, place: str, when_ms: int, count: int) -> None:
         """Reads hit: counted with those last noted of the same object, if they still wait."""
         with self._lock:
-            last = self._last.get(tag)
-            if last is not None:
-                known = self._pending[last][1]
-                if known.cause is None:
-                    hits = min(known.mask + count, _HITS_MAX)
-                    self._pending[last] = tag, known._replace(when_ms=when_ms, mask=hits)
-                    return
-            self._add(tag, Trace(0, when_ms, 0, 0, min(count, _HITS_MAX), None, 0))
+            last = self._last.get(place)
+            if last is not None and last.cause is None:
+                last.hits += count
+                last.when_ms = when_ms
+            else:
+                self._add(_Waiting(place, when_ms, 0, 0, count, None))
 
-    def _add(self, tag: int, note: Trace) -> None:
-        self._last[tag] = len(self._pending)
-        self._pending.append((tag, note))
+    def _add(self, note: _Waiting) -> None:
+        self._last[note.place] = note
+        self._pending.append(note)
         if len(self._pending) >= PENDING_MAX:
             self._write_pending()
 
-    def of(self, tag: int) -> list[Trace]:
+    def of(self, place: str) -> list[Trace]:
         """The last notes of an object, oldest first."""
         with self._lock:
             self._write_pending()
             try:
-                return notes_of(self._read(), tag)[-TOLD_MAX:] if not self._closed else []
+                found = notes_of(self._read(), tag_of(place)) if not self._closed else []
+                return found[-TOLD_MAX:]
             except _FAILURES:
                 return []
 
@@ -89,7 +112,7 @@ class ReadNotes:
         self._last.clear()
         if pending and not self._closed:
             try:
-                self._write(pending)
+                self._write([note.record() for note in pending])
             except _FAILURES:
                 return
 

@@ -66,8 +66,9 @@ class ReadableObject:
         self._regions = 0
         self._proof = Proof(bound.ops, file.fd, sums or ObjectSums(bound))
         try:
-            file.use()
-            if self.proves or label.content not in _COMPLETE:
+            if not file.in_use:
+                file.use()
+            if label.table and (self.proves or label.content not in _COMPLETE):
                 # Now, for its name goes when another object replaces this one.
                 self._proof.sums.table(label)
         except BaseException:

@@ -194,7 +194,10 @@ class ReturningStore:
 
     def lookup(self, key: ObjectKey) -> CacheObject | None:
         """See ``CacheStore``."""
-        return self.bound().lookup(key)
+        store = self._store
+        if store is None or store.dead is not None or self._closed:
+            store = self.bound()
+        return store.lookup(key)
 
     def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
         """See ``CacheStore``."""
@@ -234,6 +237,9 @@ class ReturningStore:
     @property
     def memory(self) -> Memory:
         """See ``CacheStore``; without a store nothing is remembered."""
+        store = self._store
+        if store is not None and store.dead is None and not self._closed:
+            return store.memory
         try:
             return self.bound().memory
         except CacheError:

@@ -124,7 +124,7 @@ class Room:
         Counting takes several times as long as opening, and who opens a file again and again
         would count each time.
         """
-        now_ms = self._now_ms()
+        now_ms = int(self._clock() * 1000)
         last_ms = self._counted.get(place)
         if last_ms is not None and abs(now_ms - last_ms) < interval_s * 1000:
             return

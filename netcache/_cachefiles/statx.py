@@ -9,16 +9,35 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 _EMPTY_PATH = 0x1000
+_BASIC = 0x7FF
 _BTIME = 0x800
 _MNT_ID_UNIQUE = 0x4000
 ATTRIBUTE_BYTES_MAX = 4096
 _BUFFER_BYTES = 4096
 
 
-_TOLD = struct.Struct("=I76xqI52xQ")
-"""What is told at all (``stx_mask``), the time of birth in s and ns, the id of the mount."""
+_TOLD = struct.Struct("=I16xI4xH2xQQ16xq8xqI52xQ")
+"""What is told at all (``stx_mask``), owner, mode, inode number, size, time of the last access in
+s, time of birth in s and ns, the id of the mount."""
+
+
+class Identity(NamedTuple):
+    """Which file an open one is: what decides whether its label may be believed.
+
+    ``used_s`` is the time of the last access in whole seconds; ``born_ns`` and ``mount`` are 0
+    where they are not told.
+    """
+
+    mode: int
+    owner: int
+    inode: int
+    size: int
+    used_s: int
+    born_ns: int
+    mount: int
 
 
 class _Buffer(threading.local):
@@ -27,6 +46,7 @@ class _Buffer(threading.local):
     def __init__(self) -> None:
         self.memory = ctypes.create_string_buffer(_BUFFER_BYTES)
         self.address = ctypes.addressof(self.memory)
+        self.view = memoryview(self.memory).cast("B")
 
 
 _buffer = _Buffer()
@@ -38,7 +58,7 @@ def _failed() -> OSError:
 
 
 def _bind() -> tuple[
-    Callable[[int], tuple[int, int]] | None,
+    Callable[[int], Identity] | None,
     Callable[[int, bytes], bytes] | None,
     Callable[..., int] | None,
 ]:
@@ -55,7 +75,7 @@ def _bind() -> tuple[
         length = get(fd, name, buffer.address, ATTRIBUTE_BYTES_MAX)
         if length < 0:
             raise _failed()
-        return ctypes.string_at(buffer.address, length)
+        return buffer.view[:length].tobytes()
 
     call = getattr(libc, "statx", None)
     if call is None:
@@ -67,18 +87,19 @@ def _bind() -> tuple[
         ctypes.c_uint,
         ctypes.c_void_p,
     )
-    mask = _BTIME | _MNT_ID_UNIQUE
+    mask = _BASIC | _BTIME | _MNT_ID_UNIQUE
 
-    def statx(fd: int) -> tuple[int, int]:
-        """Birth time in ns, unique mount id; 0 for what is not told."""
+    def statx(fd: int) -> Identity:
+        """Which file it is."""
         buffer = _buffer
         if call(fd, b"", _EMPTY_PATH, mask, buffer.address):
             raise _failed()
-        told, born_s, born_ns, mount = _TOLD.unpack_from(buffer.memory)
-        return (
-            born_s * 1_000_000_000 + born_ns if told & _BTIME else 0,
-            mount if told & _MNT_ID_UNIQUE else 0,
+        told, owner, mode, inode, size, used_s, born_s, born_ns, mount = _TOLD.unpack_from(
+            buffer.memory
         )
+        born_ns = born_s * 1_000_000_000 + born_ns if told & _BTIME else 0
+        mount = mount if told & _MNT_ID_UNIQUE else 0
+        return tuple.__new__(Identity, (mode, owner, inode, size, used_s, born_ns, mount))
 
     return statx, fgetxattr, libc.fallocate
 

@@ -87,7 +87,7 @@ def bind(
     try:
         root = prepare(ops, path)
         try:
-            epoch = Epoch(ops.boot_id().ljust(16, b"\0")[:16], ops.mount_id(root))
+            epoch = Epoch(ops.boot_id().ljust(16, b"\0")[:16], ops.identify(root).mount)
             probed = probe(ops, root, epoch, block_size)
             if LOCKS in probed.missing:
                 ops = without_locks(ops)

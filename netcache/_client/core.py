@@ -31,7 +31,8 @@ class ClientCore(LocalHalf):
 
     def parse(self, url: str) -> Resource:
         """Parse a URL that a caller gave; its credentials are remembered for its origin."""
-        self.need_open()
+        if self._closed:
+            self.need_open()
         resource = parse(url)
         if resource.user is not None:
             pair = (resource.user, resource.password or "")

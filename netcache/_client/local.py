@@ -35,6 +35,7 @@ class LocalHalf:
         self.options = options
         self.stats = Stats()
         self._warn = warn
+        self._checks_each_read = options.validity.at_read and not options.offline
         self._damaged: set[ObjectKey] = set()
         self._closed = False
         self._lock = threading.Lock()
@@ -106,13 +107,14 @@ class LocalHalf:
 
     def open_handle(self, resource: Resource) -> ReadHandle:
         """A read handle; nothing is asked of anybody yet."""
-        self.need_open()
+        if self._closed:
+            self.need_open()
         return ReadHandle(
             resource,
             self.inodes,
             self.stats,
             readahead_bytes=self.options.readahead,
-            check_each_read=self.options.validity.at_read and not self.options.offline,
+            check_each_read=self._checks_each_read,
         )
 
     def close_local(self) -> None:

@@ -34,6 +34,8 @@ _HAS_MTIME, _DOUBTFUL = 1, 2
 # Looked up for each label read: asking the enumeration would take as long as all the rest.
 _CONTENTS = {int(content): content for content in Content}
 _KINDS = {int(kind): kind for kind in ValidatorKind}
+# What the classes call themselves, in Python: a label is read at each open, and has five of them.
+_new = tuple.__new__
 
 
 class Why(Enum):
@@ -172,19 +174,23 @@ def decode(raw: bytes) -> Label:
         raise LabelError(Why.CONTENT)
     if not unit or sums_length % SUM_BYTES or (table and sums_length):
         raise LabelError(Why.CONTENT)
-    value = raw[_FIXED_BYTES:key_start].decode("latin-1")
-    return Label(
-        Version(Validator(known_kind, value), size, mtime_s if flags & _HAS_MTIME else None),
-        content,
-        generation,
-        stored_end,
-        committed,
-        Epoch(boot, mount),
-        Binding(inode, born_ns),
-        checked_ms,
-        raw[key_start:key_end],
-        unit,
-        table,
-        raw[key_end:end],
-        bool(flags & _DOUBTFUL),
+    validator = _new(Validator, (known_kind, raw[_FIXED_BYTES:key_start].decode("latin-1")))
+    version = _new(Version, (validator, size, mtime_s if flags & _HAS_MTIME else None))
+    return _new(
+        Label,
+        (
+            version,
+            content,
+            generation,
+            stored_end,
+            committed,
+            _new(Epoch, (boot, mount)),
+            _new(Binding, (inode, born_ns)),
+            checked_ms,
+            raw[key_start:key_end],
+            unit,
+            table,
+            raw[key_end:end],
+            bool(flags & _DOUBTFUL),
+        ),
     )

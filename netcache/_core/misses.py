@@ -163,18 +163,18 @@ def _explained(gap: Extent, covers: Sequence[tuple[Extent, Cause]]) -> list[Miss
     return found
 
 
-def encode(tag: int, trace: Trace) -> bytes:
-    """A record."""
-    number = trace.cause.number if trace.cause is not None else 0
+def encode(tag: int, trace: Trace, number: int | None = None) -> bytes:
+    """A record; ``number`` takes the place of the trace's own."""
+    own, when_ms, start, end, mask, cause, part = trace
     head = _RECORD.pack(
         tag,
-        trace.number,
-        trace.when_ms,
-        trace.start,
-        trace.end,
-        trace.mask,
-        number,
-        trace.part,
+        own if number is None else number,
+        when_ms,
+        start,
+        end,
+        mask,
+        cause.number if cause is not None else 0,
+        part,
     )
     return head + _SUM.pack(zlib.crc32(head))
 

@@ -51,9 +51,7 @@ def patches(notes: Sequence[Record], number: int) -> list[tuple[int, bytes]]:
 
     There may be as many notes as the ring has places, and no more.
     """
-    raw = b"".join(
-        encode(tag, note._replace(number=number + index)) for index, (tag, note) in enumerate(notes)
-    )
+    raw = b"".join(encode(tag, note, number + index) for index, (tag, note) in enumerate(notes))
     start = (number - 1) % NOTES * RECORD_BYTES
     room = RING_BYTES - start
     found = [(RING_AT + start, raw[:room]), (RING_AT, raw[room:]), (0, head(number + len(notes)))]

@@ -77,6 +77,8 @@ class Inode:
     """
 
     __slots__ = (
+        "_sizes",
+        "_told",
         "checked_at",
         "complete",
         "content",
@@ -91,9 +93,7 @@ class Inode:
         "received_bytes",
         "resource",
         "retired",
-        "sizes",
         "stale",
-        "told",
         "users",
         "version",
         "window",
@@ -105,8 +105,7 @@ class Inode:
         self.resource = resource
         self.key = key
         self.version = version
-        # Replaced as a whole: its three values are read together or not at all.
-        self.sizes = Sizes.of(version.size)
+        self._sizes: Sizes | None = None
         self.holding = holding
         # Given up, and still open: a reader in another thread may be about to read from it.
         self.retired: list[Holding] = []
@@ -119,8 +118,7 @@ class Inode:
         self.users = 0
         self.received_bytes = 0
         self.stale = False
-        # What was told as missed, and could not be kept.
-        self.told = ExtentSet()
+        self._told: ExtentSet | None = None
         # The piece last read past the cache: its start and bytes.  Replaced as a whole.
         self.memory: tuple[int, bytes] = (0, b"")
         self.complete = version.size == 0
@@ -130,6 +128,23 @@ class Inode:
         self.content = object()
         # The SHA-256 of all of it, once somebody had to know.
         self.digest: bytes | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        """Replaced as a whole: its three values are read together or not at all."""
+        sizes = self._sizes
+        return sizes if sizes is not None else Sizes.of(self.version.size)
+
+    @sizes.setter
+    def sizes(self, sizes: Sizes) -> None:
+        self._sizes = sizes
+
+    @property
+    def told(self) -> ExtentSet:
+        """What was told as missed, and could not be kept.  Made by the first that needs it."""
+        if self._told is None:
+            self._told = ExtentSet()
+        return self._told
 
     @property
     def size(self) -> int:
@@ -298,7 +313,7 @@ class Inode:
         """A spool became complete, and perhaps a cache object: ``holding`` is where it is now."""
         with self.lock:
             self.version = version
-            self.sizes = Sizes.of(version.size)
+            self._sizes = None
             self.holding = holding
             self.complete = True
             window = _NO_EXTENT if holding.proves_each_read else Extent(0, version.size)

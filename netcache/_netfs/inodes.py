@@ -41,6 +41,7 @@ class InodeTable:
         self.store = store
         self._stats = stats
         self._validity = validity
+        self._asks_nothing = offline or not any(validity.asks(moment) for moment in Moment)
         self._offline = offline
         self._lock = threading.Lock()
         self._current: dict[ObjectKey, Inode] = {}
@@ -66,7 +67,7 @@ class InodeTable:
 
     def check_due(self, inode: Inode, opened_at: float, moment: Moment) -> bool:
         """Whether the server must be asked before a file opened at ``opened_at`` may show it."""
-        if self._offline or inode.checked_at >= opened_at or not self._validity.asks(moment):
+        if self._asks_nothing or inode.checked_at >= opened_at or not self._validity.asks(moment):
             return False
         cached = inode.cached
         return self._validity.check_due(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from netcache._cachefiles.statx import Identity
 from netcache._core.content import Content
 from tests.support.crash_explore import Explorer, Plan
 from tests.support.intercept import Override
@@ -36,7 +37,11 @@ def nothing_else_is_synced(inner: FileOps) -> FileOps:
 
 def one_boot_for_ever(inner: FileOps) -> FileOps:
     """A machine whose epochs cannot be told apart."""
-    return Override(inner, boot_id=lambda: b"b" * 16, mount_id=lambda _: 7).fileops
+
+    def identify(fd: int) -> Identity:
+        return inner.identify(fd)._replace(mount=7)
+
+    return Override(inner, boot_id=lambda: b"b" * 16, identify=identify).fileops
 
 
 def renames_in_two_steps(inner: FileOps) -> FileOps:

@@ -11,6 +11,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NoReturn, cast
 
+from netcache._cachefiles.statx import Identity
 from tests.support.crash_content import SECTOR
 from tests.support.crash_ops import (
     ROOT,
@@ -53,15 +54,20 @@ class CrashFileOps(System):
         self.calls["boot_id"] += 1
         return self.boot.to_bytes(16, "big")
 
-    def mount_id(self, fd: int) -> int:
-        """Another number after another mount."""
-        self.calls["mount_id"] += 1
-        return self.mount
-
-    def birth(self, fd: int) -> int:
-        """When the inode was made; stays through crashes."""
-        self.calls["birth"] += 1
-        return self.live.inodes[self.inode_of(fd)].born_ns
+    def identify(self, fd: int) -> Identity:
+        """The time of birth stays through crashes; the mount is another one after each."""
+        self.calls["identify"] += 1
+        inode = self.inode_of(fd)
+        found = self.status(inode)
+        return Identity(
+            found.st_mode,
+            found.st_uid,
+            found.st_ino,
+            found.st_size,
+            int(found.st_atime),
+            self.live.inodes[inode].born_ns,
+            self.mount,
+        )
 
     # The port: opening.
 

@@ -2,59 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tests.support.intercept import Override, methods
+from tests.support.intercept import Override
 
 if TYPE_CHECKING:
     from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.statx import Identity
 
 
 def in_epoch(number: int) -> FileOps:
     """The real system, ``number`` reboots later (0: now)."""
-    from netcache._cachefiles.fileops import PosixFileOps
-
-    inner = PosixFileOps()
-    names = methods("boot", "mount", "epoch")
-    assert names, "the port has no method that tells the epoch"
-
-    def changed(name: str) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            return _later(getattr(inner, name)(*args, **options), number)
-
-        return call
-
-    return Override(inner, **{name: changed(name) for name in names}).fileops
+    return _elsewhere(boots=number, mounts=number)
 
 
 def on_another_mount() -> FileOps:
     """The real system as a process sees it that reaches the directory by another mount."""
+    return _elsewhere(boots=0, mounts=1)
+
+
+def _elsewhere(*, boots: int, mounts: int) -> FileOps:
     from netcache._cachefiles.fileops import PosixFileOps
 
     inner = PosixFileOps()
-    names = methods("mount")
-    assert names
 
-    def changed(name: str) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            return _later(getattr(inner, name)(*args, **options), 1)
+    def boot_id() -> bytes:
+        return bytes((byte + boots) % 256 for byte in inner.boot_id())
 
-        return call
+    def identify(fd: int) -> Identity:
+        found = inner.identify(fd)
+        return found._replace(mount=found.mount + mounts)
 
-    return Override(inner, **{name: changed(name) for name in names}).fileops
-
-
-def _later(identity: Any, number: int) -> Any:
-    """Another value of the same type."""
-    if number == 0 or identity is None or isinstance(identity, bool):
-        return identity
-    if isinstance(identity, int):
-        return identity + number
-    if isinstance(identity, str):
-        return identity[:-4] + f"{(int(identity[-4:], 16) + number) % 0x10000:04x}"
-    if isinstance(identity, bytes):
-        return bytes((byte + number) % 256 for byte in identity)
-    if isinstance(identity, tuple):
-        return tuple(_later(part, number) for part in identity)
-    raise AssertionError(f"unknown identity {identity!r}")
+    return Override(inner, boot_id=boot_id, identify=identify).fileops
