@@ -208,12 +208,8 @@ class PosixFileOps(PosixMappingOps):
 
     def link(self, fd: int, name: str, at: int) -> None:
         """Give a nameless file a name; ``FileExistsError`` when there is one."""
-        folder = os.open(_PROC_FD, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            # src_dir_fd makes Python call linkat, with the flag that follows the link in procfs.
-            os.link(str(fd), name, src_dir_fd=folder, dst_dir_fd=at, follow_symlinks=True)
-        finally:
-            os.close(folder)
+        # A src_dir_fd makes Python call linkat, with the flag that follows the link in procfs.
+        os.link(f"{_PROC_FD}/{fd}", name, src_dir_fd=fd, dst_dir_fd=at, follow_symlinks=True)
 
     def rename(self, old: str, old_at: int, new: str, new_at: int) -> None:
         """Rename over whatever has the new name."""

@@ -11,10 +11,11 @@ from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.proof import STEP_BYTES
 from netcache._cachefiles.sum_table import remove_table
-from netcache._cachefiles.sums import SumWriter
+from netcache._cachefiles.sums import ObjectSums, SumWriter
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.extent import round_up
+from netcache._core.label import Label
 from netcache._fscache.ports import ObjectKey
 from netcache.errors import CacheError
 
@@ -33,6 +34,8 @@ class CachefilesNewObject:
         self._bound = bound
         self._key = key
         self._size = 0
+        # Where the file ends, when that is not where its data ends.
+        self._file_end = 0
         self._writer = bound.room.writer()
         with told_as_cache_errors(bound):
             self._fd, self._private = bound.new_file(key)
@@ -69,6 +72,18 @@ class CachefilesNewObject:
             self._sums.add(view)
         self._size += len(view)
 
+    def write_all(self, data: bytes) -> None:
+        """Append ``data``, the last of it, filled up with zeros to a whole block: in one step."""
+        if self._size % self._bound.block_size:
+            self.write(data)
+            return
+        whole = data.ljust(round_up(len(data), self._bound.block_size), b"\0")
+        with told_as_cache_errors(self._bound), self._growing(len(whole)):
+            self._bound.ops.write_all(self.fileno(), whole, self._size)
+            self._sums.add(data)
+        self._file_end = self._size + len(whole)
+        self._size += len(data)
+
     def copy_from(self, source: int, length: int) -> int:
         """Append ``length`` bytes of the file ``source`` from the place that ``size`` names.
 
@@ -99,40 +114,55 @@ class CachefilesNewObject:
 
         After a ``CacheError`` it is as private as before, and still to be discarded.
         """
-        if version.size != self._size:
-            raise CacheError(
-                f"an object of {self._size} bytes cannot be a version of {version.size}"
-            )
-        bound, fd = self._bound, self.fileno()
-        with told_as_cache_errors(bound), self._growing(0):
-            if b"\0" not in self._key.name:
-                # (A listing that is renewed is nobody's loss.)
-                bound.memory.superseded(self._key)
-            end = round_up(self._size, bound.block_size)
-            bound.ops.truncate(fd, end)
-            if bound.sync_each:
-                bound.ops.fdatasync(fd)
-            label = bound.empty_label(self._key, version, checked_s)._replace(
-                content=Content.ALL if end else Content.NO_DATA,
-                stored_end=end,
-                committed=end if bound.sync_each else 0,
-            )
-            file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
-            label, sums = self._sums.finish(label._replace(binding=self._binding))
-            try:
-                label = bound.publish(self._key, fd, self._private, label)
-            except BaseException:
-                sums.close()
-                remove_table(bound.ops, bound.root, label.binding.inode)
-                raise
-            self._fd, self._private = -1, None
-            bound.nameless.discard(self)
-            self._writer.place = bound.place(self._key)
+        with told_as_cache_errors(self._bound), self._growing(0):
+            file, label, sums = self._name(version, checked_s)
+            bound = self._bound
             made = ModifiableObject(bound, self._key, file, label, sums, writer=self._writer)
             made.believe()
             if not bound.sync_each:
                 bound.filled(made)
             return made
+
+    def publish_and_close(self, version: Version, *, checked_s: float) -> None:
+        """``publish``, and let go of it at once; nobody makes it durable then."""
+        with told_as_cache_errors(self._bound), self._growing(0):
+            file, _, sums = self._name(version, checked_s)
+            sums.close()
+            self._bound.ops.close(file.fd)
+        self._bound.room.closed(self._writer)
+
+    def _name(self, version: Version, checked_s: float) -> tuple[LabelFile, Label, ObjectSums]:
+        """Give it its name and label; the descriptor is the caller's from then on."""
+        if version.size != self._size:
+            raise CacheError(
+                f"an object of {self._size} bytes cannot be a version of {version.size}"
+            )
+        bound, fd = self._bound, self.fileno()
+        if b"\0" not in self._key.name:
+            # (A listing that is renewed is nobody's loss.)
+            bound.memory.superseded(self._key)
+        end = round_up(self._size, bound.block_size)
+        if end != (self._file_end or self._size):
+            bound.ops.truncate(fd, end)
+        if bound.sync_each:
+            bound.ops.fdatasync(fd)
+        label = bound.empty_label(self._key, version, checked_s)._replace(
+            content=Content.ALL if end else Content.NO_DATA,
+            stored_end=end,
+            committed=end if bound.sync_each else 0,
+        )
+        file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
+        label, sums = self._sums.finish(label._replace(binding=self._binding))
+        try:
+            label = bound.publish(self._key, fd, self._private, label)
+        except BaseException:
+            sums.close()
+            remove_table(bound.ops, bound.root, label.binding.inode)
+            raise
+        self._fd, self._private = -1, None
+        bound.nameless.discard(self)
+        self._writer.place = bound.place(self._key)
+        return file, label, sums
 
     def discard(self) -> None:
         """Throw it away.  Idempotent, also after ``publish``."""

@@ -207,6 +207,10 @@ class ReturningStore:
         """See ``CacheStore``."""
         return self.bound().begin(key)
 
+    def keep(self, key: ObjectKey, version: Version, data: bytes, *, checked_s: float) -> None:
+        """See ``CacheStore``."""
+        self.bound().keep(key, version, data, checked_s=checked_s)
+
     def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
         """See ``CacheStore``; without a store everybody may ask."""
         try:

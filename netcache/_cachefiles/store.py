@@ -220,6 +220,17 @@ class CachefilesStore:
 
         return CachefilesNewObject(self._bound, key)
 
+    def keep(self, key: ObjectKey, version: Version, data: bytes, *, checked_s: float) -> None:
+        """Make ``data`` the object of ``version``; see ``CacheStore``."""
+        from netcache._cachefiles.new_object import CachefilesNewObject
+
+        new = CachefilesNewObject(self._bound, key)
+        try:
+            new.write_all(data)
+            new.publish_and_close(version, checked_s=checked_s)
+        finally:
+            new.discard()
+
     def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
         """Claim to ask the server first; see ``CacheStore``."""
         return self._bound.questions.claim(self._bound.place(key))

@@ -11,9 +11,12 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from netcache._client.placing import Placer
 from netcache._client.target import TargetFile, place_file
+from netcache._client.trees.ports import FetchResult
+from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.stats import Stats
@@ -24,6 +27,7 @@ from netcache._netfs.finishing import finished
 from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode
 from netcache._netfs.opener import Opener
+from netcache._netfs.small_files import COMES_WHOLE_BYTES, SmallFile, SmallFiles
 from netcache.errors import CacheError, StaleError, TransientError
 from netcache.spi import ResourceInfo
 
@@ -53,9 +57,11 @@ class Downloader:
         self._opener = opener
         self._stats = stats
         self._retry = retry
+        self._small_files = SmallFiles(engine, opener)
+        self._placer = Placer()
 
-    async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> tuple[int, int]:
-        """Bring the resource to ``path``; returns its size and the bytes fetched for it.
+    async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> FetchResult:
+        """Bring the resource to ``path``.
 
         A change at the server while it is copied starts it over: the file shows one version.
         """
@@ -79,30 +85,58 @@ class Downloader:
 
     async def _get_once(
         self, resource: Resource, info: ResourceInfo, path: str, on_bytes: OnBytes
-    ) -> tuple[int, int]:
-        loop = asyncio.get_running_loop()
-        table = self._engine.inodes
+    ) -> FetchResult:
+        known, begun = self._engine.inodes.find(resource), None
+        if known is None and info.size is not None and 0 < info.size <= COMES_WHOLE_BYTES:
+            begun = await self._small_files.bring(resource)
+        if isinstance(begun, SmallFile):
+            return await self._place(begun, info, path, on_bytes)
+
+        async def resolve() -> Inode:
+            return begun or await self._resolve(resource, info, known)
+
+        before = known.received_bytes if known is not None else 0
+        inode = await self._bring(resolve, info, path, on_bytes)
+        fetched = inode.received_bytes - (before if inode is known else 0)
+        return FetchResult(inode.size, fetched, inode.version)
+
+    async def _bring(
+        self,
+        resolve: Callable[[], Awaitable[Inode]],
+        info: ResourceInfo,
+        path: str,
+        on_bytes: OnBytes,
+    ) -> Inode:
+        """Copy what ``resolve`` opens out of the cache, while it comes."""
+        loop, table = asyncio.get_running_loop(), self._engine.inodes
         is_small = info.size is not None and info.size <= SMALL_BYTES
         # A place where nothing can be written is found before much is fetched in vain.
         target = None if is_small else await loop.run_in_executor(None, TargetFile, path)
         try:
-            known = table.find(resource)
-            before = known.received_bytes if known is not None else 0
-            inode = await self._resolve(resource, info, known)
+            inode = await resolve()
             table.acquire(inode)
             try:
                 if target is None and not await self._place_small(inode, info, path, on_bytes):
                     target = await loop.run_in_executor(None, TargetFile, path)
                 if target is not None:
                     await self._copy(inode, target, on_bytes)
-                    mtime_s = _mtime_s(inode, info)
+                    mtime_s = _mtime_s(inode.version, info)
                     await finished(loop.run_in_executor(None, target.finish, inode.size, mtime_s))
             finally:
                 table.release(inode)
-            return inode.size, inode.received_bytes - (before if inode is known else 0)
+            return inode
         finally:
             if target is not None:
                 target.discard()
+
+    async def _place(
+        self, file: SmallFile, info: ResourceInfo, path: str, on_bytes: OnBytes
+    ) -> FetchResult:
+        """Place a file that came whole."""
+        size, version = len(file.data), file.version
+        await self._placer.place(path, file.data, _mtime_s(version, info))
+        on_bytes(size)
+        return FetchResult(size, size, version)
 
     async def _place_small(
         self, inode: Inode, info: ResourceInfo, path: str, on_bytes: OnBytes
@@ -118,7 +152,7 @@ class Downloader:
             return False
         try:
             await asyncio.get_running_loop().run_in_executor(
-                None, place_file, path, descriptor, size, _mtime_s(inode, info)
+                None, place_file, path, descriptor, size, _mtime_s(inode.version, info)
             )
         except CacheError:
             inode.lose_holding()
@@ -264,9 +298,9 @@ class Downloader:
                 await reply.close()
 
 
-def _mtime_s(inode: Inode, info: ResourceInfo) -> float | None:
+def _mtime_s(version: Version, info: ResourceInfo) -> float | None:
     """What the reply said, or else the listing."""
-    return inode.version.mtime_s if inode.version.mtime_s is not None else info.mtime_s
+    return version.mtime_s if version.mtime_s is not None else info.mtime_s
 
 
 def _read_kept(inode: Inode, start: int, end: int) -> bytes:

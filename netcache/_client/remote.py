@@ -179,9 +179,7 @@ class Remote:
 
     async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> FetchResult:
         """Bring a file through the cache to ``path``."""
-        size, fetched = await self._downloader.get_file(info, path, on_bytes)
-        inode = self._local.inodes.find(parse(info.url))
-        return FetchResult(size, fetched, inode.version if inode is not None else info.version)
+        return await self._downloader.get_file(info, path, on_bytes)
 
     async def warm(
         self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes

@@ -68,12 +68,13 @@ class TargetFile:
                 raise
             raise CacheError(f"the cache failed: {error.strerror or error}") from error
 
-    def finish(self, size: int, mtime_s: float | None) -> None:
-        """Make it ``size`` bytes long, give it its time and its name, and close it.
+    def finish(self, size: int | None, mtime_s: float | None) -> None:
+        """Make it ``size`` bytes long (None: as it is), give it its time and its name; close it.
 
         It replaces a file or a symbolic link that has the name; a folder is refused.
         """
-        os.ftruncate(self._fd, size)
+        if size is not None:
+            os.ftruncate(self._fd, size)
         if mtime_s is not None:
             os.utime(self._fd, (mtime_s, mtime_s))
         try:
@@ -90,17 +91,16 @@ class TargetFile:
 
     def _link(self, name: str, *, or_hidden: bool) -> None:
         """Name the nameless file.  There is no link that replaces, hence the hidden name."""
-        folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+        source = f"/proc/self/fd/{self._fd}"
         try:
-            # src_dir_fd makes Python call linkat, with the flag that follows the link in procfs.
-            os.link(str(self._fd), name, src_dir_fd=folder, follow_symlinks=True)
+            # src_dir_fd, of no meaning beside an absolute path, makes Python call linkat, with the
+            # flag that follows the link in procfs.
+            os.link(source, name, src_dir_fd=self._fd, follow_symlinks=True)
         except FileExistsError:
             if not or_hidden:
                 raise
             self._hidden = self._hidden_name()
             self._link(self._hidden, or_hidden=False)
-        finally:
-            os.close(folder)
 
     def discard(self) -> None:
         """Close it, and leave nothing of it unless it was finished.  Idempotent."""
@@ -122,5 +122,15 @@ def place_file(path: str, source: int, size: int, mtime_s: float | None) -> None
     try:
         target.take_from(source, 0, size)
         target.finish(size, mtime_s)
+    finally:
+        target.discard()
+
+
+def place_bytes(path: str, data: bytes, mtime_s: float | None) -> None:
+    """A file at ``path`` with these bytes."""
+    target = TargetFile(path)
+    try:
+        target.write(0, memoryview(data))
+        target.finish(None, mtime_s)
     finally:
         target.discard()

@@ -332,6 +332,12 @@ class CacheStore(Protocol):
     def begin(self, key: ObjectKey) -> NewObject:
         """A new private object to be written front to back, for a version known at the end."""
 
+    def keep(self, key: ObjectKey, version: Version, data: bytes, *, checked_s: float) -> None:
+        """Make ``data`` the object of ``version``, in place of whatever has the name.
+
+        As ``begin``, ``write``, ``publish`` and ``close``, for small files that are here whole.
+        """
+
     def must_cull(self, length: int) -> bool:
         """Whether ``reserve`` would cull for so much, or is culling anyhow; as far as is known."""
 

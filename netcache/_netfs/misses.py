@@ -15,7 +15,7 @@ from netcache._core.read_sources import Piece, Source
 from netcache._core.readplan import wanted_blocks
 from netcache._core.stats import Stats
 from netcache._fscache.explaining import NO_MEMORY, Memory
-from netcache._fscache.ports import CacheStore
+from netcache._fscache.ports import CacheStore, ObjectKey
 from netcache._netfs import events
 from netcache._netfs.inode import Inode
 
@@ -51,16 +51,22 @@ class Misses:
 
     def missed(self, inode: Inode, gaps: Iterable[Extent], request: int = 0) -> None:
         """A read is going to wait for ``gaps``; ``request`` brings them (0: the open itself)."""
+        down = self._store is None or inode.holding is None
+        self.missed_of(inode.resource.url, inode.key, gaps, request, down=down)
+
+    def missed_of(
+        self, url: str, key: ObjectKey, gaps: Iterable[Extent], request: int = 0, *, down: bool
+    ) -> None:
+        """The same of a resource without an inode; ``down``: it cannot be kept."""
         gaps = [gap for gap in gaps if gap.length > 0]
         if not gaps:
             return
         memory = self._memory
-        down = self._store is None or inode.holding is None
-        traces = memory.traces(inode.key) if not down else []
+        traces = memory.traces(key) if not down else []
         for miss in explain(gaps, traces, down=down):
             self._stats.add("Misses", miss.cause.counter)
-            events.miss(request, inode.resource.url, miss)
-            memory.note_read(inode.key, *miss)
+            events.miss(request, url, miss)
+            memory.note_read(key, *miss)
 
     def refused(self, inode: Inode, start: int, end: int) -> None:
         """``[start, end)`` was missed, and told; it could not be kept, and is read once more."""

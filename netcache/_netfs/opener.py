@@ -29,11 +29,11 @@ from netcache._core.misses import Cause
 from netcache._core.readplan import gaps_to_fetch, wanted_blocks
 from netcache._core.urls import Resource
 from netcache._core.validity import Moment, may_be_stale
-from netcache._fscache.ports import ObjectKey
 from netcache._netfs.absent import note_absent
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.first_question import ask_first
 from netcache._netfs.flight import Flight
+from netcache._netfs.gates import Gates
 from netcache._netfs.holding import CachedHolding, SpoolHolding
 from netcache._netfs.inode import Inode, Question
 from netcache._netfs.inodes import key_of
@@ -48,16 +48,6 @@ FIRST_BLOCKS_DEFAULT = 4096
 """The block that a question without a cache is rounded to, in bytes."""
 
 
-class _Gate:
-    """Serialises the opening of one resource; dropped when nobody waits."""
-
-    __slots__ = ("lock", "users")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
-
-
 class Opener:
     """Resolves resources to inodes, asking the server as little as the policy allows."""
 
@@ -69,7 +59,7 @@ class Opener:
         self._stale_s = stale_s
         # Origins that failed, and until when (monotonic) they are left alone.
         self._spared_until: dict[str, float] = {}
-        self._gates: dict[ObjectKey, _Gate] = {}
+        self.gates = Gates()
 
     async def resolve(
         self, resource: Resource, opened_at: float, moment: Moment, want: Extent | None
@@ -82,23 +72,14 @@ class Opener:
         Raises ``NotFoundError``, ``NotCachedError`` (offline) and what the server answers.
         """
         key = key_of(resource)
-        gate = self._gates.setdefault(key, _Gate())
-        gate.users += 1
-        try:
-            async with gate.lock:
-                found = self._inodes.find(resource)
-                inode = self._inodes.valid(resource, found, opened_at, moment)
-                if inode is None and found is None and self._store is not None:
-                    inode = await ask_first(
-                        self._store, key, lambda: self._ask(resource, None, want)
-                    )
-                    found = inode or self._inodes.find(resource)
-                    inode = inode or self._inodes.valid(resource, found, opened_at, moment)
-                return inode or await self._ask_or_spare(resource, found, want)
-        finally:
-            gate.users -= 1
-            if not gate.users:
-                self._gates.pop(key, None)
+        async with self.gates.of(key):
+            found = self._inodes.find(resource)
+            inode = self._inodes.valid(resource, found, opened_at, moment)
+            if inode is None and found is None and self._store is not None:
+                inode = await ask_first(self._store, key, lambda: self._ask(resource, None, want))
+                found = inode or self._inodes.find(resource)
+                inode = inode or self._inodes.valid(resource, found, opened_at, moment)
+            return inode or await self._ask_or_spare(resource, found, want)
 
     async def _ask_or_spare(
         self, resource: Resource, inode: Inode | None, want: Extent | None
@@ -128,10 +109,14 @@ class Opener:
                 return await self._open_gap(inode, gap, want)
             return await self._revalidate(inode, want)
         except NotFoundError:
-            self._inodes.forget(key_of(resource))
-            note_absent(self._store, key_of(resource))
-            self._stats.add("Relinqs", "rtr")
+            self.not_found(resource)
             raise
+
+    def not_found(self, resource: Resource) -> None:
+        """The server has just said that it has no such thing."""
+        self._inodes.forget(key_of(resource))
+        note_absent(self._store, key_of(resource))
+        self._stats.add("Relinqs", "rtr")
 
     def _may_show_stale(self, inode: Inode | None) -> bool:
         """Whether ``inode`` may be shown though the server cannot be asked about it."""
@@ -221,7 +206,7 @@ class Opener:
         )
         if not reply.not_modified:
             self._changed(inode)
-            return await self._begin(inode.resource, reply, asked_at, want)
+            return await self.begin(inode.resource, reply, asked_at, want)
         await reply.close()
         self._checked(inode, asked_at)
         return inode
@@ -257,11 +242,11 @@ class Opener:
             if version is not None and version.validator.joins_ranges:
                 self._doubt(resource, version, denied)
                 return self.adopt(resource, version, asked_at)
-            return await self._begin(resource, await means.open_read(resource.url), asked_at, want)
+            return await self.begin(resource, await means.open_read(resource.url), asked_at, want)
         reply = await means.open_read(resource.url, self._question(want))
         if reply.version is not None:
             self._doubt(resource, reply.version, denied)
-        return await self._begin(resource, reply, asked_at, want)
+        return await self.begin(resource, reply, asked_at, want)
 
     def _doubt(self, resource: Resource, version: Version, denied: Version | None) -> None:
         """A version that was denied a moment ago is shown again: there may be two of that name.
@@ -283,7 +268,7 @@ class Opener:
             return Extent(low, -1) if low else None
         return wanted_blocks(want.start, max(end, want.start + 1), None, block_size)
 
-    async def _begin(
+    async def begin(
         self, resource: Resource, reply: ReadReply, asked_at: float, want: Extent | None
     ) -> Inode:
         """Make the inode of the version that ``reply`` bears, and let its body come."""
