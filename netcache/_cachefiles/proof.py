@@ -26,6 +26,10 @@ STEP_BYTES = 256 * 1024
 """What is read and compared at once: it stays in a processor's own cache."""
 
 
+_ZEROS = memoryview(bytes(4096))
+"""What pads the last block of most objects."""
+
+
 class _Scratch(threading.local):
     """A buffer for each thread: making one costs more than comparing."""
 
@@ -180,8 +184,9 @@ class Proof:
 def _padded_sums(view: memoryview, count: int, unit: int, size: int) -> bytes:
     """The sums of blocks of which ``count`` bytes were read, and no more than ``size`` are data."""
     count = min(count, size)
-    if count < len(view):
-        view[count:] = bytes(len(view) - count)
+    missing = len(view) - count
+    if missing > 0:
+        view[count:] = _ZEROS[:missing] if missing <= len(_ZEROS) else bytes(missing)
     return block_sums(view, unit)
 
 

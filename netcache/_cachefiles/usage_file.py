@@ -61,6 +61,7 @@ class Change:
         self._ops = ops
         self._fd = fd
         self._slots: dict[int, tuple[Slot, bytes]] = {}
+        self._raws: dict[int, bytes] = {}
         self._granted: dict[int, int] = {}
         self._head_before = head.pack()
 
@@ -73,14 +74,28 @@ class Change:
         """Slot ``number``, to be changed in place."""
         known = self._slots.get(number)
         if known is None:
-            if not 1 <= number <= self.head.slots:
-                raise TornError(f"slot {number} of {self.head.slots}")
-            raw = self.read(layout.slot_at(number), layout.SLOT_BYTES)
+            raw = self._raw(number)
             try:
                 known = self._slots[number] = Slot.unpack(raw), raw
             except ValueError as error:
                 raise TornError(f"slot {number} is not a slot") from error
         return known[0]
+
+    def links(self, number: int) -> tuple[int, int, int]:
+        """``bucket``, ``chain`` and ``tag`` of slot ``number``."""
+        known = self._slots.get(number)
+        if known is None:
+            return layout.links(self._raw(number))
+        return known[0].bucket, known[0].chain, known[0].tag
+
+    def _raw(self, number: int) -> bytes:
+        raw = self._raws.get(number)
+        if raw is None:
+            if not 1 <= number <= self.head.slots:
+                raise TornError(f"slot {number} of {self.head.slots}")
+            raw = self.read(layout.slot_at(number), layout.SLOT_BYTES)
+            self._raws[number] = raw
+        return raw
 
     def granted(self, number: int) -> int:
         """How much process ``number`` may still write, or has written and not settled."""

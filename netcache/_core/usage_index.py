@@ -42,6 +42,12 @@ class Cells(Protocol):
         Raises ``TornError`` when there is none of that number.
         """
 
+    def links(self, number: int) -> tuple[int, int, int]:
+        """``bucket``, ``chain`` and ``tag`` of slot ``number``, which most often is only passed by.
+
+        Raises ``TornError`` as ``slot`` does.
+        """
+
 
 class UsageIndex:
     """Records by place.  Places are the bytes of paths below the folder of all volumes."""
@@ -77,11 +83,16 @@ class UsageIndex:
         """The record of a place; 0 when it has none."""
         if not self.head.slots:
             return 0
-        tag = tag_of(place)
-        for number in self._chain(self._bucket(tag)):
-            if self.slot(number).tag == tag and self.place(number) == place:
+        links, tag = self.cells.links, tag_of(place)
+        number = links(bucket_of(tag, self.head.slots) + 1)[0]
+        for _ in range(CHAIN_MAX):
+            if not number:
+                return 0
+            _, following, found = links(number)
+            if found == tag and self.place(number) == place:
                 return number
-        return 0
+            number = following
+        raise TornError("a chain without an end")
 
     def place(self, number: int) -> bytes:
         """The place of a record."""

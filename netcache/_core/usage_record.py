@@ -46,7 +46,9 @@ _JOURNAL = struct.Struct("<QII")
 _PATCH = struct.Struct("<QI")
 _SLOT = struct.Struct("<I 32s BBH IIII QQQQ H102s")
 _REST = struct.Struct("<I 32s B I151s")
+_LINKS = struct.Struct("<I36xI12xQ")
 _STATE_AT = 36
+_NO_GHOSTS = bytes(32)
 _GHOST = struct.Struct("<HBB")
 
 
@@ -112,8 +114,9 @@ class Slot:
     @classmethod
     def unpack(cls, raw: bytes) -> Slot:
         """The slot in ``raw``; raises ``ValueError`` for what is none."""
-        slot = cls()
+        slot = cls.__new__(cls)
         if raw[_STATE_AT] == State.MORE:
+            slot.clear()
             slot.bucket, ghosts, state, slot.more, slot.part = _REST.unpack(raw)
         else:
             (
@@ -124,7 +127,9 @@ class Slot:
             ) = _SLOT.unpack(raw)  # fmt: skip
             slot.part = slot.part[: slot.length]
         slot.state = State(state)
-        slot.ghosts = [Ghost(*one) for one in _GHOST.iter_unpack(ghosts) if one[0]]
+        slot.ghosts = []
+        if ghosts != _NO_GHOSTS:
+            slot.ghosts += [Ghost(*one) for one in _GHOST.iter_unpack(ghosts) if one[0]]
         return slot
 
     def pack(self) -> bytes:
@@ -270,6 +275,13 @@ def joined(patches: Iterable[Patch]) -> list[Patch]:
 def slot_at(number: int) -> int:
     """Where slot ``number`` begins."""
     return SLOTS_AT + (number - 1) * SLOT_BYTES
+
+
+def links(raw: bytes) -> tuple[int, int, int]:
+    """What of a slot is needed to find a record: where its chain begins; the next of the record's
+    chain, and its tag."""
+    bucket, chain, tag = _LINKS.unpack_from(raw)
+    return (bucket, 0, 0) if raw[_STATE_AT] == State.MORE else (bucket, chain, tag)
 
 
 def process_at(number: int) -> int:

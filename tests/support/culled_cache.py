@@ -22,6 +22,11 @@ class MemoryCells:
             raise TornError(f"slot {number} of {self.head.slots}")
         return self.slots.setdefault(number, Slot())
 
+    def links(self, number: int) -> tuple[int, int, int]:
+        """What is needed to pass by a slot."""
+        slot = self.slot(number)
+        return slot.bucket, slot.chain, slot.tag
+
 
 class CulledCache:
     """Holds ``limit`` bytes.  ``read`` is a use of an object; a miss stores it and culls for it."""
