@@ -93,6 +93,8 @@ async def _base_of(core: ClientCore, resource: Resource) -> BaseVersion:
         inode = await handle.stat(remote.opener)
         if inode.size < 0:
             await AsyncReader(core, handle).size()
+        if inode.due:
+            core.inodes.give_holding(inode)
         return BaseVersion(inode, remote.engine)
     except NotFoundError:
         return BaseVersion(None, remote.engine)

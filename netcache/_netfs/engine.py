@@ -92,6 +92,8 @@ class ReadEngine:
 
         False when the bytes cannot be kept locally: the caller reads them with ``read_direct``.
         """
+        if inode.due:
+            self.inodes.give_holding(inode)
         while start < inode.clip(end) and not await self._locate(inode, start, inode.clip(end)):
             if inode.holding is None:
                 return False

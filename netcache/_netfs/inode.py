@@ -83,6 +83,7 @@ class Inode:
         "complete",
         "content",
         "digest",
+        "due",
         "flights",
         "holding",
         "key",
@@ -128,6 +129,9 @@ class Inode:
         self.content = object()
         # The SHA-256 of all of it, once somebody had to know.
         self.digest: bytes | None = None
+        # Only its metadata were wanted so far: it gets a holding with the first read.  Until then
+        # the cache goes on having the version before, which may come back.
+        self.due = False
 
     @property
     def sizes(self) -> Sizes:
@@ -160,7 +164,7 @@ class Inode:
     def cut_off(self) -> bool:
         """Whether nothing more can be kept of it, for the cache failed."""
         if self.holding is None:
-            return not self.complete
+            return not self.complete and not self.due
         cached = self.cached
         return cached is not None and cached.object.withdrawn
 
@@ -301,6 +305,12 @@ class Inode:
             self.present.clear()
             if old is not None:
                 self.retired.append(old)
+
+    def take_holding(self, holding: Holding | None) -> None:
+        """What was ``due``; None where the cache has no room."""
+        with self.lock:
+            self.due = False
+            self.holding = holding
 
     def detach(self) -> None:
         """The holding belongs to another version now; it stays open."""

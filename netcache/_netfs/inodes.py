@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 
+from netcache._core.coherency import Version
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
 from netcache._core.validity import Moment, ValidityPolicy
@@ -147,6 +148,23 @@ class InodeTable:
             except NoSpaceError:
                 if not self.store.must_cull(length) or not self.close_idle():
                     raise
+
+    def new_holding(self, key: ObjectKey, version: Version, length: int) -> CachedHolding | None:
+        """An object of ``version``, in place of the one before; None where there is no room for
+        the ``length`` bytes that come at once."""
+        if self.store is None:
+            return None
+        try:
+            self.reserve(length)
+            return CachedHolding(self.store.create(key, version, checked_s=time.time()))
+        except CacheError:
+            self._stats.add("NoSpace", "ncr")
+            return None
+
+    def give_holding(self, inode: Inode) -> None:
+        """Let an inode that is ``due`` have its place in the cache: it is going to be read."""
+        inode.take_holding(self.new_holding(inode.key, inode.version, 0))
+        self.replace(inode)
 
     def close_idle(self) -> int:
         """Close the older half of the idle inodes, at least one; how many that were."""

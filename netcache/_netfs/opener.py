@@ -30,6 +30,7 @@ from netcache._core.readplan import gaps_to_fetch, wanted_blocks
 from netcache._core.urls import Resource
 from netcache._core.validity import Moment, may_be_stale
 from netcache._netfs.absent import note_absent
+from netcache._netfs.checking import can_be_checked, check
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.first_question import ask_first
 from netcache._netfs.flight import Flight
@@ -37,9 +38,9 @@ from netcache._netfs.gates import Gates
 from netcache._netfs.holding import CachedHolding, SpoolHolding
 from netcache._netfs.inode import Inode, Question
 from netcache._netfs.inodes import key_of
-from netcache._netfs.unchanged import may_compare, taken_over
+from netcache._netfs.unchanged import is_whole
 from netcache.errors import CacheError, NotFoundError, StaleError, TransientError
-from netcache.spi import ReadReply, ResourceInfo
+from netcache.spi import ReadReply
 
 SPARED_S = 5.0
 """How long a server that failed is not asked about what may be shown without it."""
@@ -99,10 +100,14 @@ class Opener:
         return inode
 
     async def _ask(self, resource: Resource, inode: Inode | None, want: Extent | None) -> Inode:
+        if inode is not None and inode.due:
+            # Nothing of it was stored: what is cached is of the version before.
+            self._inodes.forget(inode.key, inode)
+            inode = self._inodes.find(resource)
         try:
             if inode is None:
                 return await self._open_cold(resource, want)
-            if not inode.version.validator.value and not self._may_compare(inode):
+            if not can_be_checked(self._engine, inode):
                 return await self._open_cold(resource, want)
             gap = self._first_gap(inode, want) if inode.joins and want is not None else None
             if gap is not None:
@@ -178,42 +183,18 @@ class Opener:
     async def _revalidate(self, inode: Inode, want: Extent | None) -> Inode:
         """Nothing is missing: ask only whether the version is current."""
         asked_at = time.monotonic()
-        compare = self._may_compare(inode)
-        if not inode.joins and not compare:
-            return await self._revalidate_whole(inode, want)
-        info = await self._engine.backend().stat(
-            inode.resource.url, unless=inode.version.validator, want_digest=compare
-        )
-        if info is None or _is_current(info, inode):
+        answer = await check(self._engine, inode)
+        if answer.current:
             self._checked(inode, asked_at)
             return inode
-        version = info.version
-        if compare and version is not None and await taken_over(self._inodes, inode, info, version):
-            return self._same(inode, version, asked_at)
-        if not inode.joins and info.digest_sha256 is None:
-            return await self._revalidate_whole(inode, want)
+        if answer.same is not None:
+            return self._same(inode, answer.same, asked_at)
         self._changed(inode)
+        if answer.reply is not None:
+            return await self.begin(inode.resource, answer.reply, asked_at, want)
+        if want is None and answer.other is not None and is_whole(inode):
+            return self._seen(inode, answer.other, asked_at)
         return await self._open_cold(inode.resource, want)
-
-    async def _revalidate_whole(self, inode: Inode, want: Extent | None) -> Inode:
-        """No validator joins ranges: what answers the check brings the whole, if it is another."""
-        asked_at = time.monotonic()
-        if not inode.version.validator.value:
-            self._changed(inode)
-            return await self._open_cold(inode.resource, want)
-        reply = await self._engine.means.open_read(
-            inode.resource.url, None, unless=inode.version.validator
-        )
-        if not reply.not_modified:
-            self._changed(inode)
-            return await self.begin(inode.resource, reply, asked_at, want)
-        await reply.close()
-        self._checked(inode, asked_at)
-        return inode
-
-    def _may_compare(self, inode: Inode) -> bool:
-        """Whether the check of ``inode`` is to ask for a digest."""
-        return may_compare(inode, self._engine.backend().capabilities(inode.resource.url))
 
     def _same(self, inode: Inode, version: Version, asked_at: float) -> Inode:
         """The bytes of ``inode`` count as those of ``version`` from now on."""
@@ -226,6 +207,13 @@ class Opener:
         same = self.adopt(inode.resource, version, asked_at)
         same.content, same.digest = inode.content, inode.digest
         return same
+
+    def _seen(self, before: Inode, version: Version, asked_at: float) -> Inode:
+        """An inode of a version of which only the metadata are wanted, for now."""
+        inode = Inode(before.resource, before.key, version, None)
+        inode.checked_at, inode.due = asked_at, True
+        self._inodes.replace(inode)
+        return inode
 
     async def _open_cold(
         self, resource: Resource, want: Extent | None, *, denied: Version | None = None
@@ -332,14 +320,7 @@ class Opener:
 
         Where there is no room for them it has no holding.
         """
-        holding = None
-        if self._store is not None:
-            try:
-                self._inodes.reserve(length)
-                created = self._store.create(key_of(resource), version, checked_s=time.time())
-                holding = CachedHolding(created)
-            except CacheError:
-                self._stats.add("NoSpace", "ncr")
+        holding = self._inodes.new_holding(key_of(resource), version, length)
         inode = Inode(resource, key_of(resource), version, holding)
         inode.checked_at = asked_at
         self._inodes.replace(inode)
@@ -360,10 +341,3 @@ class Opener:
         inode.stale = True
         self._inodes.forget(inode.key, inode)
         self._stats.add("Invals", "n")
-
-
-def _is_current(info: ResourceInfo, inode: Inode) -> bool:
-    """Whether ``info`` is of the inode's version; a weak one yields to a digest."""
-    if info.version is None or (not inode.joins and info.digest_sha256 is not None):
-        return False
-    return info.version.same_as(inode.version)

@@ -42,10 +42,14 @@ def may_compare(inode: Inode, known: OriginCapabilities) -> bool:
         known.whole_digests is not False
         # Without ranges only an origin that is known to tell digests is asked before the bytes.
         and (inode.joins or bool(known.whole_digests))
-        and inode.cached is not None
         and 0 < inode.size <= WHOLE_BYTES_MAX
-        and not inode.missing(0, inode.size)
+        and is_whole(inode)
     )
+
+
+def is_whole(inode: Inode) -> bool:
+    """Whether all of the resource is in the cache."""
+    return inode.cached is not None and not inode.missing(0, inode.size)
 
 
 async def taken_over(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,22 +239,92 @@ def test_an_origin_of_weak_validators_is_learnt_by_the_check_that_brings_the_who
     assert facts["whole_digests"] is True
 
 
-def test_a_version_that_comes_back_before_anything_of_the_other_was_stored_is_still_there(
-    served: Served, new_client: NewClient
-) -> None:
-    """The other one was seen by a ``stat`` and by a read that failed; the same file comes back."""
-    one, other = random_bytes(16 * BLOCK, 17), random_bytes(16 * BLOCK, 18)
-    url = served.put("data", one)
-    client = new_client(retries=0)
-    read(client, url)
-    os.link(served.root / "data", served.root / "kept")
-    served.put("data", other)
-    assert client.stat(url).etag
+class Swapped:
+    """A resource whose first file comes back as it was, with its validators."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self.one, self.other = random_bytes(16 * BLOCK, 17), random_bytes(20 * BLOCK, 18)
+        self.url = served.put("data", self.one)
+
+    def away(self) -> None:
+        """The other version is there."""
+        os.link(self._served.root / "data", self._served.root / "kept")
+        self._served.put("data", self.other)
+
+    def back(self) -> None:
+        """The first one is there again."""
+        os.replace(self._served.root / "kept", self._served.root / "data")
+        self._served.forget()
+
+
+def see_by_stat(client: netcache.Client, served: Served, url: str) -> None:
+    """Its metadata, without a file."""
+    del served
+    assert client.stat(url).size == 20 * BLOCK
+
+
+def see_by_failed_read(client: netcache.Client, served: Served, url: str) -> None:
+    """The check is answered, and the read is not."""
     served.server.set_faults([FaultRule(method=("GET",), status=503)])
     with pytest.raises(netcache.NetCacheError):
         read(client, url)
     served.server.set_faults([])
-    os.replace(served.root / "kept", served.root / "data")
-    served.forget()
-    assert read(client, url) == one
+
+
+def see_by_size(client: netcache.Client, served: Served, url: str) -> None:
+    """The size of an open file that is not read."""
+    del served
+    for _ in range(2):
+        with client.open(url) as file:
+            assert file.seek(0, os.SEEK_END) == 20 * BLOCK
+
+
+@pytest.mark.parametrize(
+    "see", [see_by_stat, see_by_failed_read, see_by_size], ids=lambda see: see.__name__
+)
+@pytest.mark.parametrize("rules", [[], [NOT_TOLD]], ids=["digests", "no digests"])
+def test_a_version_that_comes_back_before_anything_of_the_other_was_stored_is_still_there(
+    served: Served,
+    new_client: NewClient,
+    see: Callable[[netcache.Client, Served, str], None],
+    rules: list[FaultRule],
+) -> None:
+    """One, other, one: what was only seen takes nothing away."""
+    swapped = Swapped(served)
+    client = new_client(retries=0)
+    served.server.set_faults(rules)
+    read(client, swapped.url)
+    swapped.away()
+    see(client, served, swapped.url)
+    swapped.back()
+    assert read(client, swapped.url) == swapped.one
     assert served.body_bytes() == 0
+
+
+def test_a_version_that_was_seen_first_and_read_later_is_cached(
+    served: Served, new_client: NewClient
+) -> None:
+    """By the same file, or by another one; and it may be edited."""
+    swapped = Swapped(served)
+    client = new_client()
+    read(client, swapped.url)
+    swapped.away()
+    with client.open(swapped.url) as file:
+        assert file.seek(0, os.SEEK_END) == len(swapped.other)
+        served.forget()
+        assert file.pread(len(swapped.other), 0) == swapped.other
+        assert served.body_bytes() == len(swapped.other)
+    served.forget()
+    assert read(client, swapped.url) == swapped.other
+    assert served.body_bytes() == 0
+    swapped.back()
+    read(client, swapped.url)
+    swapped.away()
+    with client.open(swapped.url) as seen:
+        assert seen.seek(0, os.SEEK_END) == len(swapped.other)
+        with client.open(swapped.url, "r+b") as file:
+            file.pwrite(b"edited", BLOCK + 3)
+    changed = swapped.other[: BLOCK + 3] + b"edited" + swapped.other[BLOCK + 9 :]
+    assert (served.root / "data").read_bytes() == changed
+    assert read(client, swapped.url) == changed
