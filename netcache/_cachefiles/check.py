@@ -11,7 +11,8 @@ from netcache._cachefiles.sum_table import table_name
 from netcache._cachefiles.walking import Found, Walk
 from netcache._core.label import Label, LabelError, Why
 from netcache._core.misses import Cause
-from netcache._fscache.ports import ObjectKey, ObjectRecord, Problem, RepairedProblem
+from netcache._fscache.overview import ObjectRecord, Problem, RepairedProblem
+from netcache._fscache.ports import ObjectKey
 from netcache.errors import CacheError, InvariantError
 
 

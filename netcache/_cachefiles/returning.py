@@ -27,13 +27,11 @@ from netcache._fscache.ports import (
     NewObject,
     NoSpaceError,
     ObjectKey,
-    ObjectRecord,
-    Problem,
-    StoreStatus,
 )
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
+    from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
     from netcache._fscache.sharing import MappingWorker
 
 PAUSE_S, PAUSE_MAX_S = 1.0, 60.0

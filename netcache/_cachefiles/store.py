@@ -37,16 +37,14 @@ from netcache._fscache.ports import (
     CacheObject,
     NewObject,
     ObjectKey,
-    ObjectRecord,
     OnDamage,
     OnTrouble,
-    Problem,
-    StoreStatus,
 )
 from netcache.errors import CacheError, UsageError
 
 if TYPE_CHECKING:
     from netcache._cachefiles.mapping_worker import Worker
+    from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
     from netcache._fscache.sharing import MappingWorker
 
 SYNC_POLICIES = ("lazy", "commit")
@@ -338,6 +336,8 @@ class CachefilesStore:
 
     def status(self) -> StoreStatus:
         """Figures for ``cache status``; walks the cache."""
+        from netcache._fscache.overview import StoreStatus
+
         with told_as_cache_errors(self._bound):
             space = self._bound.ops.statvfs(self._bound.root)
             files = list(self._space.walk.files(graveyard=True))

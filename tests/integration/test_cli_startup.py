@@ -16,6 +16,7 @@ NETWORK = {"aiohttp", "asyncio", "ssl", "yarl", "multidict"}
 HEAVY = {"rich", "tomllib", "json", "logging", "lxml", "platformdirs", "concurrent.futures"}
 SLOW = {"hashlib", "urllib.parse", "ipaddress", "random", "tempfile", "subprocess", "dataclasses"}
 NOT_FOR_HITS = {
+    "netcache._fscache.overview",
     "netcache._netfs.journal",
     *(
         f"netcache._cachefiles.{name}"

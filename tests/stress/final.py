@@ -7,7 +7,7 @@ from typing import Any
 
 import netcache
 from netcache._core.label import Why
-from netcache._fscache.ports import Problem
+from netcache._fscache.overview import Problem
 from tests.stress.book import Book
 from tests.stress.checks import Run, Watch
 from tests.stress.plan import Outcome, Place, Plan
