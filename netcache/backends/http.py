@@ -23,6 +23,7 @@ from netcache._core.extent import Extent, ExtentSet
 from netcache._core.invariant import invariant
 from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.urls import Resource, as_folder, parse
+from netcache.backends.http_fields import whole_digest
 from netcache.backends.http_metadata import Metadata
 from netcache.backends.http_move import Mover
 from netcache.backends.http_origins import OriginNotes
@@ -212,7 +213,7 @@ class HttpBackend:
         exchange = await self._session.ask("GET", resource, headers, what="read")
         self._notes.saw_reply(origin, exchange.head.fields)
         if learns and exchange.head.status == 200:
-            self._notes.saw_whole_digest(origin, bool(exchange.head.fields.get("Repr-Digest")))
+            self._notes.saw_whole_digest(origin, whole_digest(exchange.head.fields) is not None)
         if exchange.head.status not in _READ_ANSWERS:
             await exchange.drop()
             raise refusal("read", question.url, exchange.head, time.time())

@@ -34,6 +34,7 @@ __all__ = [
     "shown",
     "tells_digests",
     "validator_of",
+    "whole_digest",
 ]
 
 Fields = Mapping[str, str]
@@ -48,6 +49,7 @@ _SHOWN_MAX = 80
 _DATE_CHARACTERS_MAX = 64
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _SHA256 = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)")
+_SHA256_1 = re.compile(r"(?:^|,)\s*sha-256=([A-Za-z0-9+/]{43}=)\s*(?=,|$)", re.IGNORECASE)
 _DIGEST_FIELDS = ("Want-Repr-Digest", "Want-Content-Digest", "Repr-Digest", "Content-Digest")
 _STRONG_DATE_AGE_S = 1
 _SIZE_END = 1 << 62
@@ -180,6 +182,17 @@ def sha256_digest(text: str | None) -> bytes | None:
     except binascii.Error:
         return None
     return digest if len(digest) == 32 else None
+
+
+def whole_digest(fields: Fields) -> bytes | None:
+    """The SHA-256 of the whole resource that a reply tells, whatever part of it the reply bears.
+
+    From ``Repr-Digest`` (RFC 9530), else from ``Digest`` (RFC 3230), which it replaces.
+    """
+    found = sha256_digest(fields.get("Repr-Digest"))
+    if found is None and (older := _SHA256_1.search(fields.get("Digest", ""))) is not None:
+        found = base64.b64decode(older[1])
+    return found
 
 
 def sha256_field(digest: bytes) -> str:

@@ -21,7 +21,7 @@ from netcache.backends.http_fields import (
     encoding_of,
     entity_tag,
     mtime_of,
-    sha256_digest,
+    whole_digest,
 )
 from netcache.backends.http_listing import LISTING_ACCEPT, LISTING_BYTES_MAX, parse_listing
 from netcache.backends.http_origins import OriginNotes
@@ -42,6 +42,8 @@ _PROVES_CURRENT = (
     ValidatorKind.STRONG_DATE,
     ValidatorKind.WEAK_ETAG,
 )
+WANT_DIGEST_BEFORE = {"Want-Digest": "SHA-256"}
+"""As it was before RFC 9530 (RFC 3230)."""
 _PARSED_IN_PLACE_MAX = 128 * 1024
 
 
@@ -56,7 +58,7 @@ class Metadata:
         self, asked: Resource, unless: Validator | None, want_digest: bool
     ) -> ResourceInfo | None:
         """What ``asked`` is; None when ``unless`` is still current."""
-        headers = dict(WANT_DIGEST) if want_digest else {}
+        headers = WANT_DIGEST | WANT_DIGEST_BEFORE if want_digest else {}
         if unless is not None and unless.is_etag:
             headers |= unless_headers(unless)
         exchange = await self._session.ask("HEAD", asked, headers, what="stat")
@@ -103,7 +105,7 @@ class Metadata:
         if current is not None and current == unless and current.kind in _PROVES_CURRENT:
             return None
         tag = entity_tag(head.fields.get("ETag"))
-        digest = sha256_digest(head.fields.get("Repr-Digest"))
+        digest = whole_digest(head.fields)
         if want_digest:
             self._notes.saw_whole_digest(asked.origin, digest is not None)
         return ResourceInfo(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netcache.backends.http_fields import Fields, all_of, tells_digests
+from netcache.backends.http_fields import Fields, all_of, tells_digests, whole_digest
 from netcache.backends.http_pinning import Pin, lower
 from netcache.spi import OriginCapabilities
 
@@ -83,7 +83,7 @@ class OriginNotes:
         known = self.capabilities(origin)
         if known.digests is None and tells_digests(fields):
             known = known._replace(digests=True)
-        if known.whole_digests is None and fields.get("Repr-Digest"):
+        if known.whole_digests is None and whole_digest(fields) is not None:
             known = known._replace(whole_digests=True)
         if known.patch is None and (
             _PATCH_TYPE in all_of(fields, "Accept-Patch") or _PATCH_FEATURE in all_of(fields, "DAV")

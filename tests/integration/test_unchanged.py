@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -125,6 +126,44 @@ def test_without_a_digest_that_fits_the_new_version_is_fetched(
     assert read(later, url) == data
     assert served.body_bytes() == len(data)
     assert asked_for_digests(served) == (rule is FALSE)
+
+
+def test_a_digest_of_the_older_kind_will_do(served: Served, new_client: NewClient) -> None:
+    """``Digest`` (RFC 3230), from servers that do not know ``Repr-Digest``."""
+    data = random_bytes(16 * BLOCK, 19)
+    url = served.put("data", data)
+    client = new_client()
+    read(client, url)
+    told = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    older = FaultRule(remove_headers=("Repr-Digest",), headers={"Digest": f"sha-256={told}"})
+    served.server.set_faults([older])
+    touch(served, "data", data, 1_600_000_000)
+    served.forget()
+    assert read(client, url) == data
+    assert served.body_bytes() == 0
+    assert same(client) == 1
+
+
+@pytest.mark.parametrize("validator", ["strong", "none"])
+def test_a_file_that_is_checked_at_each_read_shows_one_content(
+    served: Served, new_client: NewClient, validator: str
+) -> None:
+    """Each read costs a ``HEAD``; the first one that tells other bytes is an error."""
+    one, other = random_bytes(16 * BLOCK, 20), random_bytes(16 * BLOCK, 21)
+    url = served.put("data", one)
+    rules = [FaultRule(validator="none")] if validator == "none" else []
+    served.server.set_faults([*rules, FALSE_ONCE])
+    client = new_client(validate="always")
+    read(client, url)
+    with client.open(url) as file:
+        for number in range(4):
+            touch(served, "data", one, 1_600_000_000 + number)
+            served.forget()
+            assert file.pread(BLOCK, number * BLOCK) == one[number * BLOCK :][:BLOCK]
+            assert [record["method"] for record in served.requests()] == ["HEAD"]
+        served.put("data", other)
+        with pytest.raises(netcache.StaleError):
+            file.pread(BLOCK, 0)
 
 
 def test_other_bytes_of_the_same_size_are_fetched(served: Served, new_client: NewClient) -> None:

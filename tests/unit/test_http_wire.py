@@ -200,6 +200,16 @@ class TestFields:
     def test_malformed_digest_is_none(self, text: str) -> None:
         """What is not the length of a SHA-256, or not a byte sequence, is none."""
         assert fields.sha256_digest(text) is None
+        assert fields.whole_digest({"Repr-Digest": text, "Digest": text}) is None
+
+    def test_the_digest_of_the_whole_in_either_field(self) -> None:
+        """The newer one counts, where both are told; the digest of a part never does."""
+        one, other = hashlib.sha256(b"x").digest(), hashlib.sha256(b"y").digest()
+        older = f"md5=AAAA,SHA-256={base64.b64encode(other).decode()}"
+        assert fields.whole_digest({"Digest": older}) == other
+        both = {"Digest": older, "Repr-Digest": fields.sha256_field(one)}
+        assert fields.whole_digest(both) == one
+        assert fields.whole_digest({"Content-Digest": fields.sha256_field(one)}) is None
 
 
 class TestQuestions:
