@@ -15,6 +15,7 @@ from benchmarks.stable import rewrites
 from benchmarks.starts import start
 from benchmarks.together import together
 from benchmarks.transfers import cold_get, cold_warm, put, warm_get
+from benchmarks.trees import tree
 from benchmarks.verifying import verifying
 from benchmarks.views import warm_view
 
@@ -27,6 +28,7 @@ ROWS: dict[str, Callable[[Rig, int], list[Score]]] = {
     "get": cold_get,
     "warm-get": warm_get,
     "put": put,
+    "tree": tree,
     "scattered": scattered,
     "cold-scan": cold_scan,
     "far-reads": far_reads,

@@ -145,12 +145,14 @@ class Bound:
         label: Label,
         *,
         instead_of: int | None = None,
+        superseding: bool = False,
     ) -> Label:
         """Give a private file its label and its name, in place of whatever has the name.
 
         There is never a moment without either the old object or the new one.  With ``instead_of``
         the name is taken only from the file with that inode number: when it has gone to another
         object, or to none, the file stays private.  A label that tells no file yet gets this one.
+        ``superseding``: what had the name is remembered as lost.
         """
         file = LabelFile(self.ops, fd, self.epoch, self.block_size)
         if label.binding == _NO_BINDING:
@@ -165,7 +167,7 @@ class Bound:
         with self.folders.naming(folder):
             if instead_of is None or self.inode_of(name, folder) == instead_of:
                 with self.mappings.changing(self.place(key)):
-                    self._name(fd, private, folder, name)
+                    self._name(fd, private, folder, name, key if superseding else None)
             elif private is not None:
                 self.ops.unlink(private, self.graveyard)
         self.room.changed(self.place(key))
@@ -173,7 +175,9 @@ class Bound:
             self.ops.fsync(folder)
         return label
 
-    def _name(self, fd: int, private: str | None, folder: int, name: str) -> None:
+    def _name(
+        self, fd: int, private: str | None, folder: int, name: str, superseded: ObjectKey | None
+    ) -> None:
         at = self.graveyard
         if private is None:
             try:
@@ -184,6 +188,8 @@ class Bound:
                 self.ops.link(fd, private, folder)
             else:
                 return
+        if superseded is not None:
+            self.memory.superseded(superseded)
         try:
             replaced = self._bury_if_weird(folder, name)
             self.ops.rename(private, at, name, folder)

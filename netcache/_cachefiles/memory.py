@@ -89,6 +89,9 @@ class _Losses:
     def _read(self, fd: int, tag: int) -> list[Record | None]:
         buffer = bytearray(SET_BYTES)
         self._bound.ops.read_into(fd, buffer, tag % SETS * SET_BYTES)
+        if buffer.count(0) == SET_BYTES:
+            # Nothing of this set was ever lost: the rule in a new cache.
+            return [None] * WAYS
         places = range(0, SET_BYTES, RECORD_BYTES)
         return [decode(bytes(buffer[place : place + RECORD_BYTES])) for place in places]
 

@@ -138,9 +138,6 @@ class CachefilesNewObject:
                 f"an object of {self._size} bytes cannot be a version of {version.size}"
             )
         bound, fd = self._bound, self.fileno()
-        if b"\0" not in self._key.name:
-            # (A listing that is renewed is nobody's loss.)
-            bound.memory.superseded(self._key)
         end = round_up(self._size, bound.block_size)
         if end != (self._file_end or self._size):
             bound.ops.truncate(fd, end)
@@ -154,7 +151,9 @@ class CachefilesNewObject:
         file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
         label, sums = self._sums.finish(label._replace(binding=self._binding))
         try:
-            label = bound.publish(self._key, fd, self._private, label)
+            # (A listing that is renewed is nobody's loss.)
+            superseding = b"\0" not in self._key.name
+            label = bound.publish(self._key, fd, self._private, label, superseding=superseding)
         except BaseException:
             sums.close()
             remove_table(bound.ops, bound.root, label.binding.inode)

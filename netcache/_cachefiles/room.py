@@ -137,7 +137,9 @@ class Room:
         return max(0, int(self._clock() * 1000))
 
     def _flush_batch(self) -> None:
-        if len(self._changed) + len(self._uses) + len(self.purse.closed) >= BATCH:
+        # Files that were written to and closed have changed, too: they are one each.
+        changed = max(len(self._changed), len(self.purse.closed))
+        if changed + len(self._uses) >= BATCH:
             self.flush()
 
     def flush(self) -> bool:

@@ -194,7 +194,6 @@ class CachefilesStore:
                 if found.version.same_as(version):
                     return found
                 found.close()
-            self._bound.memory.superseded(key)
             return self._make(key, version, checked_s, writer)
 
     def _make(
@@ -204,7 +203,7 @@ class CachefilesStore:
         fd, private = bound.new_file(key)
         try:
             label = bound.empty_label(key, version, checked_s)
-            label = bound.publish(key, fd, private, label)
+            label = bound.publish(key, fd, private, label, superseding=True)
         except BaseException:
             bound.ops.close(fd)
             raise

@@ -9,6 +9,8 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from netcache._client.download import Downloader, OnBytes
@@ -20,17 +22,25 @@ from netcache._client.trees.ports import FetchResult
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_file, as_folder, parse
 from netcache._netfs.absent import forget_absent, note_absent
-from netcache._netfs.bodies import FileBody, SourceChangedError, opened, sha256_of
+from netcache._netfs.bodies import (
+    BytesBody,
+    FileBody,
+    SourceChangedError,
+    opened_and_read,
+    sha256_of,
+)
 from netcache._netfs.dirty_table import DirtyTable
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.inodes import key_of
 from netcache._netfs.opener import Opener
 from netcache._netfs.recovery import Recovered, Recovery
+from netcache._netfs.small_files import COMES_WHOLE_BYTES
+from netcache._netfs.tee import Tee
 from netcache._netfs.upload import Uploader
 from netcache._netfs.writeback import Writeback
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import NotCachedError, NotFoundError
-from netcache.spi import Backend, ResourceInfo, UploadCondition, UploadReply
+from netcache.spi import Backend, ResourceInfo, UploadBody, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
     from netcache._client.local import LocalHalf
@@ -192,17 +202,22 @@ class Remote:
     ) -> UploadReply:
         """Upload a local file, caching what is sent."""
         self._local.need_online("upload to", url)
-        fd = await opened(path)
+        fd, before, data = await opened_and_read(path, COMES_WHOLE_BYTES)
+        size, mtime_s, resource = before.st_size, before.st_mtime_ns // 10**9, parse(url)
         try:
-            before = os.fstat(fd)
-            reply = await self.put_descriptor(
-                fd, before.st_size, url, condition, before.st_mtime_ns // 10**9, on_bytes
-            )
+            if len(data) == size > 0:
+                # From memory to the server and into the cache.
+                reply = await self._send(partial(BytesBody, data), resource, condition, mtime_s)
+                on_bytes(size)
+            else:
+                reply = await self._send(
+                    lambda tee: FileBody(fd, size, tee, on_bytes), resource, condition, mtime_s
+                )
             after = os.fstat(fd)
         finally:
             os.close(fd)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            self.opener.drop(parse(url))
+            self.opener.drop(resource)
             raise SourceChangedError(
                 f"upload of {path} to {url}: the file changed while it was read, so the server "
                 "may have a mixture (upload it again)",
@@ -210,24 +225,19 @@ class Remote:
             )
         return reply
 
-    async def put_descriptor(
+    async def _send(
         self,
-        fd: int,
-        size: int,
-        url: str,
+        body: Callable[[Tee], UploadBody],
+        resource: Resource,
         condition: UploadCondition | None,
-        mtime_s: float | None,
-        on_bytes: OnBytes,
+        mtime_s: float,
     ) -> UploadReply:
-        """Upload an open, seekable file."""
-        resource = parse(url)
+        """Upload, on the version found now if there is no other condition."""
         if condition is None:
             condition = await self.uploader.found_condition(resource)
         tee = self.uploader.tee(resource)
-        body = FileBody(fd, size, tee, on_bytes)
-        reply = await self.uploader.send(resource, body, tee, condition, mtime_s)
-        if mtime_s is not None:
-            self._keeps_mtime[resource.origin] = reply.mtime_kept
+        reply = await self.uploader.send(resource, body(tee), tee, condition, mtime_s)
+        self._keeps_mtime[resource.origin] = reply.mtime_kept
         return reply
 
     # Comparing.

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import stat
 from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
 
 import aiofiles
 
@@ -182,12 +184,36 @@ async def sha256_of(source: str | int) -> bytes:
 
 async def opened(path: str) -> int:
     """A descriptor of a local file; none is left when the caller is cancelled meanwhile."""
-    opening = asyncio.get_running_loop().run_in_executor(None, os.open, path, _READ)
+    return (await opened_and_read(path, 0)).fd
+
+
+class Opened(NamedTuple):
+    """A local file: its descriptor, its state, and then its first bytes."""
+
+    fd: int
+    status: os.stat_result
+    data: bytes
+
+
+async def opened_and_read(path: str, most: int) -> Opened:
+    """``opened``, and what is in the file if that is no more than ``most`` bytes: in one hop."""
+    opening = asyncio.get_running_loop().run_in_executor(None, _open_and_read, path, most)
     try:
         return await finished(opening)
     except asyncio.CancelledError:
         if opening.exception() is None:
-            os.close(opening.result())
+            os.close(opening.result().fd)
+        raise
+
+
+def _open_and_read(path: str, most: int) -> Opened:
+    fd = os.open(path, _READ)
+    try:
+        status = os.fstat(fd)
+        small = stat.S_ISREG(status.st_mode) and 0 < status.st_size <= most
+        return Opened(fd, status, os.pread(fd, status.st_size, 0) if small else b"")
+    except BaseException:
+        os.close(fd)
         raise
 
 

@@ -66,6 +66,9 @@ def give_up(response: aiohttp.ClientResponse) -> None:
 async def next_chunk(response: aiohttp.ClientResponse, timeout_s: float) -> bytes:
     """The next bytes of a body as aiohttp's stream has them; empty at its end."""
     try:
+        if response.content.is_eof():
+            # All of it is here: there is nothing to wait for.
+            return response.content.read_nowait()
         # aiohttp's own limit is for silence; what comes may also be no body (endless framing).
         async with asyncio.timeout(timeout_s):
             return await response.content.readany()

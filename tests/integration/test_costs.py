@@ -40,7 +40,8 @@ OPEN_ANOTHER = {
 }
 PYTHON_CALLS_OPEN_ANOTHER = 127
 PYTHON_CALLS_OPEN_AGAIN = 45
-KERNEL_CALLS_SMALL_FILE = 46
+KERNEL_CALLS_SMALL_FILE = 44
+KERNEL_CALLS_SMALL_UPLOAD = 30
 
 
 def filled_cache(folder: Path, count: int, size: int = 100) -> list[str]:
@@ -250,6 +251,34 @@ def test_a_small_file_of_a_tree_costs_one_request_and_no_hop_to_a_thread(tmp_pat
     # The backing file, the file at its place, and those looked for in vain or noted in.
     assert a_file["link"] == 2
     assert a_file["setxattr"] == 1
+
+
+def cost_of_small_uploads(folder: Path, count: int) -> Costs:
+    """What ``sync`` of so many files of 4 KiB to a server calls."""
+    (folder / "src").mkdir(parents=True)
+    for index in range(count):
+        (folder / "src" / str(index)).write_bytes(random_bytes(4 * KIB, index))
+    with serve(folder / "www") as served:
+
+        async def sync() -> Costs:
+            async with netcache.AsyncClient(cache_dir=folder / "cache") as client:
+                with counted() as costs:
+                    await client.sync(folder / "src", f"{served.url}tree/")
+                return costs
+
+        costs = asyncio.run(sync())
+        assert served.count("PUT") == count
+    return costs
+
+
+def test_a_small_file_that_is_uploaded_costs_one_hop_to_a_thread(tmp_path: Path) -> None:
+    """It is opened and read there; the cache keeps what was read."""
+    few = cost_of_small_uploads(tmp_path / "few", BATCH)
+    more = cost_of_small_uploads(tmp_path / "more", 2 * BATCH)
+    assert more.functions["run_in_executor"] - few.functions["run_in_executor"] == BATCH
+    a_file = {name: (count - few.kernel[name]) / BATCH for name, count in more.kernel.items()}
+    assert sum(a_file.values()) <= KERNEL_CALLS_SMALL_UPLOAD, a_file
+    assert a_file["setxattr"] == a_file["link"] == 1
 
 
 def test_opening_one_file_again_and_again_costs_one_system_call_each_time(tmp_path: Path) -> None:
