@@ -12,8 +12,6 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
-import aiofiles
-
 from netcache._netfs.finishing import finished
 from netcache._netfs.tee import CHUNK_BYTES, Tee
 from netcache.errors import NetCacheError
@@ -50,6 +48,9 @@ class FileBody:
 
         Ends with the announced size: a server may answer as soon as it has that.
         """
+        # Imported here: most bodies go past it (``runs``), and it takes its time.
+        import aiofiles
+
         self._tee.restart()
         left = self.size or 0
         owned = isinstance(self._path, str)

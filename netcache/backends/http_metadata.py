@@ -23,7 +23,6 @@ from netcache.backends.http_fields import (
     mtime_of,
     whole_digest,
 )
-from netcache.backends.http_listing import LISTING_ACCEPT, LISTING_BYTES_MAX, parse_listing
 from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_refusals import refusal
 from netcache.backends.http_reply import next_chunk
@@ -121,6 +120,9 @@ class Metadata:
 
     async def list_folder(self, folder: Resource) -> list[ResourceInfo]:
         """The entries of ``folder``."""
+        # Imported here: a transfer of a file reads no pages.
+        from netcache.backends.http_listing import LISTING_ACCEPT, parse_listing
+
         exchange = await self._session.ask(
             "GET", folder, {"Accept": LISTING_ACCEPT}, what="listing"
         )
@@ -147,6 +149,8 @@ class Metadata:
 
     async def _read_page(self, folder: Resource, exchange: Exchange) -> bytes:
         """The body of a folder's page, of a bounded size."""
+        from netcache.backends.http_listing import LISTING_BYTES_MAX
+
         if (coding := encoding_of(exchange.head.fields)) is not None:
             raise RemoteProtocolError(
                 f"listing of {folder.url} failed: the server encodes it ({coding})", url=folder.url
