@@ -11,7 +11,6 @@ from typing import BinaryIO
 from netcache._client.core import ClientCore
 from netcache._client.failures import exit_code_of, one_line
 from netcache._client.report import ItemError, Report
-from netcache._client.trees import api as trees
 from netcache._client.trees.options import TreeOptions
 from netcache._core.progress import ProgressEvent, ProgressSink
 from netcache._core.urls import Resource, as_file, child, is_url
@@ -23,6 +22,8 @@ PathLike = str | os.PathLike[str]
 Source = PathLike | BinaryIO
 
 CAT_BYTES = 1 << 20
+
+# The code for trees is imported where one is asked for: most commands are about a file.
 
 
 class ItemProgress:
@@ -78,7 +79,9 @@ class Operations:
             with _Item(report, resource.url, item, only=not several):
                 place = self._place(resource, dest, several=several, tree=recursive)
                 if item is None:
-                    tree = await trees.get_tree(
+                    from netcache._client.trees.api import get_tree
+
+                    tree = await get_tree(
                         self._core.remote(), resource.url, place, options=options, progress=progress
                     )
                     report.add(tree)
@@ -135,7 +138,9 @@ class Operations:
             with _Item(report, _name_of(one), item, only=not several):
                 target = self._put_target(resource, one, several=several, tree=tree)
                 if item is None:
-                    sent = await trees.put_tree(
+                    from netcache._client.trees.api import put_tree
+
+                    sent = await put_tree(
                         self._core.remote(),
                         _path_of(one),
                         target.url,
@@ -206,7 +211,9 @@ class Operations:
         source, target = (self._side(side) for side in (src, dst))
         if is_url(target):
             self._core.need_online("sync to", target)
-        return await trees.sync_tree(
+        from netcache._client.trees.api import sync_tree
+
+        return await sync_tree(
             self._core.remote(), source, target, options=options, progress=progress
         )
 
@@ -218,7 +225,9 @@ class Operations:
         """The entries of a folder, or of the whole tree with names relative to it."""
         resource = self._core.parse(url)
         if recursive:
-            return await trees.list_tree(self._core.remote(), resource.url)
+            from netcache._client.trees.api import list_tree
+
+            return await list_tree(self._core.remote(), resource.url)
         return await self._core.remote().list(resource.url)
 
     async def rm(self, url: str, *, recursive: bool, if_match: str | None) -> Report:
@@ -226,7 +235,9 @@ class Operations:
         resource = self._core.parse(url)
         self._core.need_online("deletion of", resource.url)
         if recursive:
-            return await trees.remove_tree(self._core.remote(), resource.url)
+            from netcache._client.trees.api import remove_tree
+
+            return await remove_tree(self._core.remote(), resource.url)
         report = Report()
         await self._core.remote().delete(resource.url, UploadCondition(if_match=if_match))
         report.deleted += 1
@@ -247,8 +258,10 @@ class Operations:
         resources = [self._core.parse(one) for one in ([url] if isinstance(url, str) else url)]
         for resource in resources:
             if recursive:
+                from netcache._client.trees.api import warm_tree
+
                 report.add(
-                    await trees.warm_tree(
+                    await warm_tree(
                         self._core.remote(),
                         resource.url,
                         lambda info: self._warm_one(info.url, 0, None, None),

@@ -60,13 +60,18 @@ def test_a_cached_cat_imports_no_network_code(served: Served, netcache: Commands
         assert len(ours) <= OURS_MAX, sorted(ours)
 
 
-def test_transfers_of_files_import_nothing_for_pages(served: Served, netcache: Commands) -> None:
-    """Nor for bodies that go through the loop, or bars."""
+def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache: Commands) -> None:
+    """Neither pages nor trees, nor for bodies that go through the loop, or bars."""
     url = served.put("a", b"x" * 10_000)
     for args in (["get", url, "copy"], ["put", "copy", served.url + "b"]):
         imported = imported_by(netcache, *args)
         assert "aiohttp" in imported
-        assert not imported & {"aiofiles", "netcache.backends.http_listing", "rich", "lxml"}
+        assert not imported & {
+            "aiofiles",
+            "netcache.backends.http_listing",
+            "netcache._client.trees.api",
+        }
+        assert not imported & {"rich", "lxml"}
     assert (served.root / "b").read_bytes() == b"x" * 10_000
 
 
