@@ -231,7 +231,7 @@ class MemoryBackend:
         partial_put = False if self._learnt else None
         server = self.server
         return OriginCapabilities(
-            True, True, partial_put, patch, server.multi_ranges, server.tells_versions
+            True, True, partial_put, patch, server.multi_ranges, server.tells_versions, True
         )
 
     async def close(self) -> None:

@@ -110,7 +110,9 @@ class Reader:
         if outcome is Outcome.FAILED:
             raise HttpProblem(412, headers=headers)
         if wants_sha256(exchange.headers.get("Want-Repr-Digest")):
-            headers["Repr-Digest"] = format_sha256(self._sha256(file))
+            digest = self._sha256(file)
+            if digest is not None:
+                headers["Repr-Digest"] = format_sha256(digest)
         headers["Content-Type"] = content_type(exchange.path.segments[-1])
         headers["X-Content-Type-Options"] = "nosniff"
         if exchange.method == "HEAD":
@@ -122,13 +124,14 @@ class Reader:
             spans = _spans(header or "", file.size, headers)
         return _body(file, spans, headers)
 
-    def _sha256(self, file: OpenFile) -> bytes:
+    def _sha256(self, file: OpenFile) -> bytes | None:
+        """The digest; None of a file that is being changed: of a log there may never be one."""
         digest = read_sha256(file.fd, file.status)
         if digest is None:
             digest = hash_file(file.fd, {"sha256"}).digest("sha256")
             assert digest is not None
             if not file.unchanged():
-                raise HttpProblem(503, "the file is being changed", {"Retry-After": "1"})
+                return None
             if not self.options.read_only:
                 remember_sha256(file.fd, digest, file.status)
         return digest

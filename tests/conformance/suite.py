@@ -255,7 +255,7 @@ class BackendSuite(WritingSuite):
         info = await peer.backend.stat(peer.url("a.bin"), want_digest=True)
         assert info is not None
         assert info.digest_sha256 == (await body.sha256() if peer.tells_digests else None)
-        assert peer.backend.capabilities(peer.base).digests is peer.tells_digests
+        assert peer.backend.capabilities(peer.base).whole_digests is peer.tells_digests
 
     async def test_list_tells_the_direct_entries(self, peer: Peer) -> None:
         """Files and folders directly inside, sorted by name; folders without slash."""

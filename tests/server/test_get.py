@@ -14,6 +14,7 @@ import pytest
 
 from netcache_server import ServerThread
 from netcache_server.conditionals import http_date
+from netcache_server.digest import Hasher, hash_file
 from tests.server.conftest import Serve
 from tests.server.wire import ask, connect, read_all, request_line, send_raw, split_answer
 
@@ -155,6 +156,25 @@ def test_repr_digest_when_asked(server: ServerThread, root: Path) -> None:
     (root / "large.bin").write_bytes(b"changed")
     answer = ask(server, "GET", "/large.bin", headers=wanted)
     assert answer.header("Repr-Digest") == expected(b"changed")
+
+
+def test_a_file_that_grows_while_it_is_hashed_is_answered_without_a_digest(
+    server: ServerThread, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check of a log that is written all the time is no error; the digest comes when it rests."""
+
+    def hashed(fd: int, algorithms: set[str]) -> Hasher:
+        with (root / "log").open("ab") as file:
+            file.write(b"one more line")
+        return hash_file(fd, algorithms)
+
+    (root / "log").write_bytes(b"line")
+    wanted = {"Want-Repr-Digest": "sha-256=5"}
+    with monkeypatch.context() as growing:
+        growing.setattr("netcache_server.reading.hash_file", hashed)
+        answer = ask(server, "HEAD", "/log", headers=wanted)
+    assert (answer.status, answer.headers["Repr-Digest"]) == (200, None)
+    assert ask(server, "HEAD", "/log", headers=wanted).headers["Repr-Digest"] is not None
 
 
 def test_file_replaced_while_it_is_sent(server: ServerThread, root: Path) -> None:
