@@ -114,13 +114,16 @@ class Bound:
             raise
 
     def _open_file(self, key: ObjectKey) -> int:
-        name, folder = folder_and_file(*key)[1], self.folders.open(key, make=False, sure=False)
+        path, name = folder_and_file(*key)
+        held = self.folders.held(path)
+        if held is None:
+            return self.ops.open_file(name, self.folders.open(key, make=False))
         try:
-            return self.ops.open_file(name, folder)
+            return self.ops.open_file(name, held)
         except FileNotFoundError:
             # What is missing may be the folder.
             other = self.folders.open(key, make=False)
-            if other == folder:
+            if other == held:
                 raise
             return self.ops.open_file(name, other)
 

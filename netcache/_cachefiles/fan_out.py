@@ -39,15 +39,16 @@ class Folders:
         self._folders: dict[str, int] = {}
         self._retired: deque[int] = deque()
 
-    def open(self, key: ObjectKey, *, make: bool, sure: bool = True) -> int:
-        """The fan-out folder of an object; ``FileNotFoundError`` when there is none to find.
+    def held(self, path: str) -> int | None:
+        """The folder of that path, when it is open; it may have been removed since."""
+        return self._folders.get(path)
 
-        Unless it is to be ``sure``, it may have been removed since it was opened.
-        """
+    def open(self, key: ObjectKey, *, make: bool) -> int:
+        """The fan-out folder of an object; ``FileNotFoundError`` when there is none to find."""
         path = folder_and_file(*key)[0]
         with self._lock:
             fd = self._folders.get(path)
-            if fd is not None and (not sure or self._ops.stat(fd).st_nlink):
+            if fd is not None and self._ops.stat(fd).st_nlink:
                 return fd
             if fd is not None:
                 self._retire(path)

@@ -233,7 +233,10 @@ class PosixFileOps(PosixMappingOps):
 
     def read_into(self, fd: int, buffer: Buffer, start: int) -> int:
         """Read until the buffer is full or the file ends."""
-        view = memoryview(buffer).cast("B")
+        if isinstance(buffer, memoryview) and buffer.format == "B" and buffer.ndim == 1:
+            view = buffer
+        else:
+            view = memoryview(buffer).cast("B")
         # Nearly always one call is enough.
         done = os.preadv(fd, [view], start)
         while 0 < done < len(view):

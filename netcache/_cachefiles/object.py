@@ -345,7 +345,7 @@ class CachefilesObject(ReadableObject):
             fd, self._file.fd = self._file.fd, -1
             if fd >= 0:
                 self._bound.released(self)
-                self._proof.close()
+                self._proof.sums.close()
                 self._ops.close(fd)
                 if self._writer is not None:
                     self._bound.room.closed(self._writer)

@@ -20,7 +20,6 @@ from netcache._cachefiles.fileops import FileOps, PosixFileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
 from netcache._cachefiles.lockless import LOCKS, without_locks
-from netcache._cachefiles.memory import CacheMemory
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.probe import probe
 from netcache._cachefiles.space import Space
@@ -124,6 +123,7 @@ class CachefilesStore:
         watermarks: Watermarks,
     ) -> None:
         self.block_size = bound.block_size
+        self.memory = bound.memory
         self._bound = bound
         self._directory = directory
         self._missing = missing
@@ -269,11 +269,6 @@ class CachefilesStore:
         """Let it be culled in its turn; False when it was not pinned."""
         with told_as_cache_errors(self._bound):
             return self._space.unpin(self._bound.place(key))
-
-    @property
-    def memory(self) -> CacheMemory:
-        """What is remembered of losses and reads."""
-        return self._bound.memory
 
     def drop(self, key: ObjectKey, cause: Cause = Cause.DROPPED) -> int:
         """Forget the object; returns the allocated bytes given free."""

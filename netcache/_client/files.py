@@ -204,7 +204,10 @@ class ReadFile(File):
         """Up to ``size`` bytes from the position on (-1 or None: all)."""
         if size is None or size < 0:
             self.expect(self._position, None)
-        return super().read(size)
+            return super().read(size)
+        data = self.pread(size, self._position)
+        self._position += len(data)
+        return data
 
     def _need_views(self) -> Views:
         if self._views is None:

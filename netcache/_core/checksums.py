@@ -51,9 +51,10 @@ class TableHead(NamedTuple):
 
 def block_sums(data: Buffer, unit: int) -> bytes:
     """The sums of blocks of ``unit`` bytes; a last block that is short counts as padded with 0."""
-    view = memoryview(data).cast("B")
-    if len(view) == unit:
+    view = memoryview(data)
+    if view.nbytes == unit:
         return xxh3_64_digest(view)
+    view = view.cast("B")
     whole = len(view) - len(view) % unit
     sums = [xxh3_64_digest(view[start : start + unit]) for start in range(0, whole, unit)]
     if whole < len(view):

@@ -71,6 +71,10 @@ class ExtentSet:
         """Put ``[start, end)`` in, joining what overlaps or adjoins."""
         if start >= end:
             return
+        if not self._starts:
+            self._starts.append(start)
+            self._ends.append(end)
+            return
         first = bisect_left(self._ends, start)
         last = bisect_right(self._starts, end)
         if first < last:

@@ -24,7 +24,7 @@ _HEX_BELOW = 16
 """From here on a byte has two digits.  Then words cost ``2n + n/4`` characters, and more than the
 ``4n/3 + 2`` of the other spelling from five bytes on."""
 _VOLUMES_MAX = 256
-_PLACES_MAX = 256
+_PLACES_MAX = 4096
 
 
 class ObjectKey(NamedTuple):
@@ -43,7 +43,6 @@ def volume_folder(volume: str) -> str:
     return "I+" + _sha256(volume.encode())
 
 
-@lru_cache(4096)
 def fan_out(volume: str, key: bytes) -> str:
     """The name of the fan-out folder of an object: ``@00`` to ``@ff``."""
     return f"@{hash_words(_salt(volume), key) & 0xFF:02x}"
@@ -67,7 +66,8 @@ def object_file(key: bytes) -> str:
 def folder_and_file(volume: str, key: bytes) -> tuple[str, str]:
     """Where an object is: its folder, from the folder of all volumes on, and its file name.
 
-    Asked for a dozen times while a small object is fetched; remembered for those in use.
+    Asked for a dozen times while a small object is fetched; remembered for those in use, and for
+    a working set of some thousand files: it takes as long as half of the system calls of an open.
     """
     return f"{volume_folder(volume)}/{fan_out(volume, key)}", object_file(key)
 

@@ -101,6 +101,12 @@ class Stats:
         """Add ``count`` (negative for gauges only) to a counter; ``KeyError`` for an unknown."""
         self._values[group, name] += count
 
+    def add_lookup(self, *, found: bool) -> None:
+        """An object was looked up."""
+        values = self._values
+        values["Acquire", "n"] += 1
+        values["Acquire", "ok"] += found
+
     def add_cache_reads(self, count: int) -> None:
         """``count`` reads were served by the cache."""
         values = self._values

@@ -82,7 +82,10 @@ class InodeTable:
 
         Offline, ``NotCachedError`` when there is none at all.
         """
-        return self.valid(resource, self.find(resource), opened_at, moment)
+        inode = self.find(resource)
+        if inode is not None and self._asks_nothing and not self._offline:
+            return inode
+        return self.valid(resource, inode, opened_at, moment)
 
     def valid(
         self, resource: Resource, inode: Inode | None, opened_at: float, moment: Moment
@@ -227,14 +230,15 @@ class InodeTable:
     def _lookup(self, key: ObjectKey) -> CachedHolding | None:
         if self.store is None:
             return None
-        self._stats.add("Acquire", "n")
+        found = None
         try:
             found = self.store.lookup(key)
         except CacheError:
             return None
+        finally:
+            self._stats.add_lookup(found=found is not None)
         if found is None:
             return None
-        self._stats.add("Acquire", "ok")
         try:
             found.mark_used()
         except CacheError:

@@ -38,8 +38,8 @@ OPEN_ANOTHER = {
     "pread": 1,  # what was asked for
     "close": 1,  # the file that was idle for longest
 }
-PYTHON_CALLS_OPEN_ANOTHER = 127
-PYTHON_CALLS_OPEN_AGAIN = 45
+PYTHON_CALLS_OPEN_ANOTHER = 117
+PYTHON_CALLS_OPEN_AGAIN = 41
 KERNEL_CALLS_SMALL_FILE = 44
 KERNEL_CALLS_SMALL_UPLOAD = 30
 
