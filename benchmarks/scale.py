@@ -29,7 +29,12 @@ SIZES = (1 << 20, 1 << 30, 100 << 30)
 
 
 def slope(row: Row) -> float:
-    """The slope of the line of least squares through the logarithms of the row's points."""
+    """The slope of the line of least squares through the logarithms of the row's points.
+
+    0 for a single one.
+    """
+    if len(row.points) < 2:
+        return 0.0
     points = [(math.log(size), math.log(seconds)) for size, seconds in row.points]
     middle_x = sum(x for x, _ in points) / len(points)
     middle_y = sum(y for _, y in points) / len(points)
