@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import threading
 import tracemalloc
@@ -42,7 +43,7 @@ class Costs:
 
 @contextlib.contextmanager
 def counted() -> Iterator[Costs]:
-    """Count the calls that this thread makes in the block."""
+    """Count the calls that this thread makes in the block; garbage of others is collected later."""
     costs = Costs()
     thread = threading.get_ident()
 
@@ -58,12 +59,15 @@ def counted() -> Iterator[Costs]:
             name = arg.__name__
             costs.kernel.update([] if name in NO_CALLS else [name])
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()
     sys.setprofile(profile)
     try:
         yield costs
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 @contextlib.contextmanager
