@@ -18,82 +18,83 @@ SMALL_READS = 20_000
 PART_OF_BANDWIDTH = 0.05
 """The most that the default may cost of warm bandwidth."""
 
+Measure = Callable[[], float]
 
-def verifying(rig: Rig, rounds: int) -> list[Score]:
-    """Levels open and read against none: again, first, and scattered small reads."""
-    size = min(VERIFY_BYTES, rig.size)
-    cache = rig.scratch / "verify-cache"
-    url = rig.url + "big.bin"
 
-    def client(level: str) -> netcache.Client:
-        return netcache.Client(cache_dir=cache, validate="never", verify=level)
+class _Levels:
+    """Cached files open by each level; the seconds are those of all reads of a pass."""
 
-    def scan(file: netcache.File) -> float:
+    def __init__(self, rig: Rig) -> None:
+        self._cache = rig.scratch / "verify-cache"
+        self.url = rig.url + "big.bin"
+        self.size = min(VERIFY_BYTES, rig.size)
+
+    def client(self, level: str) -> netcache.Client:
+        """A client that compares by ``level``."""
+        return netcache.Client(cache_dir=self._cache, validate="never", verify=level)
+
+    def scan(self, file: netcache.File) -> float:
+        """All of it in reads of 1 MiB."""
         view = memoryview(bytearray(1 << 20))
         with timed() as seconds:
-            for offset in range(0, size, 1 << 20):
+            for offset in range(0, self.size, 1 << 20):
                 file.preadinto(view, offset)
         return seconds()
 
-    def small(file: netcache.File) -> float:
+    def small(self, file: netcache.File) -> float:
+        """Scattered reads of 4 KiB."""
         picks = random.Random(1)
-        offsets = [picks.randrange(size // 4096) * 4096 for _ in range(SMALL_READS)]
+        offsets = [picks.randrange(self.size // 4096) * 4096 for _ in range(SMALL_READS)]
         pread = file.pread
         with timed() as seconds:
             for offset in offsets:
                 pread(4096, offset)
         return seconds()
 
-    def first(level: str, measure: Callable[[netcache.File], float]) -> float:
-        with client(level) as fresh, fresh.open(url) as file:
+    def first(self, level: str, measure: Callable[[netcache.File], float]) -> float:
+        """A pass of a client that has read nothing before."""
+        with self.client(level) as fresh, fresh.open(self.url) as file:
             return measure(file)
 
-    with client("none") as plain, client("open") as once, client("read") as each:
-        plain.warm(url, 0, size)
-        with plain.open(url) as none_file, once.open(url) as open_file, each.open(url) as read_file:
-            scan(open_file)
-            none = "verify=none"
-            return [
-                contest(
-                    "verify=open, again, 1 MiB",
-                    (none, lambda: scan(none_file)),
-                    {"netcache": lambda: scan(open_file)},
-                    rounds=rounds,
-                    reach=1 / (1 - PART_OF_BANDWIDTH),
+
+def verifying(rig: Rig, rounds: int) -> list[Score]:
+    """Levels open and read against none: again, first, and scattered small reads."""
+    levels = _Levels(rig)
+    scan, small, first = levels.scan, levels.small, levels.first
+    again = 1 / (1 - PART_OF_BANDWIDTH)
+
+    def row(name: str, reach: float, plain: Measure, ours: Measure) -> Score:
+        limit = ("verify=none", plain)
+        return contest(name, limit, {"netcache": ours}, rounds=rounds, reach=reach)
+
+    with (
+        levels.client("none") as plain,
+        levels.client("open") as once,
+        levels.client("read") as each,
+    ):
+        plain.warm(levels.url, 0, levels.size)
+        with (
+            plain.open(levels.url) as none,
+            once.open(levels.url) as opened,
+            each.open(levels.url) as read,
+        ):
+            scan(opened)
+            pairs: list[tuple[str, float, Measure, Measure]] = [
+                ("open, again, 1 MiB", again, lambda: scan(none), lambda: scan(opened)),
+                ("open, again, 4 KiB", again, lambda: small(none), lambda: small(opened)),
+                (
+                    "open, first, 1 MiB",
+                    4.0,
+                    lambda: first("none", scan),
+                    lambda: first("open", scan),
                 ),
-                contest(
-                    "verify=open, again, 4 KiB",
-                    (none, lambda: small(none_file)),
-                    {"netcache": lambda: small(open_file)},
-                    rounds=rounds,
-                    reach=1 / (1 - PART_OF_BANDWIDTH),
+                (
+                    "open, first, 4 KiB",
+                    10.0,
+                    lambda: first("none", small),
+                    lambda: first("open", small),
                 ),
-                contest(
-                    "verify=open, first, 1 MiB",
-                    (none, lambda: first("none", scan)),
-                    {"netcache": lambda: first("open", scan)},
-                    rounds=rounds,
-                    reach=4.0,
-                ),
-                contest(
-                    "verify=open, first, 4 KiB",
-                    (none, lambda: first("none", small)),
-                    {"netcache": lambda: first("open", small)},
-                    rounds=rounds,
-                    reach=10.0,
-                ),
-                contest(
-                    "verify=read, 1 MiB",
-                    (none, lambda: scan(none_file)),
-                    {"netcache": lambda: scan(read_file)},
-                    rounds=rounds,
-                    reach=4.0,
-                ),
-                contest(
-                    "verify=read, 4 KiB",
-                    (none, lambda: small(none_file)),
-                    {"netcache": lambda: small(read_file)},
-                    rounds=rounds,
-                    reach=50.0,
-                ),
+                ("read, 1 MiB", 4.0, lambda: scan(none), lambda: scan(read)),
+                ("read, 4 KiB", 50.0, lambda: small(none), lambda: small(read)),
             ]
+            return [row(f"verify={name}", reach, limit, ours) for name, reach, limit, ours in pairs]

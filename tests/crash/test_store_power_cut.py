@@ -24,12 +24,12 @@ MOST_CALLS = 400
 
 
 @pytest.mark.parametrize("sync", ["lazy", "commit"])
+@pytest.mark.parametrize("newest_labels", [True, False], ids=["new-labels", "old-labels"])
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
 def test_a_power_cut_at_any_call_never_leaves_a_wrong_byte(
-    tmp_path: Path, operation: Callable[[Case], None], sync: Sync
+    tmp_path: Path, operation: Callable[[Case], None], newest_labels: bool, sync: Sync
 ) -> None:
-    """Before the n-th call, for all n, until the operation goes through; the newest labels stay
-    and the last durable ones in turn."""
+    """Before the n-th call, for all n, until the operation goes through."""
     for number in count(1):
         assert number < MOST_CALLS, "the operation never goes through"
         directory = tmp_path / str(number)
@@ -39,7 +39,7 @@ def test_a_power_cut_at_any_call_never_leaves_a_wrong_byte(
         with contextlib.suppress(PowerLost, CacheError):
             operation(case)
         finished = not shim.stopped
-        shim.cut(directory, seed=number, newest_labels=bool(number % 2) == (sync == "lazy"))
+        shim.cut(directory, seed=number, newest_labels=newest_labels)
         verify(directory, case, in_epoch(1))
         with contextlib.suppress(PowerLost, CacheError):
             case.store.close()
