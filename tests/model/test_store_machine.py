@@ -35,7 +35,7 @@ KEYS = [ObjectKey(VOLUME, b"one"), ObjectKey(VOLUME, b"folder/two words")]
 SHRINKS = bool(os.environ.get("NETCACHE_TEST_SHRINK"))
 """Shrinking a failure takes minutes: it is done on request only."""
 PROFILE = settings(
-    max_examples=100,
+    max_examples=200,
     phases=[phase for phase in Phase if phase is not Phase.shrink or SHRINKS],
     stateful_step_count=50,
     derandomize=True,
