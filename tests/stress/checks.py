@@ -133,11 +133,16 @@ class EditWatch(Watch):
             found = self.book.bytes_of(self.name, noted.etag)
             if not self.is_a_step(found) or self.is_resized(found):
                 return
-        sizes = [len(self.book.bytes_of(self.name, noted.etag)) for noted in since]
+        known = [self._known_as(self.book.bytes_of(self.name, noted.etag)) for noted in since]
         raise AssertionError(
             f"{self.name}: an edit conflicts with nobody; it was {[len(s) for s in self.steps]} "
-            f"bytes long, at the server since its base {sizes}"
+            f"bytes long, at the server since its base {known}"
         )
+
+    def _known_as(self, found: bytes) -> str:
+        """The size of a version, and the step that it is, or ``mixed``."""
+        steps = [str(number) for number, step in enumerate(self.steps) if step == found]
+        return f"{len(found)} (step {' and '.join(steps)})" if steps else f"{len(found)} (mixed)"
 
     def is_resized(self, found: bytes) -> bool:
         """Whether it could be a step whose size somebody else has changed, and nothing but that."""
