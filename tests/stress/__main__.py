@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kill-every", type=int, default=60, help="operations, 0: never")
     parser.add_argument("--no-locks", action="store_true", help="locks do nothing")
+    parser.add_argument("--keep", type=Path, help="an empty folder for all of it, and a log")
     options = parser.parse_args()
     plan = Plan(
         processes=options.processes,
@@ -29,8 +30,11 @@ def main() -> int:
         kill_every=options.kill_every,
         locks=not options.no_locks,
     )
-    with tempfile.TemporaryDirectory(prefix="netcache-stress-") as folder:
-        outcome = Rig(plan, Path(folder)).run()
+    if options.keep is not None:
+        outcome = Rig(plan, options.keep).run()
+    else:
+        with tempfile.TemporaryDirectory(prefix="netcache-stress-") as folder:
+            outcome = Rig(plan, Path(folder)).run()
     for name, count in outcome.done.most_common():
         print(f"{count:8} {name}")
     print(

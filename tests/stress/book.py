@@ -1,49 +1,67 @@
 """The book of versions: what each resource was, and when, as the server itself wrote it down.
 
-The server's process notes every change while it holds the lock under which it makes it: a line
-before the change, the bytes (a hard link, so no copy), a line after it.  Whoever has the ETag of
-what it was shown can compare every byte with the book; and by the times (``monotonic_ns``, one
-clock for all processes of a machine) tell what was current when.
+The server's process notes every change while it holds the lock under which it makes it: half a
+line before the change, the bytes (a hard link, so no copy), the rest after it.  Whoever has the
+ETag of what it was shown can compare every byte with the book; by the times (``monotonic_ns``, one
+clock for all processes of a machine) tell what was current when; and who has made it.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from netcache_server.etag import read_etag
+from netcache_server.exchange import Exchange
 from netcache_server.partfile import PartFile
+from netcache_server.publisher import Precondition, Publisher
+
+NOBODY = "-"
+"""The author of what was stored without a word about whom it is from."""
+
+
+def author_header(who: str) -> dict[str, str]:
+    """What tells the server whose request it is; no blanks."""
+    return {"User-Agent": who}
 
 
 def note_changes(folder: Path) -> None:
     """Have this process's server note every change in the book under ``folder``."""
-    really_publish = PartFile.publish
+    really_publish, really_replace = Publisher.publish, PartFile.publish
     book = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    now = threading.local()
 
-    def publish(self: PartFile, at: int, name: str, *, replaces: bool) -> None:
+    def publish(self: Publisher, exchange: Exchange, part: PartFile, check: Precondition) -> bool:
+        now.author = exchange.headers.get("User-Agent", NOBODY)
+        return really_publish(self, exchange, part, check)
+
+    def replace(self: PartFile, at: int, name: str, *, replaces: bool) -> None:
         etag = read_etag(self.fd, os.fstat(self.fd)).strip('"')
         # With a descriptor of the folder Python follows the link in procfs (linkat).
         os.link(f"/proc/self/fd/{self.fd}", f"{name}={etag}", dst_dir_fd=book)
         log = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(log, f"{etag} {time.monotonic_ns()} ".encode())
-            really_publish(self, at, name, replaces=replaces)
+            os.write(log, f"{etag} {now.author} {time.monotonic_ns()} ".encode())
+            really_replace(self, at, name, replaces=replaces)
             os.write(log, f"{time.monotonic_ns()}\n".encode())
         finally:
             os.close(log)
 
-    setattr(PartFile, "publish", publish)  # noqa: B010 - mypy has no word for it
+    for holder, made in ((Publisher, publish), (PartFile, replace)):
+        setattr(holder, "publish", made)  # noqa: B010 - mypy has no word for it
 
 
 class Noted(NamedTuple):
     """A version: nobody was shown it before ``from_ns``; from ``sure_ns`` on everybody is.
 
-    ``sure_ns`` is None while the server is still at it.
+    ``sure_ns`` is None while the server is still at it.  ``author`` has sent it, or its last part.
     """
 
     etag: str
+    author: str
     from_ns: int
     sure_ns: int | None
 
@@ -62,13 +80,13 @@ class Book:
             log.seek(position)
             *whole, rest = log.read().split(b"\n")
         for line in whole:
-            etag, begun, ended = line.split(b" ")
-            known.append(Noted(etag.decode(), int(begun), int(ended)))
+            etag, author, begun, ended = line.split(b" ")
+            known.append(Noted(etag.decode(), author.decode(), int(begun), int(ended)))
             position += len(line) + 1
         self._known[name] = (position, known)
         if rest.endswith(b" "):
-            etag, begun, _ = rest.split(b" ")
-            return [*known, Noted(etag.decode(), int(begun), None)]
+            etag, author, begun, _ = rest.split(b" ")
+            return [*known, Noted(etag.decode(), author.decode(), int(begun), None)]
         return list(known)
 
     def bytes_of(self, name: str, etag: str) -> bytes:

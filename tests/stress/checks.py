@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from tests.stress.book import Book
+from tests.stress.book import Book, Noted
 from tests.support.bytemodel import ByteModel
 
 _CHUNK = 256
@@ -17,11 +17,12 @@ Run = tuple[int, int]
 
 
 class Watch:
-    """One operation on one resource, from ``begin_ns`` on."""
+    """One operation of ``who`` on one resource, from ``begin_ns`` on."""
 
-    def __init__(self, book: Book, name: str) -> None:
+    def __init__(self, book: Book, name: str, who: str = "") -> None:
         self.book = book
         self.name = name
+        self.who = who
         self.begin_ns = time.monotonic_ns()
 
     def shown(self, etag: str, start: int, found: bytes | memoryview, length: int) -> None:
@@ -64,24 +65,22 @@ class Watch:
                 found = self.book.bytes_of(self.name, noted.etag)
                 assert found != data, f"{self.name}: given up, and at the server"
 
-    def changed_meanwhile(self, base: str | None = None, data: bytes | None = None) -> None:
-        """Somebody else has made a version after ``base`` (None: since the beginning)."""
+    def changed_meanwhile(self, base: str | None = None, *, by_others: bool = False) -> None:
+        """Somebody has made a version after ``base`` (None: since the beginning)."""
         versions = self.book.versions(self.name)
         first = self.book.index_of(self.name, base) + 1 if base is not None else 0
-        since = [
-            noted
+        assert any(
+            (base is not None or noted.sure_ns is None or noted.sure_ns >= self.begin_ns)
+            and not (by_others and noted.author == self.who)
             for noted in versions[first:]
-            if base is not None or noted.sure_ns is None or noted.sure_ns >= self.begin_ns
-        ]
-        others = [one for one in since if self.book.bytes_of(self.name, one.etag) != data]
-        assert others, f"{self.name}: a conflict with nobody"
+        ), f"{self.name}: a conflict with nobody"
 
 
 class EditWatch(Watch):
     """An edit: the version that it is made from, and what it should become."""
 
-    def __init__(self, book: Book, name: str) -> None:
-        super().__init__(book, name)
+    def __init__(self, book: Book, name: str, who: str) -> None:
+        super().__init__(book, name, who)
         self.base = ""
         self.model = ByteModel()
         self.runs: list[Run] = []
@@ -118,38 +117,34 @@ class EditWatch(Watch):
 
     def arrived(self) -> None:
         """The server has all of it, and no other's change lies between it and its base."""
-        versions = self.book.versions(self.name)[self.book.index_of(self.name, self.base) :]
-        for noted in versions:
+        if self.model.data == self.steps[0]:
+            return
+        for noted in self._since_base():
+            assert noted.author == self.who, f"{self.name}: {noted.etag} was overwritten unseen"
             found = self.book.bytes_of(self.name, noted.etag)
             if found == self.model.data:
                 return
-            assert self.is_a_step(found), f"{self.name}: {noted.etag} was overwritten unseen"
+            assert self.is_a_step(found), f"{self.name}: {noted.etag} was never written"
         raise AssertionError(f"{self.name}: an edit was acknowledged, and is not at the server")
 
     def conflicted(self) -> None:
-        """Somebody else has made a version from the edit's base, or from a part of the edit."""
-        since = self.book.versions(self.name)[self.book.index_of(self.name, self.base) :]
-        for noted in since:
-            found = self.book.bytes_of(self.name, noted.etag)
-            if not self.is_a_step(found) or self.is_resized(found):
-                return
-        known = [self._known_as(self.book.bytes_of(self.name, noted.etag)) for noted in since]
-        raise AssertionError(
-            f"{self.name}: an edit conflicts with nobody; it was {[len(s) for s in self.steps]} "
-            f"bytes long, at the server since its base {known}"
-        )
+        """Somebody else has made a version after the edit's base."""
+        since = self._since_base()
+        if all(noted.author == self.who for noted in since):
+            known = [self._known_as(self.book.bytes_of(self.name, noted.etag)) for noted in since]
+            raise AssertionError(
+                f"{self.name}: an edit conflicts with nobody; it was "
+                f"{[len(step) for step in self.steps]} bytes long, at the server since its base "
+                f"{known}"
+            )
+
+    def _since_base(self) -> list[Noted]:
+        return self.book.versions(self.name)[self.book.index_of(self.name, self.base) + 1 :]
 
     def _known_as(self, found: bytes) -> str:
         """The size of a version, and the step that it is, or ``mixed``."""
         steps = [str(number) for number, step in enumerate(self.steps) if step == found]
         return f"{len(found)} (step {' and '.join(steps)})" if steps else f"{len(found)} (mixed)"
-
-    def is_resized(self, found: bytes) -> bool:
-        """Whether it could be a step whose size somebody else has changed, and nothing but that."""
-        size = len(found)
-        return found not in self.steps and any(
-            found == step[:size].ljust(size, b"\0") for step in self.steps
-        )
 
     def is_a_step(self, found: bytes) -> bool:
         """Whether each byte is one that the base has there, or that the edit wrote there."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def edit(worker: Worker) -> None:
     """Change a resource in places: acknowledged, given up, or in conflict with somebody."""
-    watch = EditWatch(worker.book, worker.name())
+    watch = EditWatch(worker.book, worker.name(), worker.who)
     file: Any = worker.client.open(worker.url(watch.name), "r+b")
     base = file._handle.file.base.version
     over = False
@@ -101,7 +101,7 @@ def put(worker: Worker) -> None:
             worker.client.put(path, url, **options)
         except netcache.ConflictError:
             if kind != "no_clobber":
-                watch.changed_meanwhile(known, data)
+                watch.changed_meanwhile(known, by_others=True)
             watch.not_stored(data)
             return
     assert kind != "no_clobber"
@@ -123,7 +123,7 @@ def stream(worker: Worker) -> None:
         file.close()
         watch.stored(data)
     except netcache.ConflictError:
-        watch.changed_meanwhile(None, data)
+        watch.changed_meanwhile(by_others=True)
     finally:
         file.abort()
 

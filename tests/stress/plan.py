@@ -50,6 +50,11 @@ class Place:
         return self.root / "www"
 
     @property
+    def requests(self) -> Path:
+        """The server's log; each request tells in ``user_agent`` whose it was."""
+        return self.root / "requests"
+
+    @property
     def flushed(self) -> Path:
         """The edits that ``flush`` returned for, and how they ended; a line each."""
         return self.root / "flushed"

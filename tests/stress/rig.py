@@ -97,7 +97,7 @@ def serve(place: Place, out: int, stop: int) -> None:
     from netcache_server import ServerOptions, ServerThread
 
     note_changes(place.book)
-    with ServerThread(ServerOptions(root=place.served, fsync=False)) as server:
+    with ServerThread(ServerOptions(root=place.served, fsync=False, log=place.requests)) as server:
         os.write(out, server.url.encode() + b"\n")
         select.select([stop], [], [])
 

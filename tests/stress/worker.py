@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import netcache
-from tests.stress.book import Book
+from tests.stress.book import Book, author_header
 from tests.stress.checks import Watch
 from tests.stress.no_locks import disable_locks
 from tests.stress.plan import Place, Plan
@@ -61,6 +61,7 @@ class Worker:
             verify=chance.choice(["open", "read", "none"]),
             timeout=TIMEOUT_S,
             flush_interval=0.05,
+            headers=author_header(self.who),
         )
 
     @property
@@ -120,7 +121,7 @@ class Worker:
 
     def watch(self, name: str) -> Watch:
         """An operation on a resource begins."""
-        return Watch(self.book, name)
+        return Watch(self.book, name, self.who)
 
     @contextlib.contextmanager
     def local_file(self, data: bytes = b"") -> Iterator[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from netcache._cachefiles.statx import Identity
 from netcache._cachefiles.store import bind
 from netcache._core.content import WriteKind
 from netcache._core.extent import Extent
@@ -15,6 +16,7 @@ from netcache._fscache.ports import CacheObject, CacheStore, NoSpaceError, Objec
 from tests.support.bytemodel import pattern
 from tests.support.epochs import on_another_mount
 from tests.support.fixtures import Opener
+from tests.support.intercept import Override
 from tests.support.stores import (
     KEY,
     VOLUME,
@@ -63,6 +65,39 @@ def test_what_one_process_records_the_others_see(opener: Opener) -> None:
     assert blocks(two) == [0, 1, 2, 3, 4, 5]
     check(one, model)
     check(two, model)
+
+
+@pytest.mark.parametrize("looks_grown_over", [1, 3])
+def test_an_object_that_grows_while_it_is_opened_is_whole_to_who_opens_it(
+    opener: Opener, looks_grown_over: int
+) -> None:
+    """The file is looked at, then its label: what was stored in between is no damage."""
+    from netcache._cachefiles.fileops import PosixFileOps
+
+    one = opener()
+    block = one.block_size
+    model = text(8 * block)
+    growing = create(one, model.size)
+    fill_blocks(growing, model, 0, 1)
+    inner = PosixFileOps()
+    looks: list[int] = []
+
+    def identify(fd: int) -> Identity:
+        seen = inner.identify(fd)
+        if looking and len(looks) < looks_grown_over:
+            looks.append(fd)
+            fill_blocks(growing, model, len(looks), len(looks) + 1)
+        return seen
+
+    looking = False
+    two = opener(fileops=Override(inner, identify=identify).fileops)
+    looking = True
+    there = found(two)
+    assert len(looks) == looks_grown_over
+    assert blocks(there) == list(range(looks_grown_over + 1))
+    check(there, model)
+    looks.clear()
+    assert list(two.verify(repair=False)) == []
 
 
 def found_pair(opener: Opener) -> tuple[CacheObject, CacheObject]:
