@@ -65,13 +65,16 @@ class Watch:
                 found = self.book.bytes_of(self.name, noted.etag)
                 assert found != data, f"{self.name}: given up, and at the server"
 
-    def changed_meanwhile(self, base: str | None = None, *, by_others: bool = False) -> None:
-        """Somebody has made a version after ``base`` (None: since the beginning)."""
+    def changed_meanwhile(self, base: str | None = None, data: bytes | None = None) -> None:
+        """Somebody has made a version after ``base`` (None: since the beginning).
+
+        ``data``: what this operation itself would make; its process may also recover an edit.
+        """
         versions = self.book.versions(self.name)
         first = self.book.index_of(self.name, base) + 1 if base is not None else 0
         assert any(
             (base is not None or noted.sure_ns is None or noted.sure_ns >= self.begin_ns)
-            and not (by_others and noted.author == self.who)
+            and (noted.author != self.who or self.book.bytes_of(self.name, noted.etag) != data)
             for noted in versions[first:]
         ), f"{self.name}: a conflict with nobody"
 
@@ -128,9 +131,15 @@ class EditWatch(Watch):
         raise AssertionError(f"{self.name}: an edit was acknowledged, and is not at the server")
 
     def conflicted(self) -> None:
-        """Somebody else has made a version after the edit's base."""
+        """Somebody else has made a version after the edit's base.
+
+        What its process has made may also be the recovery of an edit of a killed one.
+        """
         since = self._since_base()
-        if all(noted.author == self.who for noted in since):
+        if all(
+            noted.author == self.who and self.is_a_step(self.book.bytes_of(self.name, noted.etag))
+            for noted in since
+        ):
             known = [self._known_as(self.book.bytes_of(self.name, noted.etag)) for noted in since]
             raise AssertionError(
                 f"{self.name}: an edit conflicts with nobody; it was "

@@ -101,7 +101,7 @@ def put(worker: Worker) -> None:
             worker.client.put(path, url, **options)
         except netcache.ConflictError:
             if kind != "no_clobber":
-                watch.changed_meanwhile(known, by_others=True)
+                watch.changed_meanwhile(known, data)
             watch.not_stored(data)
             return
     assert kind != "no_clobber"
@@ -123,7 +123,7 @@ def stream(worker: Worker) -> None:
         file.close()
         watch.stored(data)
     except netcache.ConflictError:
-        watch.changed_meanwhile(by_others=True)
+        watch.changed_meanwhile(None, data)
     finally:
         file.abort()
 

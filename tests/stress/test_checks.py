@@ -36,6 +36,11 @@ def test_a_conflict_with_somebody_is_none(tmp_path: Path, data: bytes) -> None:
     watch_of(tmp_path, (SPARSE, "me"), (data, "another")).conflicted()
 
 
+def test_a_conflict_with_what_its_process_recovered_is_none(tmp_path: Path) -> None:
+    """A client that starts uploads what killed ones left, while others use it already."""
+    watch_of(tmp_path, (b"left by one that was killed", "me")).conflicted()
+
+
 @pytest.mark.parametrize("own", [(), ((SPARSE, "me"),)], ids=["nothing", "its own"])
 def test_a_conflict_with_nothing_but_the_edit_itself_is_a_fault(
     tmp_path: Path, own: tuple[tuple[bytes, str], ...]
