@@ -80,28 +80,24 @@ class LabelFile:
 
         Raises ``LabelError``; takes a label of another epoch over.
         """
-        found, label = self._look(key)
+        while True:
+            found = self._ops.identify(self.fd)
+            # A file of another user can be changed by him at any time.
+            if not stat.S_ISREG(found.mode) or found.owner != os.getuid():
+                raise LabelError(Why.TYPE)
+            label = self.read()
+            try:
+                self._check(label, key, found)
+                break
+            except LabelError as error:
+                # Between the two looks the file may have grown, and its label with it.
+                if error.why is not Why.LENGTH or self._ops.identify(self.fd).size <= found.size:
+                    raise
         self.used_s = found.used_s
         self._loaded_size = found.size
         if label.epoch != self._epoch:
             label = self._take_over(key)
         return label
-
-    def _look(self, key: bytes) -> tuple[Identity, Label]:
-        """The file and its label, which fit; raises ``LabelError``."""
-        found = self._ops.identify(self.fd)
-        # A file of another user can be changed by him at any time.
-        if not stat.S_ISREG(found.mode) or found.owner != os.getuid():
-            raise LabelError(Why.TYPE)
-        label = self.read()
-        try:
-            self._check(label, key, found)
-        except LabelError as error:
-            # Between the two looks the file may have grown, and its label with it.
-            if error.why is Why.LENGTH and self._ops.identify(self.fd).size > found.size:
-                return self._look(key)
-            raise
-        return found, label
 
     def read(self) -> Label:
         """The label as it is on disk now."""

@@ -30,6 +30,7 @@ from netcache._core.validity import Moment
 from netcache._netfs.damage import damaged_before
 from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import InodeTable
+from netcache._netfs.windows import NO_WINDOWS
 from netcache.errors import ClosedError, StaleError
 
 if TYPE_CHECKING:
@@ -122,12 +123,9 @@ class ReadHandle:
         descriptor, low, high = inode.window
         end = start + length
         if start < low or end > high:
-            end = self._find(inode, start, end)
-            if end < 0:
-                return None
+            descriptor, end = self._find(inode, start, end)
             if end <= start:
-                return b"" if self.show(inode) else None
-            descriptor = inode.window[0]
+                return b"" if end >= 0 and self.show(inode) else None
         self.hits += 1
         if end > self._mark:
             self._pass_mark(start, end)
@@ -150,12 +148,9 @@ class ReadHandle:
         descriptor, low, high = inode.window
         end = start + len(view)
         if start < low or end > high:
-            end = self._find(inode, start, end)
-            if end < 0:
-                return None
+            descriptor, end = self._find(inode, start, end)
             if end <= start:
-                return 0 if self.show(inode) else None
-            descriptor = inode.window[0]
+                return 0 if end >= 0 and self.show(inode) else None
             view = view[: end - start]
         self.hits += 1
         if end > self._mark:
@@ -178,14 +173,9 @@ class ReadHandle:
         descriptor, low, high = inode.window
         end = start + len(view)
         if start < low or end > high:
-            if not inode.prove_nowait(start, end):
-                return None
-            end = self._find(inode, start, end)
-            if end < 0:
-                return None
+            descriptor, end = self._find(inode, start, end, wait=False)
             if end <= start:
-                return 0 if self.show(inode) else None
-            descriptor = inode.window[0]
+                return 0 if end >= 0 and self.show(inode) else None
             view = view[: end - start]
         try:
             count = os.preadv(descriptor, [view], start, _NOWAIT)
@@ -243,16 +233,24 @@ class ReadHandle:
         self._mark = self._readahead.mark
         engine.go_ahead(inode, end, ahead)
 
-    def _find(self, inode: Inode, start: int, end: int) -> int:
-        """The end that can be read from ``start`` (clipped to the size) or -1 for a miss."""
+    def _find(self, inode: Inode, start: int, end: int, *, wait: bool = True) -> tuple[int, int]:
+        """The descriptor and the end that can be read from ``start`` (clipped to the size).
+
+        An end of -1 for a miss; without ``wait`` also where the disk would have to be waited for.
+        """
         size = inode.version.size
         if size < 0:
-            return -1
+            return -1, -1
         if end > size:
             end = size
         if end <= start:
-            return start
-        return end if inode.locate(start, end) else -1
+            return -1, start
+        windows = inode.windows
+        if windows is not NO_WINDOWS and (descriptor := windows.find(start, end)) >= 0:
+            return descriptor, end
+        if (wait or inode.prove_nowait(start, end)) and inode.locate(start, end):
+            return inode.window[0], end
+        return -1, -1
 
     async def fetch(
         self, start: int, length: int, engine: ReadEngine, opener: Opener

@@ -9,10 +9,11 @@ Rules:
    open, and neither dropping, culling nor replacing the object takes bytes out of the file behind.
 3. ``window`` is one present and proven extent with its descriptor, published as one tuple.  A
    reader's thread compares with it and reads without any lock (the hot path of cached reads).  It
-   holds no read, and only tells the descriptor, where each read is to be proven.
+   holds no read, and only tells the descriptor, where each read is to be proven.  ``windows`` are
+   those that were left for it, for readers who come back.
 
 Threads: ``locate`` and ``window`` on any thread; everything else on the client's loop.
-``lock`` guards ``present`` and the writing of ``window``.
+``lock`` guards ``present`` and the writing of ``window`` and ``windows``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from netcache._core.sizes import Sizes
 from netcache._core.urls import Resource
 from netcache._fscache.ports import ObjectKey
 from netcache._netfs.holding import CachedHolding, Holding, SpoolHolding
+from netcache._netfs.windows import NO_WINDOWS, Windows
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class Inode:
         "users",
         "version",
         "window",
+        "windows",
     )
 
     def __init__(
@@ -112,6 +115,7 @@ class Inode:
         self.retired: list[Holding] = []
         self.present = ExtentSet()
         self.window: Window = NO_WINDOW
+        self.windows: Windows = NO_WINDOWS
         self.lock = threading.Lock()
         self.flights: list[Coming] = []
         # What a flight is going to bring when the server's answer is here.
@@ -204,6 +208,8 @@ class Inode:
         with self.lock:
             if self.holding is not holding:
                 return False
+            if self.window is not NO_WINDOW:
+                self.windows = self.windows.joined(*self.window)
             window = found.clip(*proven)
             self.window = (holding.fileno(), *(_NO_EXTENT if holding.proves_each_read else window))
             return True
@@ -248,6 +254,7 @@ class Inode:
             with self.lock:
                 blocks = round_out(Extent(start, end), holding.block_size)
                 self.present.remove(*blocks)
+                self.window, self.windows = NO_WINDOW, NO_WINDOWS
         return proven
 
     def run_at(self, position: int) -> tuple[int, int]:
@@ -301,7 +308,7 @@ class Inode:
         """The cache failed: go on from the server.  What was read from it stays right."""
         with self.lock:
             self.holding, old = None, self.holding
-            self.window = NO_WINDOW
+            self.window, self.windows = NO_WINDOW, NO_WINDOWS
             self.present.clear()
             if old is not None:
                 self.retired.append(old)
@@ -316,7 +323,7 @@ class Inode:
         """The holding belongs to another version now; it stays open."""
         with self.lock:
             self.holding = None
-            self.window = NO_WINDOW
+            self.window, self.windows = NO_WINDOW, NO_WINDOWS
             self.present.clear()
 
     def settle(self, spool: SpoolHolding, holding: Holding, version: Version) -> None:
@@ -327,14 +334,14 @@ class Inode:
             self.holding = holding
             self.complete = True
             window = _NO_EXTENT if holding.proves_each_read else Extent(0, version.size)
-            self.window = (holding.fileno(), *window)
+            self.window, self.windows = (holding.fileno(), *window), NO_WINDOWS
         if holding is not spool:
             spool.close()
 
     def close(self) -> None:
         """Let the local bytes go; reads afterwards find nothing present."""
         with self.lock:
-            self.window = NO_WINDOW
+            self.window, self.windows = NO_WINDOW, NO_WINDOWS
             self.present.clear()
             holdings, self.retired = self.retired, []
             if self.holding is not None:

@@ -150,6 +150,32 @@ def test_an_async_read_of_cached_bytes_never_leaves_the_loop(
     assert costs.python_calls <= 5, costs.functions
 
 
+def test_reads_that_come_back_to_scattered_pieces_cost_one_system_call_and_one_look(
+    warm_url: str, new_client: NewClient
+) -> None:
+    """Each piece was proven by itself; no lock is taken and no set searched for it again."""
+
+    async def read(cache_dir: Path) -> list[Costs]:
+        async with netcache.AsyncClient(cache_dir=cache_dir, validate="never") as client:
+            file = await client.open(warm_url)
+            buffer = bytearray(4 * KIB)
+            for start in range(0, MIB, 192 * KIB):
+                await file.preadinto(buffer, start)
+            every = []
+            for start in range(0, MIB, 192 * KIB):
+                with counted() as costs:
+                    await file.preadinto(buffer, start)
+                every.append(costs)
+            return every
+
+    every = asyncio.run(read(Path(new_client()._core.options.cache_dir)))
+    assert len(every) == 6
+    for costs in every:
+        assert dict(costs.kernel) == {"preadv": 1}
+        assert costs.functions["find"] <= 1
+        assert costs.python_calls <= 7, costs.functions
+
+
 def test_a_first_async_read_of_bytes_in_memory_does_not_go_to_a_thread(
     warm_url: str, new_client: NewClient
 ) -> None:
