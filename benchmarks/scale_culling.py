@@ -22,8 +22,7 @@ from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core.checksums import block_sums
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.content import Content
-from netcache._core.keys import object_file
-from netcache._fscache.ports import ObjectKey
+from netcache._core.keys import ObjectKey, object_file
 
 VOLUME = "netcache,http,example.org"
 TURNS = 2000

@@ -12,8 +12,8 @@ from benchmarks.scale_rows import BATCHES, Points, Row, each, once
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core.coherency import Validator, ValidatorKind, Version
+from netcache._core.keys import ObjectKey
 from netcache._core.urls import parse
-from netcache._fscache.ports import ObjectKey
 from netcache._netfs.inodes import key_of
 
 SIZE = 100

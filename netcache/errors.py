@@ -26,6 +26,7 @@ __all__ = [
     "IntegrityError",
     "InvariantError",
     "NetCacheError",
+    "NoSpaceError",
     "NotCachedError",
     "NotFoundError",
     "NotOfferedError",
@@ -159,6 +160,10 @@ class CacheError(NetCacheError):
 
     errno_default = errno.EIO
     exit_code = 9
+
+
+class NoSpaceError(CacheError):
+    """No room for more: the filesystem, its reserve, or the cache's own limit (ENOBUFS)."""
 
 
 class ClosedError(NetCacheError, ValueError):

@@ -14,7 +14,6 @@ from netcache._client.core import ClientCore
 from netcache._client.files import File, ReadFile
 from netcache._client.options import check_options
 from netcache._client.runner import Runner
-from netcache._client.warnings import warn_in_log
 from netcache._core.verifying import VERIFY_DEFAULT
 
 if TYPE_CHECKING:
@@ -129,7 +128,11 @@ class Client:
             sync=sync,
             backend=backend,
         )
-        self._core = ClientCore(options, on_warning or warn_in_log)
+        if on_warning is None:
+            from netcache._client.warnings import warn_in_log
+
+            on_warning = warn_in_log
+        self._core = ClientCore(options, on_warning)
         self._runner = Runner(self._core)
         self._operations: Operations | None = None
         if self._core.has_orphans():

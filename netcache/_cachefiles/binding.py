@@ -5,45 +5,37 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.fan_out import Folders
-from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
-from netcache._cachefiles.mapping_table import MappingTable
 from netcache._cachefiles.memory import CacheMemory
 from netcache._cachefiles.questions import Questions
 from netcache._cachefiles.room import Room
 from netcache._cachefiles.sum_table import remove_table
-from netcache._core.coherency import Version
 from netcache._core.content import Content
-from netcache._core.extent import Extent
-from netcache._core.keys import folder_and_file, object_place
+from netcache._core.keys import ObjectKey, folder_and_file
 from netcache._core.label import Binding, Epoch, Label, LabelError, Why
 from netcache._core.misses import Cause
-from netcache._core.verifying import Verify
-from netcache._fscache.ports import ObjectKey, OnDamage, OnTrouble
-from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from netcache._cachefiles.committer import Committer
+    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.mapping_table import MappingTable
     from netcache._cachefiles.open_object import OpenObject
+    from netcache._core.coherency import Version
+    from netcache._core.extent import Extent
+    from netcache._core.verifying import Verify
+    from netcache._fscache.ports import OnDamage, OnTrouble
+    from netcache.errors import CacheError
 
 PRIVATE_PREFIX = "."
 """Names of files that are being published begin with it; no object's name does."""
 
-_PLACES_MAX = 256
-"""So many places are remembered: each is asked for several times while a file is open."""
-
 _NO_BINDING = Binding(0, 0)
-
-
-@lru_cache(maxsize=_PLACES_MAX)
-def _place(key: ObjectKey) -> str:
-    return f"{STORE}/{object_place(*key)}"
 
 
 class Bound:
@@ -80,7 +72,8 @@ class Bound:
         self.dead = False
         self.death: CacheError | None = None
         self.committer: Committer | None = None
-        self.mappings = MappingTable(ops, root)
+        self._mappings: MappingTable | None = None
+        self._making = threading.Lock()
         self.questions = Questions(ops, root)
         self.room = Room(ops, root, epoch, block_size, clock)
         self.memory = CacheMemory(self)
@@ -91,10 +84,20 @@ class Bound:
         self.folders = Folders(ops, root)
         self.graveyard = ops.open_folder(GRAVEYARD, at=root)
 
+    @property
+    def mappings(self) -> MappingTable:
+        """The table of shared mappings.  (Made when needed: a cached read does not pay for it.)"""
+        with self._making:
+            if self._mappings is None:
+                from netcache._cachefiles.mapping_table import MappingTable
+
+                self._mappings = MappingTable(self.ops, self.root)
+            return self._mappings
+
     @staticmethod
     def place(key: ObjectKey) -> str:
         """Where the object of ``key`` is, from the cache directory on."""
-        return _place(key)
+        return "/".join((STORE, *folder_and_file(*key)))
 
     # Files.
 
@@ -316,7 +319,8 @@ class Bound:
         self.questions.close()
         self.memory.close()
         self.dead = True
-        self.mappings.close()
+        if self._mappings is not None:
+            self._mappings.close()
         self.folders.close()
         self.ops.close(self.graveyard)
         self.ops.close(self.root)

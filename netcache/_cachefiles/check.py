@@ -9,10 +9,10 @@ from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.sum_table import table_name
 from netcache._cachefiles.walking import Found, Walk
+from netcache._core.keys import ObjectKey
 from netcache._core.label import Label, LabelError, Why
 from netcache._core.misses import Cause
 from netcache._fscache.overview import ObjectRecord, Problem, RepairedProblem
-from netcache._fscache.ports import ObjectKey
 from netcache.errors import CacheError, InvariantError
 
 

@@ -18,8 +18,7 @@ from types import TracebackType
 from typing import Protocol
 
 from netcache._core.label import LabelError
-from netcache._fscache.ports import NoSpaceError
-from netcache.errors import CacheError, NetCacheError
+from netcache.errors import CacheError, NetCacheError, NoSpaceError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _BROKEN = frozenset(

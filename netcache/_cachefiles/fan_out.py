@@ -12,12 +12,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.layout import STORE
-from netcache._core.keys import folder_and_file, volume_folder
+from netcache._core.keys import ObjectKey, folder_and_file, volume_folder
 from netcache._core.label import ATTRIBUTE
-from netcache._fscache.ports import ObjectKey
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
 
 VOLUME_KEY_BYTES_MAX = 2048
 

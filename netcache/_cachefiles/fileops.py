@@ -17,7 +17,6 @@ from netcache._cachefiles.folders import make_folder, open_folder
 from netcache._cachefiles.mapping_ops import MappingOps, PosixMappingOps
 from netcache._cachefiles.range_locks import set_lock
 from netcache._cachefiles.statx import Identity, fallocate, fgetxattr, statx
-from netcache._fscache.copying import copy_range
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -266,6 +265,8 @@ class PosixFileOps(PosixMappingOps):
 
     def copy_range(self, source: int, fd: int, start: int, end: int) -> int:
         """``copy_file_range``, or by hand."""
+        from netcache._fscache.copying import copy_range
+
         return copy_range(source, fd, start, end)
 
     def truncate(self, fd: int, size: int) -> None:

@@ -17,9 +17,8 @@ from __future__ import annotations
 import os
 import stat
 import time
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.fileops import FileOps
-from netcache._cachefiles.statx import Identity
 from netcache._core.content import Content
 from netcache._core.extent import round_up
 from netcache._core.label import (
@@ -33,6 +32,10 @@ from netcache._core.label import (
     encode,
 )
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.statx import Identity
 
 LABEL_BYTE = 1 << 62
 USE_BYTE = LABEL_BYTE + 1

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.fileops import FileOps
 from netcache._core.label import FORMAT
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
 
 STORE, GRAVEYARD, SUMS = "cache", "graveyard", "+sums"
 _TAG_NAME, _FORMAT_NAME = "CACHEDIR.TAG", "format"

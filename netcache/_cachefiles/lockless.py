@@ -15,9 +15,6 @@ from netcache._cachefiles.label_file import USE_BYTE
 if TYPE_CHECKING:
     from netcache._cachefiles.fileops import FileOps
 
-LOCKS = "locks"
-"""How the status names what is missing."""
-
 
 def locks_work(ops: FileOps, name: str, folder: int) -> bool:
     """Try with a file of the cache, twice open, and with its folder.

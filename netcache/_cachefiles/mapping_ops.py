@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import mmap
 
 _BELL_BYTES = 4096
 
@@ -67,6 +69,8 @@ class PosixMappingOps:
 
     def map_words(self, fd: int, length: int) -> mmap.mmap:
         """Map the first bytes of a file, shared and read-only."""
+        import mmap
+
         return mmap.mmap(fd, length, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
 
     def ring(self, fd: int) -> None:

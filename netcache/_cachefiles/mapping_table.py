@@ -24,11 +24,14 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from netcache._cachefiles.fileops import FileOps
 from netcache._core import mapping_record as layout
-from netcache._core.mapping_record import MappingRecord
+from netcache._core.keys import tag_of
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
+    from netcache._core.mapping_record import MappingRecord
 
 FOLDER, NAME = "mappings", "table"
 
@@ -75,7 +78,7 @@ class MappingTable:
         on without having told; old maps stay right, and the next object of the name tells.
         """
         with self._lock:
-            tag = layout.tag_of(place)
+            tag = tag_of(place)
             locked = False
             try:
                 self._open()
@@ -116,7 +119,7 @@ class MappingTable:
         False when the wait for that was in vain, or the table is not the one opened as number
         ``opened`` any more.
         """
-        tag = layout.tag_of(place)
+        tag = tag_of(place)
         with self._lock:
             locked = self._is_still(opened) and self._lock_set(tag)
             try:
@@ -127,14 +130,14 @@ class MappingTable:
 
     def find(self, place: str) -> Located | None:
         """The record of ``place``, if there is one.  Inside ``locked``."""
-        return self._find(layout.tag_of(place))
+        return self._find(tag_of(place))
 
     def claim(self, place: str, dead: Callable[[int], int]) -> Located | None:
         """The record of ``place``, a new one if need be; None when all are in use.
 
         Inside ``locked``.  ``dead`` picks the dead out of a mask of workers.
         """
-        tag = layout.tag_of(place)
+        tag = tag_of(place)
         ways = _ways(self._raw_set(tag))
         way = layout.choose(ways, tag)
         if way < 0:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from netcache._cachefiles.mapping_asking import NOTHING_SHARED, sync_all
 from netcache._cachefiles.mapping_table import Located, MappingTable
-from netcache._core.keys import object_file
+from netcache._core.keys import ObjectKey, object_file
 from netcache._core.mapping_record import (
     UNSHARED,
     WORKERS,
@@ -32,7 +32,6 @@ from netcache._core.mapping_record import (
     generation_word,
     workers_of,
 )
-from netcache._fscache.ports import ObjectKey
 from netcache._fscache.sharing import Holder, Settled, Synced
 
 if TYPE_CHECKING:

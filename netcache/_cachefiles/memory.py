@@ -22,8 +22,8 @@ from netcache._cachefiles.read_notes import FOLDER, ReadNotes
 from netcache._core.checksums import recorded_runs
 from netcache._core.content import Content
 from netcache._core.extent import Extent, round_out
+from netcache._core.keys import tag_of
 from netcache._core.label import Label, LabelError
-from netcache._core.mapping_record import tag_of
 from netcache._core.misses import (
     END_OF_ALL,
     PARTS,
@@ -40,8 +40,8 @@ from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from netcache._cachefiles.fileops import FileOps
+    from netcache._core.keys import ObjectKey
     from netcache._core.label import Epoch
-    from netcache._fscache.ports import ObjectKey
 
 LEFT = "left"
 SETS, WAYS = 512, 8

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.label_file import LabelFile
-from netcache._cachefiles.lease import lease
 from netcache._cachefiles.object import CachefilesObject
 from netcache._cachefiles.sums import ObjectSums
 from netcache._core.checksums import block_sums
-from netcache._core.coherency import Version
 from netcache._core.content import Content, WriteKind
 from netcache._core.extent import Extent, round_down, round_up
-from netcache._core.label import Label
-from netcache._fscache.ports import FillGap
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from netcache._core.coherency import Version
+    from netcache._core.label import Label
+    from netcache._fscache.ports import FillGap
 
 _COPY_BYTES = 1 << 20
 
@@ -260,6 +260,8 @@ class ModifiableObject(CachefilesObject):
         with self._lock, told_as_cache_errors(self._bound):
             if descriptor != self.fileno() or self._modifying:
                 raise CacheError("a cache object is being changed, and cannot be mapped")
+            from netcache._cachefiles.lease import lease
+
             return lease(self._bound, descriptor, self.key.name)
 
     def _need_modifying(self) -> None:

@@ -15,8 +15,8 @@ from netcache._cachefiles.sums import ObjectSums, SumWriter
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.extent import round_up
+from netcache._core.keys import ObjectKey
 from netcache._core.label import Label
-from netcache._fscache.ports import ObjectKey
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:

@@ -17,13 +17,9 @@ from netcache._cachefiles.proof import Proof
 from netcache._cachefiles.readable import ReadableObject
 from netcache._cachefiles.sums import ObjectSums
 from netcache._core.checksums import PendingSums, block_sums
-from netcache._core.coherency import Version
-from netcache._core.collect import collect_write
 from netcache._core.content import Content, WriteKind
 from netcache._core.extent import round_down, round_up
 from netcache._core.label import SUM_BYTES, Label, LabelError
-from netcache._core.label_rules import check_label
-from netcache._fscache.ports import ObjectKey
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -31,6 +27,8 @@ if TYPE_CHECKING:
 
     from netcache._cachefiles.binding import Bound
     from netcache._cachefiles.writing import Writer
+    from netcache._core.coherency import Version
+    from netcache._core.keys import ObjectKey
 
 USED_INTERVAL_S = 60.0
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -157,6 +155,8 @@ class CachefilesObject(ReadableObject):
     def _collected(
         self, label: Label, kind: WriteKind, start: int, end: int, *, synced: bool
     ) -> Label:
+        from netcache._core.collect import collect_write
+
         done = collect_write(
             kind, start, end, old=label.stored_end, size=label.version.size, content=label.content
         )
@@ -366,6 +366,8 @@ class CachefilesObject(ReadableObject):
 
     def check_invariants(self) -> None:
         """INV-a to INV-k as far as one object can tell; raises ``InvariantError``."""
+        from netcache._core.label_rules import check_label
+
         with self._lock:
             check_label(self._label, self._ops.stat(self.fileno()).st_size, self.block_size)
 

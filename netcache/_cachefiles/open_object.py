@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from netcache._cachefiles.label_file import LabelFile
+from netcache._core.keys import ObjectKey
 from netcache._core.label import Label
-from netcache._fscache.ports import ObjectKey
 
 
 class OpenObject(Protocol):

@@ -8,8 +8,10 @@ one question to the filesystem, however many there are.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.fileops import FileOps
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
 
 FOLDER = "pins"
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import USE_BYTE
 from netcache._cachefiles.layout import GRAVEYARD, read_small, write_small
-from netcache._cachefiles.lockless import LOCKS, locks_work
 from netcache._core.label import ATTRIBUTE, FORMAT, LABEL_BYTES_MAX, Epoch
 from netcache.errors import CacheError, UsageError
 
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
+
 BLOCK_SIZE_MIN, BLOCK_SIZE_MAX = 512, 65536
+LOCKS = "locks"
+"""How the status names locks that do nothing."""
+
 _NAME = "probe"
 _TRIES = 10
 
@@ -75,6 +79,8 @@ def _try_again(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
 
 
 def _try(ops: FileOps, root: int, block_size: int) -> tuple[str, ...]:
+    from netcache._cachefiles.lockless import locks_work
+
     missing: list[str] = []
     grave = ops.open_folder(GRAVEYARD, at=root)
     name = f"probe-{os.urandom(8).hex()}"

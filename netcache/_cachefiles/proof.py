@@ -11,14 +11,17 @@ The owner (the object) holds its lock around every call.
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.fileops import FileOps
-from netcache._cachefiles.sums import ObjectSums
 from netcache._core.checksums import Run, block_sums, differing_runs, recorded_runs
 from netcache._core.content import Content
 from netcache._core.extent import Extent, ExtentSet, round_down, round_up
-from netcache._core.label import Label
 from netcache._core.verifying import GROUP_BYTES, Stride
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.sums import ObjectSums
+    from netcache._core.label import Label
 
 _COMPLETE = (Content.ALL, Content.SINGLE)
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.usage_file import NAME
-from netcache._core.mapping_record import tag_of
+from netcache._core.keys import tag_of
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
 
 _BASE = 1 << 61
 _BYTES = 1 << 40

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from netcache._core.mapping_record import tag_of
+from netcache._core.keys import tag_of
 from netcache._core.misses import RECORD_BYTES, Cause, Record, Trace
 from netcache._core.read_ring import (
     RING_AT,

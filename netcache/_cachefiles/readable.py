@@ -15,22 +15,22 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.failures import told_as_cache_errors
-from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.proof import STEP_BYTES, Proof, end_of_data
 from netcache._cachefiles.sums import ObjectSums
-from netcache._core.coherency import Version
-from netcache._core.content import Content, Occupancy
+from netcache._core.content import CachedExtent, Content, Occupancy
 from netcache._core.cull_part import LARGE_BYTES_MIN, region_bits
 from netcache._core.extent import Extent, ExtentSet, round_down, round_out, round_up
-from netcache._core.label import Label
 from netcache._core.verifying import GROUP_BYTES, STRIDE_BYTES_MAX, Verify
-from netcache._fscache.ports import CachedExtent, ObjectKey
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from netcache._cachefiles.binding import Bound
+    from netcache._cachefiles.label_file import LabelFile
+    from netcache._core.coherency import Version
+    from netcache._core.keys import ObjectKey
+    from netcache._core.label import Label
 
 _EVERYTHING = Extent(0, 1 << 62)
 _COMPLETE = (Content.ALL, Content.SINGLE)

@@ -15,51 +15,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from netcache._core.coherency import Version
 from netcache._core.misses import Cause
-from netcache._fscache.explaining import NO_MEMORY, Memory
-from netcache._fscache.ports import (
-    CacheObject,
-    CacheStore,
-    NewObject,
-    NoSpaceError,
-    ObjectKey,
-)
-from netcache.errors import CacheError
+from netcache.errors import CacheError, NoSpaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from netcache._cachefiles.mortal import Bind, MortalStore
+    from netcache._core.coherency import Version
+    from netcache._core.keys import ObjectKey
+    from netcache._fscache.explaining import Memory
     from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
+    from netcache._fscache.ports import CacheObject, NewObject
     from netcache._fscache.sharing import MappingWorker
 
 PAUSE_S, PAUSE_MAX_S = 1.0, 60.0
 SILENCE_S = 3600.0
 BLOCK_BYTES_DEFAULT = 4096
 """The block as long as no filesystem has said its own."""
-
-Bind = Callable[[Callable[[CacheError], None]], "MortalStore"]
-"""Binds the directory; what it is given is told of trouble.  Raises ``CacheError``."""
-
-
-class MortalStore(CacheStore, Protocol):
-    """A store that may die."""
-
-    @property
-    def dead(self) -> CacheError | None:
-        """Why it is of no use any more."""
-
-    @property
-    def removed(self) -> bool:
-        """Whether it died of nothing but the removal of its directory."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody has anything of it open."""
-
-    def commit_pending(self) -> None:
-        """Make durable what is waiting for it."""
 
 
 class ReturningStore:
@@ -245,6 +220,8 @@ class ReturningStore:
         try:
             return self.bound().memory
         except CacheError:
+            from netcache._fscache.explaining import NO_MEMORY
+
             return NO_MEMORY
 
     def drop(self, key: ObjectKey, cause: Cause = Cause.DROPPED) -> int:

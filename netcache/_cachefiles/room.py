@@ -21,15 +21,17 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.pins import Pins
 from netcache._cachefiles.sum_table import table_folder, table_name
 from netcache._cachefiles.usage_file import Change, Unavailable, UsageFile
 from netcache._cachefiles.writing import Purse, Writer
-from netcache._core.label import Epoch
 from netcache._core.usage_record import PROCESSES
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
+    from netcache._core.label import Epoch
 
 BATCH = 64
 """So many objects are settled, or were used, in one change of the record."""

@@ -19,10 +19,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from netcache._cachefiles.writing import CHUNK_BYTES_MAX
 from netcache._core.watermarks import NOTHING, Verdict, Watermarks, judge_limit, most
-from netcache._fscache.ports import NoSpaceError
-from netcache.errors import CacheError
+from netcache.errors import CacheError, NoSpaceError
 
 if TYPE_CHECKING:
     from netcache._cachefiles.binding import Bound
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
     from netcache._cachefiles.culling import Target
     from netcache._cachefiles.usage_file import Change
     from netcache._cachefiles.walking import Walk
-
-CHUNK_PART = 256
-"""A process is granted this part of the limit at a time, if it is little."""
 
 AHEAD_BYTES_MAX = 64 << 20
 """No more than this is made room for before it is written, however much is announced."""
@@ -49,9 +44,11 @@ PLENTY = 1 << 62
 class Space:
     """The room of one bound cache.  Thread-safe; one thread of a process makes room at a time."""
 
-    def __init__(self, bound: Bound, limit_bytes: int | None, watermarks: Watermarks) -> None:
+    def __init__(
+        self, bound: Bound, limit_bytes: int | None, watermarks: Watermarks | None = None
+    ) -> None:
         self.limit_bytes = limit_bytes
-        self.watermarks = watermarks
+        self.watermarks = Watermarks() if watermarks is None else watermarks
         self._counting: Counting | None = None
         self._making = threading.Lock()
         self.culling = False
@@ -60,10 +57,6 @@ class Space:
         self._bound = bound
         self._room = bound.room
         self._lock = threading.Lock()
-        purse = bound.room.purse
-        purse.refill = self._refill
-        if limit_bytes is not None:
-            purse.chunk_bytes = min(CHUNK_BYTES_MAX, limit_bytes // CHUNK_PART)
 
     @property
     def walk(self) -> Walk:
@@ -121,7 +114,8 @@ class Space:
             if not self._has(need):
                 self._grow(need, min(need, self._room.purse.chunk_bytes))
 
-    def _refill(self, need: int) -> None:
+    def refill(self, need: int) -> None:
+        """Grant ``need`` bytes more; ``NoSpaceError`` when there are none."""
         with self._lock:
             if self._room.purse.credit < need:
                 self._grow(need, need)

@@ -19,31 +19,24 @@ from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.fileops import FileOps, PosixFileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
-from netcache._cachefiles.lockless import LOCKS, without_locks
 from netcache._cachefiles.modify import ModifiableObject
-from netcache._cachefiles.probe import probe
-from netcache._cachefiles.space import Space
+from netcache._cachefiles.probe import LOCKS, probe
 from netcache._cachefiles.sum_table import remove_table
-from netcache._cachefiles.writing import Writer
 from netcache._core.checksums import INLINE_BLOCKS_MAX
-from netcache._core.coherency import Version
-from netcache._core.keys import object_file
+from netcache._core.keys import ObjectKey, object_file
 from netcache._core.label import FORMAT, Epoch, LabelError, Why
 from netcache._core.misses import Cause
 from netcache._core.verifying import VERIFY_DEFAULT, VERIFY_LEVELS, Verify
-from netcache._core.watermarks import Watermarks
-from netcache._fscache.ports import (
-    CacheObject,
-    NewObject,
-    ObjectKey,
-    OnDamage,
-    OnTrouble,
-)
 from netcache.errors import CacheError, UsageError
 
 if TYPE_CHECKING:
     from netcache._cachefiles.mapping_worker import Worker
+    from netcache._cachefiles.space import Space
+    from netcache._cachefiles.writing import Writer
+    from netcache._core.coherency import Version
+    from netcache._core.watermarks import Watermarks
     from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
+    from netcache._fscache.ports import CacheObject, NewObject, OnDamage, OnTrouble
     from netcache._fscache.sharing import MappingWorker
 
 SYNC_POLICIES = ("lazy", "commit")
@@ -59,7 +52,7 @@ def bind(
     sync: str = "lazy",
     limit_bytes: int | None = None,
     clock: Callable[[], float] = time.time,
-    watermarks: Watermarks = Watermarks(),  # noqa: B008 - an immutable value
+    watermarks: Watermarks | None = None,
     verify: str = VERIFY_DEFAULT,
     on_damage: OnDamage = lambda key, extent: None,
     on_trouble: OnTrouble = lambda error: None,
@@ -78,7 +71,8 @@ def bind(
         raise UsageError(f"sync={sync!r}: one of {', '.join(SYNC_POLICIES)} is needed")
     if verify not in VERIFY_LEVELS:
         raise UsageError(f"verify={verify!r}: one of {', '.join(VERIFY_LEVELS)} is needed")
-    watermarks.check()
+    if watermarks is not None:
+        watermarks.check()
     ops = fileops or PosixFileOps()
     path = os.path.abspath(os.fspath(directory))
     try:
@@ -87,6 +81,8 @@ def bind(
             epoch = Epoch(ops.boot_id().ljust(16, b"\0")[:16], ops.identify(root).mount)
             probed = probe(ops, root, epoch, block_size)
             if LOCKS in probed.missing:
+                from netcache._cachefiles.lockless import without_locks
+
                 ops = without_locks(ops)
             bound = Bound(
                 ops,
@@ -120,19 +116,36 @@ class CachefilesStore:
         directory: str,
         missing: tuple[str, ...],
         limit_bytes: int | None,
-        watermarks: Watermarks,
+        watermarks: Watermarks | None,
     ) -> None:
         self.block_size = bound.block_size
         self.memory = bound.memory
         self._bound = bound
         self._directory = directory
         self._missing = missing
-        self._space = Space(bound, limit_bytes, watermarks)
+        self._limit_bytes = limit_bytes
+        self._watermarks = watermarks
+        self._made_space: Space | None = None
+        self._making = threading.Lock()
         self._committer = Committer()
         self._worker: Worker | None = None
         self._starting = threading.Lock()
         self._closed = False
         bound.committer = self._committer
+        purse = bound.room.purse
+        purse.refill = lambda need: self._space.refill(need)
+        if limit_bytes is not None:
+            purse.limit(limit_bytes)
+
+    @property
+    def _space(self) -> Space:
+        """The room.  (Made when needed: a cached read does not pay for it.)"""
+        with self._making:
+            if self._made_space is None:
+                from netcache._cachefiles.space import Space
+
+                self._made_space = Space(self._bound, self._limit_bytes, self._watermarks)
+            return self._made_space
 
     @property
     def dead(self) -> CacheError | None:
@@ -363,5 +376,6 @@ class CachefilesStore:
                 if self._worker is not None:
                     self._worker.close()
             self._committer.close()
-            self._space.close()
+            if self._made_space is not None:
+                self._made_space.close()
             self._bound.close()

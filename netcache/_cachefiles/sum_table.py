@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.fileops import FileOps
 from netcache._cachefiles.label_file import USE_BYTE
 from netcache._cachefiles.layout import STORE, SUMS
 from netcache._core.checksums import HEAD_BYTES, TableHead
 from netcache._core.label import SUM_BYTES
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
 
 _FOLDER = f"{STORE}/{SUMS}"
 

@@ -22,13 +22,16 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from netcache._cachefiles.fileops import FileOps
 from netcache._core import usage_record as layout
 from netcache._core.cull_order import CullOrder
-from netcache._core.label import Epoch
 from netcache._core.usage_index import TornError, UsageIndex
 from netcache._core.usage_record import Head, Slot
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.fileops import FileOps
+    from netcache._core.label import Epoch
 
 NAME = "usage"
 

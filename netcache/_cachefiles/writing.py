@@ -17,6 +17,9 @@ from netcache._core.label import SUM_BYTES
 CHUNK_BYTES_MAX = 4 << 20
 """A process is granted no more than this ahead of what it needs."""
 
+CHUNK_PART = 256
+"""A process is granted this part of the cache's own limit at a time, if it is little."""
+
 _OVERHEAD_BLOCKS = 3
 _LATER_PART = 512
 
@@ -39,6 +42,10 @@ class Purse:
         self.block_size = block_size
         # What a file may take besides its data: blocks of attributes, extents and sums.
         self.overhead = _OVERHEAD_BLOCKS * filesystem_block
+
+    def limit(self, limit_bytes: int) -> None:
+        """The cache may hold no more than this: grant less at a time."""
+        self.chunk_bytes = min(CHUNK_BYTES_MAX, limit_bytes // CHUNK_PART)
 
     def cost(self, length: int) -> int:
         """The most that writing ``length`` bytes may take, but for the overhead."""

@@ -13,10 +13,11 @@ from netcache._client.saved_stats import read_saved
 from netcache._core.coherency import Version
 from netcache._core.content import Content
 from netcache._core.extent import Extent
+from netcache._core.keys import ObjectKey
 from netcache._core.stats import merge
 from netcache._core.urls import Resource, as_folder
 from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
-from netcache._fscache.ports import CacheObject, ObjectKey
+from netcache._fscache.ports import CacheObject
 from netcache._netfs.absent import absent_key
 from netcache._netfs.inodes import key_of
 from netcache.errors import CacheError, NotCachedError

@@ -13,10 +13,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 from netcache._client.local import LocalHalf, Warn
-from netcache._client.options import ClientOptions
 from netcache._core.urls import Resource, parse
 
 if TYPE_CHECKING:
+    from netcache._client.options import ClientOptions
     from netcache._client.remote import Remote
 
 

@@ -10,16 +10,16 @@ import io
 import os
 from typing import TYPE_CHECKING, Any
 
-from netcache._client.mapping import Mapping
-from netcache._client.views import Views
-from netcache._netfs.handle import ReadHandle
 from netcache.errors import ClosedError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from netcache._client.mapping import Mapping
     from netcache._client.runner import Runner
+    from netcache._client.views import Views
     from netcache._core.coherency import Version
+    from netcache._netfs.handle import ReadHandle
 
 
 class File(io.RawIOBase):
@@ -153,9 +153,6 @@ class File(io.RawIOBase):
             raise ClosedError(f"{self.url} is closed", url=self.url)
 
 
-_NOTHING_MAPPED = Mapping()
-
-
 class ReadFile(File):
     """A file open for reading: it shows one version, or raises ``StaleError``."""
 
@@ -165,7 +162,7 @@ class ReadFile(File):
         self._runner = runner
         # Made by the first that asks for more than bytes: most files are only read.
         self._views: Views | None = None
-        self._mapping = _NOTHING_MAPPED
+        self._mapping: Mapping | None = None
         self._descriptor = -1
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -211,13 +208,15 @@ class ReadFile(File):
 
     def _need_views(self) -> Views:
         if self._views is None:
+            from netcache._client.views import Views
+
             self._views = Views(self._handle, self._runner)
             self._mapping = self._views.mapping
         return self._views
 
     def expect(self, start: int, length: int | None) -> None:
         """Say what will be read first, so that a cold extent is asked for in one request."""
-        self._need_views().expect(start, length)
+        self._runner.expect(self._handle, start, length)
 
     @property
     def size(self) -> int:
@@ -236,10 +235,11 @@ class ReadFile(File):
 
         A private copy where they cannot be mapped (see ``docs/semantics.md``).
         """
-        base, low, high = self._mapping.window
-        end = offset + length
-        if low <= offset <= end <= high:
-            return base[offset:end]
+        if self._mapping is not None:
+            base, low, high = self._mapping.window
+            end = offset + length
+            if low <= offset <= end <= high:
+                return base[offset:end]
         return self._need_views().view(offset, length)
 
     def fileno(self) -> int:

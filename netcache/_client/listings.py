@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from netcache._core.coherency import NO_VALIDATOR, Validator, ValidatorKind, Version
+from netcache._core.keys import ObjectKey
 from netcache._core.urls import Resource
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._fscache.ports import CacheStore
 from netcache.errors import CacheError
 from netcache.spi import ResourceInfo
 

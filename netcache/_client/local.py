@@ -11,18 +11,20 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from netcache._client.options import ClientOptions
-from netcache._core.extent import Extent
 from netcache._core.stats import Stats
-from netcache._fscache.ports import CacheStore, ObjectKey, OnTrouble
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.inodes import InodeTable
 from netcache._netfs.journal_folder import entry_names, journal_folder
 from netcache.errors import CacheError, ClosedError, NotCachedError
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.returning import MortalStore, ReturningStore
+    from netcache._cachefiles.mortal import MortalStore
+    from netcache._cachefiles.returning import ReturningStore
+    from netcache._client.options import ClientOptions
+    from netcache._core.extent import Extent
+    from netcache._core.keys import ObjectKey
     from netcache._core.urls import Resource
+    from netcache._fscache.ports import CacheStore, OnTrouble
     from netcache._netfs.journal import Journal
 
 Warn = Callable[[str], None]

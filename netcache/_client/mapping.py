@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from netcache._fscache.ports import CacheObject
-from netcache._netfs.inode import Inode
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._fscache.ports import CacheObject
+    from netcache._netfs.inode import Inode
 
 MapWindow = tuple[memoryview, int, int]
 """A map of a file from its start on, and the start and end of what may be shown of it."""

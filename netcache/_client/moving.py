@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from netcache._client.listings import listing_key
 from netcache._client.object_urls import resource_name
+from netcache._core.keys import ObjectKey
 from netcache._core.urls import Resource, as_file, as_folder, child
-from netcache._fscache.ports import ObjectKey
 from netcache._netfs.absent import forget_absent
 from netcache._netfs.inodes import key_of
 from netcache.errors import CacheError

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from netcache._core.keys import ObjectKey
 from netcache._core.urls import parse
-from netcache._fscache.ports import ObjectKey
 
 
 def is_resource(key: ObjectKey) -> bool:

@@ -9,11 +9,10 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netcache._client.core import ClientCore
-from netcache._netfs.handle import ReadHandle
-
 if TYPE_CHECKING:
+    from netcache._client.core import ClientCore
     from netcache._client.portal import Portal
+    from netcache._netfs.handle import ReadHandle
 
 T = TypeVar("T")
 
@@ -46,6 +45,11 @@ class Runner:
             return await handle.fetch(start, length, remote.engine, remote.opener)
 
         return self.run(work())
+
+    def expect(self, handle: ReadHandle, start: int, length: int | None) -> None:
+        """Say what will be read first (None: to the end): a cold extent is asked for at once."""
+        if handle.bind_local() is None:
+            self.prepare(handle, start, -1 if length is None else length)
 
     def prepare(self, handle: ReadHandle, start: int, length: int) -> None:
         """Let ``[start, start + length)`` (-1: to the end) be asked for in one request."""

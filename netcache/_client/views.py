@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netcache._client.mapping import Mapping
-from netcache._client.runner import Runner
-from netcache._netfs.handle import ReadHandle
+
+if TYPE_CHECKING:
+    from netcache._client.runner import Runner
+    from netcache._netfs.handle import ReadHandle
 
 
 class Views:
@@ -22,9 +26,8 @@ class Views:
         self.mapping = Mapping()
 
     def expect(self, start: int, length: int | None) -> None:
-        """Say what will be read first, so that a cold extent is asked for in one request."""
-        if self._handle.bind_local() is None:
-            self._runner.prepare(self._handle, start, -1 if length is None else length)
+        """Say what will be read first (None: to the end)."""
+        self._runner.expect(self._handle, start, length)
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Content(IntEnum):
@@ -36,3 +37,11 @@ class Occupancy(IntEnum):
 
     DATA = 0
     ZERO = 1
+
+
+class CachedExtent(NamedTuple):
+    """A run of an occupancy answer: ``[start, end)`` is in the object as DATA or ZERO."""
+
+    start: int
+    end: int
+    kind: Occupancy

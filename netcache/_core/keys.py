@@ -12,6 +12,8 @@ from binascii import b2a_base64
 from functools import lru_cache
 from typing import NamedTuple
 
+from xxhash import xxh3_64_intdigest
+
 NAME_BYTES_MAX = 255
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _STANDARD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -72,9 +74,13 @@ def folder_and_file(volume: str, key: bytes) -> tuple[str, str]:
     return f"{volume_folder(volume)}/{fan_out(volume, key)}", object_file(key)
 
 
-def object_place(volume: str, key: bytes) -> str:
-    """Where an object is, from the folder of all volumes on."""
-    return "/".join(folder_and_file(volume, key))
+def tag_of(place: str) -> int:
+    """The tag of the object with this place in the store; never 0.
+
+    Two objects with the same tag would share a record of what is told of them: one's changes would
+    make the readers of the other's map look again, and nothing else.
+    """
+    return xxh3_64_intdigest(place.encode()) or 1
 
 
 def hash_words(salt: int, data: bytes) -> int:

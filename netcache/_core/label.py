@@ -9,7 +9,7 @@ Pure.
 from __future__ import annotations
 
 import struct
-import zlib
+from binascii import crc32
 from enum import Enum
 from typing import NamedTuple
 
@@ -145,7 +145,7 @@ def _encode(label: Label) -> bytes:
     raw = head + body + value + label.key + label.sums
     if len(raw) + _SUM.size > LABEL_BYTES_MAX:
         raise ValueError(f"a label of {len(raw)} bytes does not fit (key or validator too long)")
-    return raw + _SUM.pack(zlib.crc32(raw))
+    return raw + _SUM.pack(crc32(raw))
 
 
 def decode(raw: bytes) -> Label:
@@ -167,7 +167,7 @@ def decode(raw: bytes) -> Label:
     key_start = _FIXED_BYTES + value_length
     key_end = key_start + key_length
     end = key_end + sums_length
-    if len(raw) != end + _SUM.size or _SUM.unpack_from(raw, end)[0] != zlib.crc32(raw[:end]):
+    if len(raw) != end + _SUM.size or _SUM.unpack_from(raw, end)[0] != crc32(raw[:end]):
         raise LabelError(Why.XATTR)
     content, known_kind = _CONTENTS.get(content_number), _KINDS.get(validator_kind)
     if content is None or known_kind is None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netcache._core.content import Content
 from netcache._core.invariant import invariant
-from netcache._core.label import Label
+
+if TYPE_CHECKING:
+    from netcache._core.label import Label
 
 
 def check_label(label: Label, backing_size: int, block_size: int) -> None:

@@ -20,8 +20,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from xxhash import xxh3_64_intdigest
-
 from netcache._core.invariant import invariant
 
 WORKERS = 64
@@ -118,15 +116,6 @@ def choose(ways: Sequence[MappingRecord], tag: int) -> int:
         if not record.users:
             return way
     return -1
-
-
-def tag_of(place: str) -> int:
-    """The tag of the object with this place in the store.
-
-    Two objects with the same tag would share a record: one's changes would make the other's
-    readers look again, and nothing else.
-    """
-    return xxh3_64_intdigest(place.encode()) or 1
 
 
 def set_of(tag: int) -> int:

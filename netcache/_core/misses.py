@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-import zlib
+from binascii import crc32
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -176,12 +176,12 @@ def encode(tag: int, trace: Trace, number: int | None = None) -> bytes:
         cause.number if cause is not None else 0,
         part,
     )
-    return head + _SUM.pack(zlib.crc32(head))
+    return head + _SUM.pack(crc32(head))
 
 
 def decode(raw: bytes) -> Record | None:
     """The tag and what a record says; None when it is free, or not to be believed."""
-    if len(raw) != RECORD_BYTES or zlib.crc32(raw[:-4]) != _SUM.unpack(raw[-4:])[0]:
+    if len(raw) != RECORD_BYTES or crc32(raw[:-4]) != _SUM.unpack(raw[-4:])[0]:
         return None
     tag, number, when_ms, start, end, mask, cause, part = _RECORD.unpack(raw[:-4])
     known = _CAUSES.get(cause)

@@ -11,7 +11,7 @@ CRC-32 of these 60.
 from __future__ import annotations
 
 import struct
-import zlib
+from binascii import crc32
 from collections.abc import Iterator, Sequence
 
 from netcache._core.misses import RECORD_BYTES, Record, Trace, decode, encode
@@ -27,12 +27,12 @@ _TAG = struct.Struct(">Q")
 def head(number: int) -> bytes:
     """The head when ``number`` is the next note's."""
     raw = _HEAD.pack(number)
-    return raw + _SUM.pack(zlib.crc32(raw))
+    return raw + _SUM.pack(crc32(raw))
 
 
 def next_number(raw: bytes) -> int:
     """The number in a head; 0 when it is none, or not to be believed."""
-    if len(raw) != RECORD_BYTES or zlib.crc32(raw[:-4]) != _SUM.unpack(raw[-4:])[0]:
+    if len(raw) != RECORD_BYTES or crc32(raw[:-4]) != _SUM.unpack(raw[-4:])[0]:
         return 0
     if any(raw[: _TAG.size]):
         return 0

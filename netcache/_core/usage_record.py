@@ -14,7 +14,7 @@ byte: a record that is lost is made again by walking the cache.  Pure.
 from __future__ import annotations
 
 import struct
-import zlib
+from binascii import crc32
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
@@ -236,7 +236,7 @@ Patch = tuple[int, bytes]
 def journal(sequence: int, patches: Iterable[Patch]) -> bytes:
     """What is written behind the head before any of ``patches`` is made."""
     body = b"".join(_PATCH.pack(at, len(data)) + data for at, data in patches)
-    return _JOURNAL.pack(sequence, len(body), zlib.crc32(body)) + body
+    return _JOURNAL.pack(sequence, len(body), crc32(body)) + body
 
 
 JOURNAL_HEAD_BYTES = _JOURNAL.size
@@ -250,7 +250,7 @@ def journal_of(raw: bytes) -> tuple[int, int, int]:
 
 def patches_of(body: bytes, checksum: int) -> list[Patch] | None:
     """The patches of a journal; None when it was not written to its end."""
-    if zlib.crc32(body) != checksum:
+    if crc32(body) != checksum:
         return None
     patches, at = [], 0
     while at < len(body):

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from netcache._core.extent import Extent
-from netcache._core.misses import Cause, Trace
-
 if TYPE_CHECKING:
+    from netcache._core.extent import Extent
     from netcache._core.keys import ObjectKey
+    from netcache._core.misses import Cause, Trace
 
 
 class Memory(Protocol):

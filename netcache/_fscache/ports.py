@@ -15,25 +15,21 @@ the server.  Neither ever means that wrong bytes were returned.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from netcache._core.coherency import Version
-from netcache._core.content import Content, Occupancy, WriteKind
 from netcache._core.extent import Extent
-from netcache._core.keys import ObjectKey as ObjectKey
+from netcache._core.keys import ObjectKey
 from netcache._core.misses import Cause
-from netcache._fscache.explaining import Memory
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
+    from netcache._core.coherency import Version
+    from netcache._core.content import CachedExtent, Content, WriteKind
+    from netcache._fscache.explaining import Memory
     from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
     from netcache._fscache.sharing import MappingWorker
-
-
-class NoSpaceError(CacheError):
-    """No room for more: the filesystem, its reserve, or the cache's own limit (ENOBUFS)."""
 
 
 FillGap = Callable[[Extent], bytes]
@@ -46,14 +42,6 @@ OnDamage = Callable[[ObjectKey, Extent], None]
 
 OnTrouble = Callable[[CacheError], None]
 """Is told that an operation failed, or that the store is out of use; on any thread."""
-
-
-class CachedExtent(NamedTuple):
-    """A run of an occupancy answer: ``[start, end)`` is in the object as DATA or ZERO."""
-
-    start: int
-    end: int
-    kind: Occupancy
 
 
 class CacheObject(Protocol):

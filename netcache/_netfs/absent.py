@@ -9,10 +9,14 @@ resource: only without a server, for with one it is asked again.  Blocks on the 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from netcache._core.coherency import NO_VALIDATOR, Version
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._fscache.ports import CacheStore
 
 SUFFIX = b"\0absent"
 

@@ -18,8 +18,8 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 
+from netcache._core.keys import ObjectKey
 from netcache._core.urls import Resource
-from netcache._fscache.ports import ObjectKey
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.finishing import finished
 from netcache._netfs.inodes import key_of

@@ -20,7 +20,7 @@ from netcache._core.readplan import cut_size, wanted_blocks
 from netcache._core.retry import RetryPolicy
 from netcache._core.stats import Stats
 from netcache._core.verifying import GROUP_BYTES
-from netcache._fscache.ports import CacheStore, NoSpaceError
+from netcache._fscache.ports import CacheStore
 from netcache._netfs import events
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.coming import Coming
@@ -35,7 +35,7 @@ from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import MemorySink
 from netcache._netfs.request import OPEN_END, Origin, Request
 from netcache._netfs.segment_array import Arena
-from netcache.errors import CacheError, RemoteError, StaleError, TransientError
+from netcache.errors import CacheError, NoSpaceError, RemoteError, StaleError, TransientError
 from netcache.spi import Backend, ReadReply
 
 DIRECT_BYTES_MAX = 4 << 20

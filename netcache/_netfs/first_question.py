@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheStore
 from netcache._netfs.inode import Inode
 
 OTHERS_ASK_S = 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from netcache._fscache.ports import ObjectKey
+from netcache._core.keys import ObjectKey
 
 
 class Gate:

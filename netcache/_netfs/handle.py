@@ -24,17 +24,16 @@ from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent
 from netcache._core.readplan import NEVER, Readahead
-from netcache._core.stats import Stats
-from netcache._core.urls import Resource
 from netcache._core.validity import Moment
-from netcache._netfs.damage import damaged_before
-from netcache._netfs.inode import Inode
-from netcache._netfs.inodes import InodeTable
 from netcache._netfs.windows import NO_WINDOWS
 from netcache.errors import ClosedError, StaleError
 
 if TYPE_CHECKING:
+    from netcache._core.stats import Stats
+    from netcache._core.urls import Resource
     from netcache._netfs.engine import ReadEngine
+    from netcache._netfs.inode import Inode
+    from netcache._netfs.inodes import InodeTable
     from netcache._netfs.opener import Opener
 
 BLOCK_BYTES_DEFAULT = 4096
@@ -266,6 +265,8 @@ class ReadHandle:
                 return await self._fetch(start, length, engine, opener)
             except StaleError as error:
                 if attempt == _REOPENS_MAX - 1 or not self._let_go_unseen():
+                    from netcache._netfs.damage import damaged_before
+
                     damage = damaged_before(self.inode, start, start + length)
                     if damage is not None:
                         raise damage from error

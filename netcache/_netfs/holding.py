@@ -12,14 +12,17 @@ Both are called on the event loop's thread (``store``) and on readers' threads (
 
 from __future__ import annotations
 
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
-from netcache._core.coherency import Version
 from netcache._core.content import WriteKind
 from netcache._core.extent import Extent, round_up
-from netcache._fscache.ports import CacheObject, CacheStore, NewObject, ObjectKey
 from netcache._netfs.private_file import copy_at, memory_file, private_file, write_at
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._core.keys import ObjectKey
+    from netcache._fscache.ports import CacheObject, CacheStore, NewObject
 
 
 class Holding(Protocol):

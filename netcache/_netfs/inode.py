@@ -21,12 +21,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from netcache._core.coherency import Version
 from netcache._core.content import Occupancy
 from netcache._core.extent import Extent, ExtentSet, round_out
 from netcache._core.sizes import Sizes
-from netcache._core.urls import Resource
-from netcache._fscache.ports import ObjectKey
 from netcache._netfs.holding import CachedHolding, Holding, SpoolHolding
 from netcache._netfs.windows import NO_WINDOWS, Windows
 from netcache.errors import CacheError
@@ -34,6 +31,9 @@ from netcache.errors import CacheError
 if TYPE_CHECKING:
     import asyncio
 
+    from netcache._core.coherency import Version
+    from netcache._core.keys import ObjectKey
+    from netcache._core.urls import Resource
     from netcache._netfs.coming import Coming
 
 Known = tuple[int, int, Occupancy]

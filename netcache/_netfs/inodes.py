@@ -13,16 +13,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from netcache._core.coherency import Version
-from netcache._core.stats import Stats
-from netcache._core.urls import Resource
+from netcache._core.keys import ObjectKey
 from netcache._core.validity import Moment, ValidityPolicy
-from netcache._fscache.ports import CacheStore, NoSpaceError, ObjectKey
-from netcache._netfs.absent import is_absent
 from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode
-from netcache.errors import CacheError, NotCachedError, NotFoundError
+from netcache.errors import CacheError, NoSpaceError, NotCachedError, NotFoundError
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._core.stats import Stats
+    from netcache._core.urls import Resource
+    from netcache._fscache.ports import CacheStore
 
 IDLE_INODES_MAX = 128
 """How many inodes without users are kept open."""
@@ -111,6 +114,8 @@ class InodeTable:
         """
         cached = inode.cached if inode is not None else None
         known_s = cached.object.checked_s if cached is not None else 0.0
+        from netcache._netfs.absent import is_absent
+
         if is_absent(self.store, key_of(resource), max(known_s, listed_s)):
             raise NotFoundError(
                 f"{resource.url} was not found when the server was last asked (offline now)",

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netcache._core.extent import Extent, round_out
+from netcache._core.keys import ObjectKey
 from netcache._core.misses import END_OF_ALL, Cause, explain
 from netcache._core.read_sources import Piece, Source
 from netcache._core.readplan import wanted_blocks
 from netcache._core.stats import Stats
 from netcache._fscache.explaining import NO_MEMORY, Memory
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._fscache.ports import CacheStore
 from netcache._netfs import events
 from netcache._netfs.inode import Inode
 

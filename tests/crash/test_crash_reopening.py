@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 
 from netcache._cachefiles.store import bind
-from netcache._fscache.ports import ObjectKey
+from netcache._core.keys import ObjectKey
 from tests.support.bytemodel import pattern
 from tests.support.crash_fileops import CrashFileOps
 from tests.support.crash_image import Image

@@ -16,8 +16,9 @@ from pathlib import Path
 from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core.content import WriteKind
 from netcache._core.extent import Extent, round_up
-from netcache._fscache.ports import CacheObject, NoSpaceError, ObjectKey
-from netcache.errors import CacheError
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject
+from netcache.errors import CacheError, NoSpaceError
 from tests.support.stores import VOLUME, version
 
 KEYS = 400

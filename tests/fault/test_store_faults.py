@@ -19,8 +19,7 @@ import pytest
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
 from netcache._core.content import WriteKind
-from netcache._fscache.ports import NoSpaceError
-from netcache.errors import CacheError
+from netcache.errors import CacheError, NoSpaceError
 from tests.support.bytemodel import ByteModel
 from tests.support.faults import FaultyFileOps
 from tests.support.operations import OPERATIONS, Case, check_live, prepared, verify

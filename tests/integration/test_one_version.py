@@ -11,7 +11,8 @@ import netcache
 from netcache._cachefiles.store import bind
 from netcache._client.files import ReadFile
 from netcache._core.coherency import NO_VALIDATOR, Version
-from netcache._fscache.ports import CacheObject, NewObject, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject, NewObject
 from netcache._netfs.holding import SpoolHolding
 from netcache.errors import CacheError
 from netcache_server import FaultRule

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import netcache
-from netcache._core.keys import object_place
+from netcache._core.keys import folder_and_file
 from netcache._core.misses import Cause
 from netcache._core.urls import parse
 from netcache._netfs.events import LOGGER_NAME
@@ -202,8 +202,8 @@ class Course:
         self._go_on_as_another_process()
         block = self.random.choice(sorted(oracle.cached))
         resource = parse(self._served.url + name)
-        place = object_place(resource.volume_key, resource.object_key)
-        with (self._cache_dir / "cache" / place).open("r+b") as file:
+        place = folder_and_file(resource.volume_key, resource.object_key)
+        with self._cache_dir.joinpath("cache", *place).open("r+b") as file:
             file.seek(block * BLOCK + 17)
             byte = file.read(1)
             file.seek(-1, os.SEEK_CUR)

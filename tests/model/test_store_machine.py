@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 
 from netcache._cachefiles.store import bind
 from netcache._core.content import WriteKind
-from netcache._fscache.ports import CacheObject, CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject, CacheStore
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.epochs import in_epoch
 from tests.support.filesystems import FILESYSTEMS, LoopFilesystems, Unavailable, discard

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netcache._fscache.ports import ObjectKey
+from netcache._core.keys import ObjectKey
 from tests.support.crash_disk import Disk, Rules
 from tests.support.crash_fileops import CrashFileOps
 from tests.support.crash_image import Image

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content
-from netcache._fscache.ports import CacheObject, CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject, CacheStore
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.stores import (
     VOLUME,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content, WriteKind
 from netcache._core.extent import Extent, ExtentSet, round_up
-from netcache._fscache.ports import CacheObject, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.crash_fileops import CrashFileOps
 from tests.support.stores import CHECKED_S, VOLUME, Sync, version

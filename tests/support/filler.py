@@ -10,7 +10,8 @@ import random
 import sys
 
 from netcache._cachefiles.store import bind
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheStore
 from tests.support.bytemodel import pattern
 from tests.support.stores import (
     VOLUME,

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import netcache
+from netcache._cachefiles.binding import Bound
 from netcache._client.shared import Look
 from netcache._core import mapping_record as layout
-from netcache._core.keys import object_place
+from netcache._core.keys import ObjectKey, tag_of
 from netcache._core.mapping_record import MappingRecord
 from netcache._core.urls import parse
-from netcache._fscache.ports import CacheObject, CacheStore, ObjectKey
+from netcache._fscache.ports import CacheObject, CacheStore
 from tests.support.stores import CHECKED_S, version
 
 ROOT = Path(__file__).parent.parent.parent
@@ -73,7 +74,7 @@ def modify(cache_object: CacheObject, number: int) -> None:
 
 def record_of(directory: Path) -> MappingRecord:
     """The record of the resource, from the file; an empty one when there is none."""
-    tag = layout.tag_of("cache/" + object_place(*key()))
+    tag = tag_of(Bound.place(key()))
     first = layout.record_at(layout.set_of(tag), 0)
     with (directory / "mappings" / "table").open("rb") as file:
         raw = os.pread(file.fileno(), layout.SET_BYTES, first)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.content import WriteKind
-from netcache._fscache.ports import CacheObject, CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject, CacheStore
 from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.stores import (

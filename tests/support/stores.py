@@ -14,7 +14,8 @@ from typing import Literal
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.content import Content, Occupancy, WriteKind
 from netcache._core.extent import Extent, ExtentSet, round_up
-from netcache._fscache.ports import CacheObject, CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject, CacheStore
 from tests.support.bytemodel import ByteModel, pattern
 
 Sync = Literal["lazy", "commit"]

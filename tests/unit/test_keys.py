@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 
 from netcache._core.keys import (
     NAME_BYTES_MAX,
+    ObjectKey,
     _base64,
     _hex_words,
     _spelled,
     fan_out,
+    folder_and_file,
     hash_words,
     object_file,
-    object_place,
     volume_folder,
 )
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._fscache.ports import CacheStore
 from tests.support import labels
 from tests.support.stores import found, put
 
@@ -178,7 +179,7 @@ class TestObjectFiles:
     ) -> None:
         """The label has the key in full: whoever has the name, the other one is a miss."""
         one, other = (ObjectKey(VOLUME, key) for key in pair)
-        assert len({object_place(VOLUME, key) for key in pair}) == 1
+        assert len({folder_and_file(VOLUME, key) for key in pair}) == 1
         put(store, b"the first", key=one).close()
         found(store, one).close()
         assert store.lookup(other) is None
@@ -299,7 +300,7 @@ class TestVolumes:
 @example(volume="../..", key=b"../..")
 def test_a_place_is_three_names_and_none_is_hidden(volume: str, key: bytes) -> None:
     """No name begins with a dot (those are private files), and no key leads out of its place."""
-    parts = object_place(volume, key).split("/")
+    parts = "/".join(folder_and_file(volume, key)).split("/")
     assert parts == [volume_folder(volume), fan_out(volume, key), object_file(key)]
     assert len(parts) == 3
     for part, signs in zip(parts, ("I", "@", "DSTE+"), strict=True):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netcache._core import mapping_record as layout
+from netcache._core.keys import tag_of
 from netcache._core.mapping_record import (
     GENERATIONS,
     UNSHARED,
@@ -16,7 +17,6 @@ from netcache._core.mapping_record import (
     MappingRecord,
     choose,
     next_generation,
-    tag_of,
     unpack,
     workers_of,
 )

@@ -16,6 +16,7 @@ from netcache._cachefiles.mapping_table import MappingTable
 from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core import mapping_record as layout
 from netcache._core.content import WriteKind
+from netcache._core.keys import tag_of
 from netcache._core.mapping_record import MappingRecord
 from netcache.errors import CacheError
 from tests.support.faults import FaultyFileOps
@@ -274,7 +275,7 @@ def test_a_record_goes_to_another_object_only_when_nobody_uses_it(tmp_path: Path
     table = MappingTable(ops, ops.open_folder(str(tmp_path)))
     table.messages()
     places = [f"cache/Iv/@00/D{number}" for number in range(50_000)]
-    same = [place for place in places if layout.set_of(layout.tag_of(place)) == 3]
+    same = [place for place in places if layout.set_of(tag_of(place)) == 3]
     assert len(same) > layout.WAYS + 1
     first: dict[int, int] = {}
     for place in same[: layout.WAYS]:

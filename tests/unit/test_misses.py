@@ -11,6 +11,7 @@ from netcache._cachefiles.memory import LEFT, SET_BYTES, SETS, WAYS
 from netcache._cachefiles.read_notes import FOLDER
 from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core.extent import Extent, ExtentSet
+from netcache._core.keys import ObjectKey
 from netcache._core.misses import (
     PARTS,
     Cause,
@@ -23,7 +24,6 @@ from netcache._core.misses import (
     trace_of,
 )
 from netcache._core.stats import GROUPS
-from netcache._fscache.ports import ObjectKey
 
 B = 4096
 KEY = ObjectKey("netcache,http,example", b"a")

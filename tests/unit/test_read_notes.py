@@ -9,6 +9,7 @@ import pytest
 
 from netcache._cachefiles.read_notes import FOLDER, PENDING_MAX, READS, TOLD_MAX
 from netcache._cachefiles.store import bind
+from netcache._core.keys import ObjectKey
 from netcache._core.misses import RECORD_BYTES, Cause, Record, Trace, encode
 from netcache._core.read_ring import (
     NOTES,
@@ -20,7 +21,6 @@ from netcache._core.read_ring import (
     number_behind,
     patches,
 )
-from netcache._fscache.ports import ObjectKey
 from tests.support.costs import counted
 
 KEY, OTHER = ObjectKey("netcache,http,example", b"a"), ObjectKey("netcache,http,example", b"b")

@@ -17,7 +17,8 @@ import pytest
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content
 from netcache._core.extent import Extent
-from netcache._fscache.ports import CacheObject, CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject, CacheStore
 from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel
 from tests.support.damage import (

@@ -14,7 +14,8 @@ from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.content import Content
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheStore
 from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel
 from tests.support.counting import CountingFileOps

@@ -11,8 +11,8 @@ import pytest
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content, WriteKind
-from netcache._fscache.ports import CacheStore, NoSpaceError
-from netcache.errors import CacheError
+from netcache._fscache.ports import CacheStore
+from netcache.errors import CacheError, NoSpaceError
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.counting import CountingFileOps
 from tests.support.labels import ATTRIBUTE, raw_label, read_label

@@ -15,7 +15,8 @@ import pytest
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content, WriteKind
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheStore
 from netcache.errors import CacheError, InvariantError, UsageError
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.fixtures import Opener

@@ -12,7 +12,8 @@ import pytest
 
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._core.content import WriteKind
-from netcache._fscache.ports import CacheStore, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheStore
 from netcache.errors import CacheError
 from tests.support.fixtures import Opener
 from tests.support.intercept import Override

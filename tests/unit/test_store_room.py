@@ -18,10 +18,11 @@ import pytest
 
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
+from netcache._core.keys import ObjectKey
 from netcache._core.usage_record import HEAD_BYTES, PROCESSES, PROCESSES_AT, Head
 from netcache._core.watermarks import Watermarks
-from netcache._fscache.ports import CacheStore, NoSpaceError, ObjectKey
-from netcache.errors import CacheError
+from netcache._fscache.ports import CacheStore
+from netcache.errors import CacheError, NoSpaceError
 from tests.stress.no_locks import without_locks
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.epochs import on_another_mount

@@ -12,7 +12,9 @@ from netcache._cachefiles.statx import Identity
 from netcache._cachefiles.store import bind
 from netcache._core.content import WriteKind
 from netcache._core.extent import Extent
-from netcache._fscache.ports import CacheObject, CacheStore, NoSpaceError, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheObject, CacheStore
+from netcache.errors import NoSpaceError
 from tests.support.bytemodel import pattern
 from tests.support.epochs import on_another_mount
 from tests.support.fixtures import Opener

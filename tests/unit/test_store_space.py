@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from netcache._cachefiles.store import bind
-from netcache._fscache.ports import CacheStore, NoSpaceError, ObjectKey
+from netcache._core.keys import ObjectKey
+from netcache._fscache.ports import CacheStore
+from netcache.errors import NoSpaceError
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.fixtures import Opener
 from tests.support.stores import (

@@ -12,7 +12,8 @@ import pytest
 
 from netcache._core.content import Content, WriteKind
 from netcache._core.extent import Extent
-from netcache._fscache.ports import CacheObject, CacheStore, NoSpaceError
+from netcache._fscache.ports import CacheObject, CacheStore
+from netcache.errors import NoSpaceError
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.stores import (
     blocks,
