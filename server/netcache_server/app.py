@@ -28,6 +28,7 @@ from netcache_server.publisher import Publisher
 from netcache_server.reading import Reader
 from netcache_server.removing import Remover
 from netcache_server.reply import HttpProblem, Reply
+from netcache_server.resuming import Resumer, begins_upload, upload_token
 from netcache_server.sending import Done, Sender
 from netcache_server.threads import in_thread
 from netcache_server.tree import ForbiddenPathError, NotAFolderError, Tree
@@ -76,6 +77,11 @@ class Application:
         self._reader = Reader(options, self._tree)
         self._writer = Writer(options, self._publisher, self._pool)
         self._patcher = Patcher(options, self._publisher, self._pool)
+        self._resumer = (
+            Resumer(options, self._publisher, self._pool, self._slow_pool)
+            if options.resumable_uploads and not options.read_only
+            else None
+        )
         self._remover = Remover(self._publisher)
 
     def close(self) -> None:
@@ -177,6 +183,9 @@ class Application:
             raise HttpProblem(405, headers={"Allow": ", ".join(allowed)})
         if method == "OPTIONS":
             return self._options()
+        token = upload_token(exchange.path.segments)
+        if self._resumer is not None and token is not None:
+            return await self._resumer.answer(exchange, token)
         if reserved:
             raise HttpProblem(404 if method in _READ_METHODS else 403, "the name is reserved")
         match method:
@@ -184,6 +193,8 @@ class Application:
                 return await self._read(exchange)
             case "PUT" if "Content-Range" in exchange.headers:
                 return await self._patcher.put_range(exchange)
+            case "PUT" if self._resumer is not None and begins_upload(exchange):
+                return await self._resumer.begin(exchange)
             case "PUT":
                 return await self._writer.put(exchange)
             case "PATCH":
@@ -215,6 +226,8 @@ class Application:
             headers["DAV"] = "sabredav-partialupdate"
             # RFC 9110 14.5 leaves the announcement of partial PUT to private agreement.
             headers["X-Accept-Partial-Put"] = "bytes"
+        if self._resumer is not None:
+            headers |= self._resumer.limits()
         return Reply(204, headers)
 
     async def _control(self, exchange: Exchange) -> Reply:

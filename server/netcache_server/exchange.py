@@ -205,6 +205,7 @@ class Exchange:
         record["content_type"] = self.answer_headers.get("Content-Type")
         record["request_content_range"] = headers.get("Content-Range")
         record["update_range"] = headers.get("X-Update-Range")
+        record["upload_offset"] = headers.get("Upload-Offset")
         record["content_digest"] = headers.get("Content-Digest")
         record["want_repr_digest"] = headers.get("Want-Repr-Digest")
         record["connection"] = id(self.request.protocol)

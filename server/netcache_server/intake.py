@@ -75,9 +75,16 @@ class Intake(asyncio.BufferedProtocol):
         return self._left
 
     async def take(self) -> memoryview | None:
-        """The next full buffer, or ``None`` after the last.  Raises ``ConnectionResetError``."""
+        """The next full buffer, or ``None`` after the last.
+
+        When the body broke off, what had come before is taken first.  Raises
+        ``ConnectionResetError``.
+        """
         while not self._filled:
             if self._broken:
+                if self._current is not None and self._used:
+                    slab, self._current = self._current[: self._used], None
+                    return slab
                 raise ConnectionResetError("the body broke off")
             if self._left == 0:
                 return None

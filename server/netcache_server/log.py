@@ -5,6 +5,7 @@ Keys: ``time`` (UTC, ISO 8601), ``id``, ``method``, ``path`` (decoded), ``query`
 handed to and taken from the kernel), ``duration_ms``, ``user_agent``, ``if_match``,
 ``if_none_match``, ``if_modified_since``, ``if_unmodified_since``, ``if_range``, ``etag``,
 ``content_range`` and ``content_type`` (as answered), ``request_content_range``, ``update_range``,
+``upload_offset`` (as asked),
 ``connection`` (the same for requests on one connection), ``faults`` (names of the rules that hit),
 ``error`` (why the exchange broke off, else null).
 

@@ -48,6 +48,8 @@ class ServerOptions:
     ``fsync``: a write is answered only when it is on the disk (file and folder).
     ``autoindex``: folders are listed; without it they are 403.
     ``max_body_bytes``: the largest upload, ``None`` for what the disk holds (413).
+    ``resumable_uploads``: interrupted uploads can go on where they stopped; what has arrived
+    of them lies in ``.netcache-part-uploads`` at the root, for a day (``resuming.py``).
     ``idle_timeout_s``: how long a client may stay silent in the middle of an upload (408), or
     leave sent bytes unread, or (60 s at most) take for its first request's head.
     ``backlog``: connections that wait for accept.
@@ -70,6 +72,7 @@ class ServerOptions:
     fsync: bool = True
     autoindex: bool = True
     max_body_bytes: int | None = None
+    resumable_uploads: bool = True
     idle_timeout_s: float = 300.0
     backlog: int = 1024
 

@@ -19,7 +19,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
@@ -59,11 +59,14 @@ def current_validators(place: Place) -> Validators | None:
         file.close()
 
 
-def require_conditions(exchange: Exchange, place: Place) -> None:
-    """Raise ``HttpProblem`` 412 unless the request's preconditions hold for a place."""
+def require_conditions(
+    exchange: Exchange, place: Place, conditions: Conditions | None = None
+) -> None:
+    """Raise ``HttpProblem`` 412 unless preconditions hold for a place: the request's, or others."""
     current = current_validators(place)
     judged = None if current is None else judged_validators(current, exchange.effects)
-    if evaluate(exchange.method, Conditions.of(exchange.headers), judged) is not Outcome.PROCEED:
+    conditions = conditions or Conditions.of(exchange.headers)
+    if evaluate(exchange.method, conditions, judged) is not Outcome.PROCEED:
         known = {} if current is None or current.etag is None else {"ETag": current.etag}
         raise HttpProblem(412, headers=known)
 
@@ -104,15 +107,22 @@ class Publisher:
             os.fsync(part.fd)
         return Sealed(etag, status.st_mtime_ns // 1_000_000_000)
 
-    def publish(self, exchange: Exchange, part: PartFile, check: Precondition) -> bool:
-        """Put a sealed file where the request's path leads; tells whether nothing was there.
+    def publish(
+        self,
+        exchange: Exchange,
+        part: PartFile,
+        check: Precondition,
+        segments: Sequence[str] | None = None,
+    ) -> bool:
+        """Put a sealed file where the request's path, or another, leads; tells whether it is new.
 
         Missing folders are made.  Raises what ``check`` raises, and ``HttpProblem`` 409 where a
         folder is in the way.
         """
         with ExitStack() as stack:
             with self.exclusive():
-                place = stack.enter_context(self.tree.locate(exchange.path.segments))
+                path = exchange.path.segments if segments is None else segments
+                place = stack.enter_context(self.tree.locate(path))
                 check(place)
                 require_file_target(place)
                 if place.status is not None:

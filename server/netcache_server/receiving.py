@@ -98,7 +98,7 @@ class Receiver:
         self._pool = pool
 
     async def receive(self, part: PartFile, hasher: Hasher) -> int:
-        """Take the whole body; gives its length.
+        """Take the whole body; gives its length.  Of one that breaks off, all that came is taken.
 
         Raises ``HttpProblem`` (400, 408, 413, 507) and ``ConnectionError``.
         """
@@ -147,13 +147,11 @@ class Receiver:
                         await pending
                     pending = asyncio.create_task(self._store(part, hasher, batch))
                     batch, size = [], 0
+        finally:
             if pending is not None:
                 await pending
             if batch:
                 await self._store(part, hasher, batch)
-        finally:
-            if pending is not None:
-                await asyncio.wait([pending])
 
     async def _continue(self) -> None:
         request = self._exchange.request

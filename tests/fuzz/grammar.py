@@ -10,7 +10,7 @@ from typing import NamedTuple
 METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "MOVE", "MKCOL", "OPTIONS")
 ODD_METHODS = ("POST", "TRACE", "CONNECT", "PROPFIND", "get", "G\0T", "", "A" * 9000, "PRI", "\xff")
 NAMES = ("a", "b.bin", "d", "d/c", "new", "new/deep/er", "inner", "out", "outdir", "outdir/secret",
-         "pipe", "circle", ".netcache/faults", ".netcache-part-x", "x" * 255, "y" * 256, "p/" * 200)  # fmt: skip
+         "pipe", "circle", ".netcache/faults", ".netcache/uploads/" + "0" * 32, ".netcache/uploads/..", ".netcache-part-uploads/x", ".netcache-part-x", "x" * 255, "y" * 256, "p/" * 200)  # fmt: skip
 SEGMENTS = ("..", ".", "%2e%2e", "%2E.", "..%2f", "%2f", "%5c..", "\\", "%00", "%0d%0aX:%20y", "%",
             "%zz", "%c0%ae", "\xff\xfe", "%ff", "a;b", "a:b", "~", "*", "//", " ", "\t", "%252e%252e")  # fmt: skip
 LENGTHS = (
@@ -59,7 +59,11 @@ FIELDS: dict[str, Sequence[str]] = {
     "Content-Range": ("bytes 0-4/5", "bytes 0-4/*", "bytes 4-0/5", "bytes */5", "bytes 0-4/2", "x",
                       "bytes 99999999999999999-99999999999999999/*", "bytes 0-" + "9" * 40 + "/" + "9" * 40),
     "X-Update-Range": ("append", "bytes=0-4", "bytes=2-", "bytes=-3", "bytes=4-0", "bytes=" + "9" * 18 + "-", "bytes=" + "9" * 60 + "-"),
-    "Content-Type": ("application/x-sabredav-partialupdate", "text/plain", "\xff", "multipart/byteranges; boundary=x"),
+    "Upload-Complete": ("?0", "?1", "?2", "1", ""),
+    "Upload-Length": ("0", "5", "64", "-1", "x", "9" * 15, "9" * 40),
+    "Upload-Offset": ("0", "5", "-1", "x", "9" * 15, "9" * 40),
+    "X-Upload-Repr-Digest": ("sha-256=:AAAA:", "sha-512=:" + "A" * 86 + "==:", "x"),
+    "Content-Type": ("application/x-sabredav-partialupdate", "application/partial-upload", "text/plain", "\xff", "multipart/byteranges; boundary=x"),
     "Content-Encoding": ("gzip", "identity", "br", "deflate"),
     "Expect": ("100-continue", "200-ok", ""),
     "If-Match": TAGS,
@@ -143,6 +147,8 @@ class Grammar:
         fields = [("Host", "localhost")] if chance.random() < 0.95 else []
         if method == "MOVE" and chance.random() < 0.9:
             fields.append(("Destination", chance.choice(FIELDS["Destination"])))
+        if method == "PUT" and chance.random() < 0.1:
+            fields += [("Upload-Complete", "?0"), ("Upload-Length", chance.choice(LENGTHS))]
         if method == "PATCH" and chance.random() < 0.9:
             fields.append(("X-Update-Range", chance.choice(FIELDS["X-Update-Range"])))
             fields.append(("Content-Type", "application/x-sabredav-partialupdate"))

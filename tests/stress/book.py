@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,9 +35,15 @@ def note_changes(folder: Path) -> None:
     book = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     now = threading.local()
 
-    def publish(self: Publisher, exchange: Exchange, part: PartFile, check: Precondition) -> bool:
+    def publish(
+        self: Publisher,
+        exchange: Exchange,
+        part: PartFile,
+        check: Precondition,
+        segments: Sequence[str] | None = None,
+    ) -> bool:
         now.author = exchange.headers.get("User-Agent", NOBODY)
-        return really_publish(self, exchange, part, check)
+        return really_publish(self, exchange, part, check, segments)
 
     def replace(self: PartFile, at: int, name: str, *, replaces: bool) -> None:
         etag = read_etag(self.fd, os.fstat(self.fd)).strip('"')
