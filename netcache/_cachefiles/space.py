@@ -219,6 +219,8 @@ class Space:
 
     def _carry_out(self, targets: list[Target], stayed: set[str]) -> int:
         """Cull them; returns how many went, at least in part."""
+        if not targets:
+            return 0
         from netcache._cachefiles.culling import Fate, cull_file
 
         count = 0

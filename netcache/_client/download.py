@@ -12,24 +12,28 @@ import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from netcache._client.placing import Placer
 from netcache._client.target import TargetFile, place_file
 from netcache._client.trees.ports import FetchResult
-from netcache._core.coherency import Version
 from netcache._core.extent import Extent
+from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.retry import Retries, RetryPolicy
-from netcache._core.stats import Stats
 from netcache._core.urls import Resource, parse
 from netcache._core.validity import Moment
-from netcache._netfs.engine import ReadEngine
 from netcache._netfs.finishing import finished
 from netcache._netfs.holding import SpoolHolding
-from netcache._netfs.inode import Inode
-from netcache._netfs.opener import Opener
-from netcache._netfs.small_files import COMES_WHOLE_BYTES, SmallFile, SmallFiles
+from netcache._netfs.small_files import SmallFile, SmallFiles
 from netcache.errors import CacheError, StaleError, TransientError
-from netcache.spi import ResourceInfo
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._core.stats import Stats
+    from netcache._netfs.engine import ReadEngine
+    from netcache._netfs.inode import Inode
+    from netcache._netfs.opener import Opener
+    from netcache.spi import ResourceInfo
 
 HASH_BYTES = 1 << 20
 STEP_BYTES = 8 << 20

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from netcache._core.coherency import NO_VALIDATOR, Validator, ValidatorKind, Version
 from netcache._core.keys import ObjectKey
-from netcache._core.urls import Resource
-from netcache._fscache.ports import CacheStore
 from netcache.errors import CacheError
 from netcache.spi import ResourceInfo
+
+if TYPE_CHECKING:
+    from netcache._core.urls import Resource
+    from netcache._fscache.ports import CacheStore
 
 _SUFFIX = b"\0listing"
 """No URL has a NUL in its path, so a listing never meets a resource's own object."""

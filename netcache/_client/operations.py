@@ -6,17 +6,18 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from netcache._client.core import ClientCore
 from netcache._client.failures import exit_code_of, one_line
 from netcache._client.report import ItemError, Report
-from netcache._client.trees.options import TreeOptions
 from netcache._core.progress import ProgressEvent, ProgressSink
 from netcache._core.urls import Resource, as_file, child, is_url
-from netcache._netfs.stream_writer import StreamWriter
 from netcache.errors import UsageError
 from netcache.spi import ResourceInfo, UploadCondition
+
+if TYPE_CHECKING:
+    from netcache._client.core import ClientCore
+    from netcache._client.trees.options import TreeOptions
 
 PathLike = str | os.PathLike[str]
 Source = PathLike | BinaryIO
@@ -73,16 +74,20 @@ class Operations:
         report = Report()
         if several:
             os.makedirs(dest, exist_ok=True)
-        options = TreeOptions(follow_links=follow_links)
         for resource in resources:
             item = None if recursive else ItemProgress(progress, resource.url, None)
             with _Item(report, resource.url, item, only=not several):
                 place = self._place(resource, dest, several=several, tree=recursive)
                 if item is None:
                     from netcache._client.trees.api import get_tree
+                    from netcache._client.trees.options import TreeOptions
 
                     tree = await get_tree(
-                        self._core.remote(), resource.url, place, options=options, progress=progress
+                        self._core.remote(),
+                        resource.url,
+                        place,
+                        options=TreeOptions(follow_links=follow_links),
+                        progress=progress,
                     )
                     report.add(tree)
                 else:
@@ -130,7 +135,6 @@ class Operations:
         if if_match is not None or no_clobber:
             condition = UploadCondition(if_match=if_match, if_absent=no_clobber)
         several = len(sources) > 1
-        options = TreeOptions(follow_links=follow_links)
         report = Report()
         for one in sources:
             tree = recursive and not _is_stream(one)
@@ -139,12 +143,13 @@ class Operations:
                 target = self._put_target(resource, one, several=several, tree=tree)
                 if item is None:
                     from netcache._client.trees.api import put_tree
+                    from netcache._client.trees.options import TreeOptions
 
                     sent = await put_tree(
                         self._core.remote(),
                         _path_of(one),
                         target.url,
-                        options=options,
+                        options=TreeOptions(follow_links=follow_links),
                         progress=progress,
                     )
                     report.add(sent)
@@ -188,6 +193,8 @@ class Operations:
         item: ItemProgress,
     ) -> int:
         import asyncio
+
+        from netcache._netfs.stream_writer import StreamWriter
 
         loop = asyncio.get_running_loop()
         uploader = self._core.remote().uploader

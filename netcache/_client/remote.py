@@ -1,6 +1,7 @@
 """The remote half of a client: backend, engine, uploads, downloads, as trees need them too.
 
-Built on the client's event loop and used there only.  It implements ``TreeOps``.
+Built on the client's event loop and used there only.  It implements ``TreeOps``.  Its parts are
+made, and their code is imported, when they are first needed: an upload knows nothing of the engine.
 """
 
 from __future__ import annotations
@@ -10,40 +11,30 @@ import os
 import random
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from netcache._client.download import Downloader, OnBytes
-from netcache._client.listings import keep_listing, kept_listing
-from netcache._client.offline import stat_kept
 from netcache._client.options import EXCHANGES_PER_TRANSFER, ClientOptions
 from netcache._client.saved_origins import add_origins, read_origins
-from netcache._client.trees.ports import FetchResult
+from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_file, as_folder, parse
-from netcache._netfs.absent import forget_absent, note_absent
-from netcache._netfs.bodies import (
-    BytesBody,
-    FileBody,
-    SourceChangedError,
-    opened_and_read,
-    sha256_of,
-)
-from netcache._netfs.dirty_table import DirtyTable
-from netcache._netfs.engine import ReadEngine
 from netcache._netfs.inodes import key_of
-from netcache._netfs.opener import Opener
-from netcache._netfs.recovery import Recovered, Recovery
-from netcache._netfs.small_files import COMES_WHOLE_BYTES
-from netcache._netfs.tee import Tee
-from netcache._netfs.upload import Uploader
-from netcache._netfs.writeback import Writeback
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import NotCachedError, NotFoundError
 from netcache.spi import Backend, ResourceInfo, UploadBody, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
+    from netcache._client.download import Downloader, OnBytes
     from netcache._client.local import LocalHalf
+    from netcache._client.trees.ports import FetchResult
+    from netcache._netfs.dirty_table import DirtyTable
+    from netcache._netfs.engine import ReadEngine
+    from netcache._netfs.opener import Opener
+    from netcache._netfs.recovery import Recovered, Recovery
+    from netcache._netfs.tee import Tee
+    from netcache._netfs.upload import Uploader
+    from netcache._netfs.writeback import Writeback
 
 
 class Remote:
@@ -55,37 +46,85 @@ class Remote:
         self.transfers = options.transfers
         self._http: HttpBackend | None = None
         self.backend: Backend = self._backend(options, credentials)
-        retry = RetryPolicy(attempts=options.retries + 1, random=random.random)
-        self.engine = ReadEngine(
+        self._retry = RetryPolicy(attempts=options.retries + 1, random=random.random)
+        self._recovering: asyncio.Task[list[Recovered]] | None = None
+        if local.has_orphans():
+            self._recovering = asyncio.ensure_future(self.recovery.run())
+        self._keeps_mtime: dict[str, bool] = {}
+
+    # The parts.
+
+    @cached_property
+    def engine(self) -> ReadEngine:
+        """Brings what readers miss."""
+        from netcache._netfs.engine import ReadEngine
+
+        local, options = self._local, self._local.options
+        return ReadEngine(
             lambda: self.backend,
             local.store,
             local.inodes,
             local.stats,
-            retry=retry,
+            retry=self._retry,
             timeout_s=options.timeout_s,
             exchanges=options.transfers * EXCHANGES_PER_TRANSFER,
+            under_pressure=self._is_full_of_edits,
             offline=options.offline,
         )
-        self.opener = Opener(self.engine, options.stale_s)
-        self.uploader = Uploader(lambda: self.backend, local.store, local.inodes, local.stats)
-        writeback = Writeback(
-            lambda: self.backend, self.engine, self.opener, self.uploader, local.stats
+
+    def _is_full_of_edits(self) -> bool:
+        return "dirty" in vars(self) and self.dirty.unsent_bytes > self.dirty.soft_bytes
+
+    @cached_property
+    def opener(self) -> Opener:
+        """Finds out which version readers are shown."""
+        from netcache._netfs.opener import Opener
+
+        return Opener(self.engine, self._local.options.stale_s)
+
+    @cached_property
+    def uploader(self) -> Uploader:
+        """Sends whole resources."""
+        from netcache._netfs.upload import Uploader
+
+        local = self._local
+        return Uploader(lambda: self.backend, local.store, local.inodes, local.stats)
+
+    @cached_property
+    def _writeback(self) -> Writeback:
+        from netcache._netfs.writeback import Writeback
+
+        return Writeback(
+            lambda: self.backend, self.engine, self.opener, self.uploader, self._local.stats
         )
-        self.dirty = DirtyTable(
-            writeback,
+
+    @cached_property
+    def dirty(self) -> DirtyTable:
+        """The files that are being edited."""
+        from netcache._netfs.dirty_table import DirtyTable
+
+        options = self._local.options
+        return DirtyTable(
+            self._writeback,
             at_once=options.write_mode == "through",
             soft_bytes=options.dirty_soft,
             hard_bytes=options.dirty_hard,
             interval_s=options.flush_interval_s,
         )
-        dirty = self.dirty
-        self.engine.under_pressure = lambda: dirty.unsent_bytes > dirty.soft_bytes
-        self.recovery = Recovery(local.journal, writeback, self.engine, self.opener, local.stats)
-        self._recovering: asyncio.Task[list[Recovered]] | None = None
-        if local.has_orphans():
-            self._recovering = asyncio.ensure_future(self.recovery.run())
-        self._downloader = Downloader(self.engine, self.opener, local.stats, retry)
-        self._keeps_mtime: dict[str, bool] = {}
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        """Brings what killed processes did not send to its server."""
+        from netcache._netfs.recovery import Recovery
+
+        local = self._local
+        return Recovery(local.journal, self._writeback, self.engine, self.opener, local.stats)
+
+    @cached_property
+    def _downloader(self) -> Downloader:
+        from netcache._client.download import Downloader
+
+        return Downloader(self.engine, self.opener, self._local.stats, self._retry)
 
     def _backend(self, options: ClientOptions, credentials: dict[str, tuple[str, str]]) -> Backend:
         """The backend that was asked for, or the one for HTTP servers."""
@@ -131,8 +170,10 @@ class Remote:
         if self._recovering is not None:
             self._recovering.cancel()
             await asyncio.gather(self._recovering, return_exceptions=True)
-        await self.dirty.close()
-        await self.engine.close()
+        if "dirty" in vars(self):
+            await self.dirty.close()
+        if "engine" in vars(self):
+            await self.engine.close()
         self._remember_origins()
         await self.backend.close()
 
@@ -148,12 +189,16 @@ class Remote:
         """What ``url`` is; offline, what the cache knows of it."""
         if not self._local.options.offline:
             return await self._stat_online(url)
+        from netcache._client.offline import stat_kept
+
         return stat_kept(self._local, url)
 
     async def _stat_online(self, url: str) -> ResourceInfo:
         try:
             info = await self.backend.stat(url)
         except NotFoundError:
+            from netcache._netfs.absent import note_absent
+
             note_absent(self._local.store, key_of(parse(url)))
             raise
         assert info is not None
@@ -161,6 +206,8 @@ class Remote:
 
     async def list(self, url: str) -> list[ResourceInfo]:
         """The entries of a folder; offline, as they were last seen."""
+        from netcache._client.listings import keep_listing, kept_listing
+
         folder = as_folder(parse(url))
         if self._local.options.offline:
             kept = kept_listing(self._local.store, folder)
@@ -173,6 +220,8 @@ class Remote:
 
     async def make_folder(self, url: str) -> None:
         """Make a folder with its parents; one that is there is fine."""
+        from netcache._netfs.absent import forget_absent
+
         self._local.need_online("making of", url)
         folder = as_folder(parse(url))
         await self.backend.make_folder(folder.url)
@@ -201,6 +250,8 @@ class Remote:
         self, path: str, url: str, condition: UploadCondition | None, on_bytes: OnBytes
     ) -> UploadReply:
         """Upload a local file, caching what is sent."""
+        from netcache._netfs.bodies import BytesBody, FileBody, SourceChangedError, opened_and_read
+
         self._local.need_online("upload to", url)
         fd, before, data = await opened_and_read(path, COMES_WHOLE_BYTES)
         size, mtime_s, resource = before.st_size, before.st_mtime_ns // 10**9, parse(url)
@@ -244,6 +295,8 @@ class Remote:
 
     async def local_sha256(self, path: str) -> bytes:
         """The digest of a local file."""
+        from netcache._netfs.bodies import sha256_of
+
         return await sha256_of(path)
 
     async def remote_sha256(self, info: ResourceInfo) -> bytes:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 
+COMES_WHOLE_BYTES = 64 << 10
+"""A file that is no larger comes with the head of its reply, as a rule."""
+
 CUT_BYTES_MIN = 8 << 20
 CUT_BYTES_MAX = 32 << 20
 LATENCY_WORTH_CUTTING_S = 0.005

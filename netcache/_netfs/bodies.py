@@ -10,12 +10,14 @@ import hashlib
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._netfs.finishing import finished
 from netcache._netfs.tee import CHUNK_BYTES, Tee
 from netcache.errors import NetCacheError
-from netcache.spi import FileRun
+
+if TYPE_CHECKING:
+    from netcache.spi import FileRun
 
 RUN_BYTES = 8 << 20
 """How much of a file is copied for the cache while as much before it is sent."""

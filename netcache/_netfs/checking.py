@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from netcache._core.coherency import Version
-from netcache._netfs.engine import ReadEngine
-from netcache._netfs.inode import Inode
 from netcache._netfs.unchanged import may_compare, taken_over
-from netcache.spi import ReadReply, ResourceInfo
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._netfs.engine import ReadEngine
+    from netcache._netfs.inode import Inode
+    from netcache.spi import ReadReply, ResourceInfo
 
 
 class Answer(NamedTuple):

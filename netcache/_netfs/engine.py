@@ -13,22 +13,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent, round_up
 from netcache._core.read_sources import Piece, Source, choose_pieces
 from netcache._core.readplan import cut_size, wanted_blocks
-from netcache._core.retry import RetryPolicy
-from netcache._core.stats import Stats
 from netcache._core.verifying import GROUP_BYTES
-from netcache._fscache.ports import CacheStore
 from netcache._netfs import events
 from netcache._netfs.buffer_queue import BufferQueue
-from netcache._netfs.coming import Coming
-from netcache._netfs.damage import not_to_be_had
 from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode, Survey
-from netcache._netfs.inodes import InodeTable
 from netcache._netfs.misses import Misses, downloads
 from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
@@ -36,7 +31,14 @@ from netcache._netfs.read_sinks import MemorySink
 from netcache._netfs.request import OPEN_END, Origin, Request
 from netcache._netfs.segment_array import Arena
 from netcache.errors import CacheError, NoSpaceError, RemoteError, StaleError, TransientError
-from netcache.spi import Backend, ReadReply
+
+if TYPE_CHECKING:
+    from netcache._core.retry import RetryPolicy
+    from netcache._core.stats import Stats
+    from netcache._fscache.ports import CacheStore
+    from netcache._netfs.coming import Coming
+    from netcache._netfs.inodes import InodeTable
+    from netcache.spi import Backend, ReadReply
 
 DIRECT_BYTES_MAX = 4 << 20
 """How much of a resource that cannot be cached is kept in memory, in bytes."""
@@ -131,6 +133,8 @@ class ReadEngine:
         if isinstance(inode.holding, SpoolHolding):
             return await self._await_spool(inode, end)
         if self.offline:
+            from netcache._netfs.damage import not_to_be_had
+
             raise not_to_be_had(inode, start, end)
         if not self._launch_missing(inode, Extent(start, end), ahead):
             return False
@@ -271,6 +275,8 @@ class ReadEngine:
         if kept_start <= start and end <= kept_start + len(kept):
             return kept[start - kept_start : end - kept_start]
         if self.offline:
+            from netcache._netfs.damage import not_to_be_had
+
             raise not_to_be_had(inode, start, end)
         stop = min(max(end, inode.clip(ahead)), max(end, start + DIRECT_BYTES_MAX))
         data = await self._read_to_memory(inode, start, stop, end)

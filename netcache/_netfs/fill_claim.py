@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from netcache._core.extent import Extent
-from netcache._netfs.inode import Inode
-from netcache.spi import ReadReply
+if TYPE_CHECKING:
+    from netcache._core.extent import Extent
+    from netcache._netfs.inode import Inode
+    from netcache.spi import ReadReply
 
 SHORT_BYTES = 1 << 20
 """A reply up to this long is taken even when another process is fetching the same."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from netcache._core.keys import ObjectKey
-from netcache._fscache.ports import CacheStore
-from netcache._netfs.inode import Inode
+if TYPE_CHECKING:
+    from netcache._core.keys import ObjectKey
+    from netcache._fscache.ports import CacheStore
+    from netcache._netfs.inode import Inode
 
 OTHERS_ASK_S = 2.0
 """How long another process that asks is waited for."""

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._core.read_sources import Piece, Source, choose_pieces
 from netcache._netfs import events
-from netcache._netfs.coming import Coming
 from netcache._netfs.fill_claim import FillClaim
 from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode, Survey
-from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import HoldingSink
 from netcache._netfs.request import OPEN_END, Origin, Request
 from netcache.errors import TransientError
 from netcache.spi import ReadReply
+
+if TYPE_CHECKING:
+    from netcache._netfs.coming import Coming
+    from netcache._netfs.read_exchange import ReadMeans
 
 OnWhole = Callable[[Inode, ReadReply], Awaitable[None]]
 

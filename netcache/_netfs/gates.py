@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from netcache._core.keys import ObjectKey
+if TYPE_CHECKING:
+    from netcache._core.keys import ObjectKey
 
 
 class Gate:

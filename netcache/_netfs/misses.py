@@ -8,17 +8,20 @@ read ahead is none.  On the client's loop.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent, round_out
-from netcache._core.keys import ObjectKey
 from netcache._core.misses import END_OF_ALL, Cause, explain
 from netcache._core.read_sources import Piece, Source
 from netcache._core.readplan import wanted_blocks
-from netcache._core.stats import Stats
-from netcache._fscache.explaining import NO_MEMORY, Memory
-from netcache._fscache.ports import CacheStore
 from netcache._netfs import events
-from netcache._netfs.inode import Inode
+
+if TYPE_CHECKING:
+    from netcache._core.keys import ObjectKey
+    from netcache._core.stats import Stats
+    from netcache._fscache.explaining import Memory
+    from netcache._fscache.ports import CacheStore
+    from netcache._netfs.inode import Inode
 
 
 def downloads(pieces: Iterable[Piece], end: int) -> list[Extent]:
@@ -39,7 +42,11 @@ class Misses:
 
     @property
     def _memory(self) -> Memory:
-        return self._store.memory if self._store is not None else NO_MEMORY
+        if self._store is not None:
+            return self._store.memory
+        from netcache._fscache.explaining import NO_MEMORY
+
+        return NO_MEMORY
 
     def missed_at_open(self, inode: Inode, want: Extent | None, brought: Extent) -> None:
         """The read of ``want`` is the open, and ``brought`` is what the server sends for it."""

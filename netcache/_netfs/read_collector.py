@@ -18,16 +18,19 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent
 from netcache._core.read_completion import Verdict, judge
 from netcache._core.read_retry import RetryState
 from netcache._core.read_sources import Source
 from netcache._netfs import events
-from netcache._netfs.read_sinks import ReadSink
-from netcache._netfs.read_stream import Subrequest
-from netcache._netfs.request import Request
 from netcache.errors import CacheError, RemoteProtocolError, TransientError
+
+if TYPE_CHECKING:
+    from netcache._netfs.read_sinks import ReadSink
+    from netcache._netfs.read_stream import Subrequest
+    from netcache._netfs.request import Request
 
 NOTICE_BYTES = 256 * 1024
 """How much must have come before readers are told (netfs: max(256 KiB, the front folio))."""

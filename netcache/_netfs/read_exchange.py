@@ -12,21 +12,23 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from netcache._core.coherency import Validator, Version
 from netcache._core.extent import Extent
-from netcache._core.retry import RetryPolicy
-from netcache._core.stats import Stats
 from netcache._netfs import events
-from netcache._netfs.inode import Inode
-from netcache._netfs.misses import Misses
 from netcache._netfs.read_collector import NOTICE_BYTES, Collector
-from netcache._netfs.read_sinks import ReadSink
-from netcache._netfs.read_stream import Subrequest
 from netcache._netfs.request import OPEN_END
 from netcache.errors import CacheError, RemoteProtocolError, TransientError
-from netcache.spi import Backend, ReadReply
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Validator, Version
+    from netcache._core.retry import RetryPolicy
+    from netcache._core.stats import Stats
+    from netcache._netfs.inode import Inode
+    from netcache._netfs.misses import Misses
+    from netcache._netfs.read_sinks import ReadSink
+    from netcache._netfs.read_stream import Subrequest
+    from netcache.spi import Backend, ReadReply
 
 FAR_AWAY_S = 0.010
 """From this latency on it pays to ask for several short extents at once."""

@@ -17,21 +17,24 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from netcache._core.extent import round_down
 from netcache._core.read_retry import Largest, RetryState, plan_retry
 from netcache._core.read_sources import Piece, Source
 from netcache._core.retry import Retries
 from netcache._netfs import events
-from netcache._netfs.inode import Inode
 from netcache._netfs.read_collector import Collector
 from netcache._netfs.read_exchange import GaveWholeError, ReadMeans, download, drop_reply
 from netcache._netfs.read_ranges import download_ranges, group_of, offers_ranges
-from netcache._netfs.read_sinks import ReadSink
-from netcache._netfs.read_stream import Subrequest
 from netcache._netfs.request import OPEN_END, Request
 from netcache.errors import CacheError, TransientError
-from netcache.spi import ReadReply
+
+if TYPE_CHECKING:
+    from netcache._netfs.inode import Inode
+    from netcache._netfs.read_sinks import ReadSink
+    from netcache._netfs.read_stream import Subrequest
+    from netcache.spi import ReadReply
 
 ZERO_STEP_BYTES = 8 << 20
 """How many zeros are written before others get their turn."""

@@ -7,18 +7,21 @@ not bring, is asked for apart.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.read_sources import Piece, Source
 from netcache._netfs import events
-from netcache._netfs.inode import Inode
 from netcache._netfs.read_collector import NOTICE_BYTES, Collector
 from netcache._netfs.read_exchange import Intake, ReadMeans, TooMuchError
-from netcache._netfs.read_sinks import ReadSink
-from netcache._netfs.read_stream import Subrequest
 from netcache.errors import NotOfferedError, RemoteProtocolError, TransientError
-from netcache.spi import RangesReply
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._netfs.inode import Inode
+    from netcache._netfs.read_sinks import ReadSink
+    from netcache._netfs.read_stream import Subrequest
+    from netcache.spi import RangesReply
 
 RANGES_BYTES_MAX = 1 << 20
 """How many bytes are asked for together: longer ones lose nothing by coming apart."""

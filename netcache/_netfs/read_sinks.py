@@ -7,15 +7,17 @@ them safe, ``record`` lets readers have them.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from netcache._core.extent import round_down, round_up
-from netcache._core.stats import Stats
-from netcache._fscache.ports import CacheObject
-from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.finishing import finished
-from netcache._netfs.inode import Inode
 from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from netcache._core.stats import Stats
+    from netcache._fscache.ports import CacheObject
+    from netcache._netfs.buffer_queue import BufferQueue
+    from netcache._netfs.inode import Inode
 
 _ZEROS = bytes(1 << 20)
 _LOAD_BYTES = 16 << 20

@@ -15,9 +15,9 @@ from netcache._core.invariant import invariant
 from netcache._core.read_completion import Outcome
 from netcache._core.read_retry import RetryPlan, RetryState, Slice, Stopped
 from netcache._core.read_sources import Piece, Source
-from netcache._core.stats import Stats
 
 if TYPE_CHECKING:
+    from netcache._core.stats import Stats
     from netcache.spi import ReadReply
 
 

@@ -15,19 +15,20 @@ Rules:
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-from netcache._core.coherency import Version
 from netcache._core.extent import Extent
-from netcache._core.urls import Resource
-from netcache._netfs.engine import ReadEngine
-from netcache._netfs.inode import Inode
+from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._netfs.inodes import key_of
-from netcache._netfs.opener import Opener
 from netcache.errors import CacheError, NotFoundError, TransientError
-from netcache.spi import ReadReply
 
-COMES_WHOLE_BYTES = 64 << 10
-"""A file that is no larger comes with the head of its reply, as a rule."""
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._core.urls import Resource
+    from netcache._netfs.engine import ReadEngine
+    from netcache._netfs.inode import Inode
+    from netcache._netfs.opener import Opener
+    from netcache.spi import ReadReply
 
 
 class SmallFile:

@@ -13,14 +13,17 @@ import asyncio
 import hashlib
 import os
 import time
+from typing import TYPE_CHECKING
 
-from netcache._core.coherency import Version
-from netcache._core.urls import Resource
-from netcache._fscache.ports import CacheStore, NewObject
 from netcache._netfs.finishing import finished
 from netcache._netfs.inodes import key_of
 from netcache.errors import CacheError
 from netcache.spi import FileRun
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._core.urls import Resource
+    from netcache._fscache.ports import CacheStore, NewObject
 
 CHUNK_BYTES = 1 << 20
 """How much of a body is in the hand at a time."""

@@ -21,13 +21,16 @@ import asyncio
 import hashlib
 import os
 import time
+from typing import TYPE_CHECKING
 
-from netcache._core.coherency import Version
 from netcache._netfs.finishing import finished
-from netcache._netfs.inode import Inode
-from netcache._netfs.inodes import InodeTable
 from netcache.errors import CacheError
-from netcache.spi import OriginCapabilities, ResourceInfo
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._netfs.inode import Inode
+    from netcache._netfs.inodes import InodeTable
+    from netcache.spi import OriginCapabilities, ResourceInfo
 
 WHOLE_BYTES_MAX = 4 << 30
 """A larger resource is not hashed: a server that hashes it first would keep the check waiting."""

@@ -11,17 +11,19 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from netcache._core.coherency import Validator, ValidatorKind
 from netcache._core.misses import Cause
-from netcache._core.stats import Stats
-from netcache._core.urls import Resource
-from netcache._fscache.ports import CacheStore
-from netcache._netfs.absent import forget_absent
 from netcache._netfs.inodes import InodeTable, key_of
 from netcache._netfs.tee import Tee
 from netcache.errors import CacheError, NotFoundError
 from netcache.spi import Backend, UploadBody, UploadCondition, UploadReply
+
+if TYPE_CHECKING:
+    from netcache._core.stats import Stats
+    from netcache._core.urls import Resource
+    from netcache._fscache.ports import CacheStore
 
 
 class Uploader:
@@ -89,6 +91,8 @@ class Uploader:
 
     def _forget_stored(self, resource: Resource) -> None:
         """What the cache knows of the name is of before the upload."""
+        from netcache._netfs.absent import forget_absent
+
         forget_absent(self._store, key_of(resource))
         if self._store is None:
             return

@@ -1,12 +1,13 @@
 """The HTTP backend: the port ``netcache.spi.Backend`` over HTTP/1.1.
 
 The parts: ``http_wire``, ``http_fields``, ``http_ranges`` and ``http_multipart`` decide (pure),
-``http_session`` exchanges, ``http_reply``, ``http_ranges_reply`` and ``http_takeover`` receive
-bodies, ``http_write``, ``http_update`` and ``http_move`` change what is at the server,
-``http_metadata`` and ``http_listing`` tell what is there.  This module ties them together, with
-the retries.
+``http_session`` exchanges, ``http_body``, ``http_reply``, ``http_ranges_reply`` and
+``http_takeover`` receive bodies, ``http_write``, ``http_update`` and ``http_move`` change what is
+at the server, ``http_metadata`` and ``http_listing`` tell what is there.  This module ties them
+together, with the retries.
 
-Import cost: this is the only package of netcache that may import aiohttp (``aiohttp_import``).
+Import cost: this is the only package of netcache that may import aiohttp (``aiohttp_import``).  The
+parts are made, and their code is imported, when they are first needed.
 """
 
 from __future__ import annotations
@@ -15,33 +16,24 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
-from typing import Literal, TypeVar
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from netcache._core.coherency import Validator, Version
 from netcache._core.extent import Extent, ExtentSet
 from netcache._core.invariant import invariant
 from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.urls import Resource, as_folder, parse
 from netcache.backends.http_fields import whole_digest
-from netcache.backends.http_metadata import Metadata
-from netcache.backends.http_move import Mover
 from netcache.backends.http_origins import OriginNotes
-from netcache.backends.http_pinning import Pin
-from netcache.backends.http_ranges import (
-    RangesQuestion,
-    ranges_head,
-    ranges_headers,
-    ranges_question,
-)
-from netcache.backends.http_ranges_reply import HttpRangesReply
 from netcache.backends.http_refusals import refusal
-from netcache.backends.http_reply import BodyMeans, HttpReadReply
 from netcache.backends.http_session import Exchange, HttpOptions, HttpSession
-from netcache.backends.http_update import Updater
-from netcache.backends.http_upload import WANT_DIGEST
-from netcache.backends.http_wire import ReadQuestion, contradicts, read_head, read_headers
-from netcache.backends.http_write import Writer
+from netcache.backends.http_wire import (
+    WANT_DIGEST,
+    ReadQuestion,
+    contradicts,
+    read_head,
+    read_headers,
+)
 from netcache.backends.throttle import Throttle
 from netcache.errors import NetCacheError, NotOfferedError, TransientError
 from netcache.spi import (
@@ -55,6 +47,17 @@ from netcache.spi import (
     UploadCondition,
     UploadReply,
 )
+
+if TYPE_CHECKING:
+    from netcache._core.coherency import Validator, Version
+    from netcache.backends.http_metadata import Metadata
+    from netcache.backends.http_move import Mover
+    from netcache.backends.http_pinning import Pin
+    from netcache.backends.http_ranges import RangesQuestion
+    from netcache.backends.http_ranges_reply import HttpRangesReply
+    from netcache.backends.http_reply import BodyMeans
+    from netcache.backends.http_update import Updater
+    from netcache.backends.http_write import Writer
 
 __all__ = ["HttpBackend", "HttpOptions"]
 
@@ -75,12 +78,38 @@ class HttpBackend:
         self.retry = retry or RetryPolicy(attempts=self.options.retries + 1, random=random.random)
         self._session = HttpSession(self.options)
         self._notes = OriginNotes()
-        throttle = Throttle(self.options.bandwidth_limit)
-        self._means = BodyMeans(throttle, self.options.timeout_s, takeover=self.options.takeover)
-        self._metadata = Metadata(self._session, self._notes)
-        self._writer = Writer(self, self._session, self._notes, throttle)
-        self._updater = Updater(self, self._session, self._notes, throttle)
-        self._mover = Mover(self, self._session, self._notes, self._writer)
+        self._throttle = Throttle(self.options.bandwidth_limit)
+
+    @cached_property
+    def _means(self) -> BodyMeans:
+        from netcache.backends.http_reply import BodyMeans
+
+        options = self.options
+        return BodyMeans(self._throttle, options.timeout_s, takeover=options.takeover)
+
+    @cached_property
+    def _metadata(self) -> Metadata:
+        from netcache.backends.http_metadata import Metadata
+
+        return Metadata(self._session, self._notes)
+
+    @cached_property
+    def _writer(self) -> Writer:
+        from netcache.backends.http_write import Writer
+
+        return Writer(self, self._session, self._notes, self._throttle)
+
+    @cached_property
+    def _updater(self) -> Updater:
+        from netcache.backends.http_update import Updater
+
+        return Updater(self, self._session, self._notes, self._throttle)
+
+    @cached_property
+    def _mover(self) -> Mover:
+        from netcache.backends.http_move import Mover
+
+        return Mover(self, self._session, self._notes, self._writer)
 
     def add_credentials(self, origin: str, user: str, password: str) -> None:
         """Use these for ``origin`` (``scheme://host[:port]``) and no other."""
@@ -109,6 +138,8 @@ class HttpBackend:
         self, url: str, extents: Sequence[Extent], *, expected: Version
     ) -> RangesReply:
         """Ask for several extents at once; see the port."""
+        from netcache.backends.http_ranges import ranges_question
+
         resource = _parsed(url)
         asked = ExtentSet(extents)
         invariant(
@@ -187,7 +218,8 @@ class HttpBackend:
     async def close(self) -> None:
         """Close all connections.  Idempotent."""
         await self._session.close()
-        self._means.pool.close()
+        if "_means" in vars(self):
+            self._means.pool.close()
 
     async def retried(self, operation: Callable[[], Awaitable[_T]]) -> _T:
         """Do ``operation``, again after ``TransientError`` as the policy allows."""
@@ -234,6 +266,8 @@ class HttpBackend:
             if head.version is None or not head.version.validator.value:
                 version = await self._version_past_the_end(resource, question)
                 head = head._replace(version=version)
+        from netcache.backends.http_reply import HttpReadReply
+
         return HttpReadReply(question.url, exchange.response, head, self._means)
 
     def _learn_pin(self, expected: Version | None, pin: Pin, exchange: Exchange) -> None:
@@ -249,6 +283,9 @@ class HttpBackend:
     async def _open_ranges_once(
         self, resource: Resource, question: RangesQuestion
     ) -> HttpRangesReply:
+        from netcache.backends.http_ranges import ranges_head, ranges_headers
+        from netcache.backends.http_ranges_reply import HttpRangesReply
+
         origin = resource.origin
         known = self._notes.capabilities(origin)
         if len(question.extents) > 1 and False in (known.ranges, known.multi_ranges):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netcache._core.urls import Resource
 from netcache.backends.http_fields import http_date_s, shown
-from netcache.backends.http_origins import OriginNotes
 from netcache.errors import ConflictError, NotFoundError
 from netcache.spi import UNCONDITIONAL, ResourceInfo, UploadCondition
 
 if TYPE_CHECKING:
+    from netcache._core.urls import Resource
     from netcache.backends.http_asking import Asking
+    from netcache.backends.http_origins import OriginNotes
 
 __all__ = ["Conditions", "conflict"]
 

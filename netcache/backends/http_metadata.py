@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from netcache._core.coherency import Validator, ValidatorKind
 from netcache._core.urls import Resource, as_folder, child
+from netcache.backends.http_body import next_chunk
 from netcache.backends.http_fields import (
     content_length,
     content_range,
@@ -23,14 +25,14 @@ from netcache.backends.http_fields import (
     mtime_of,
     whole_digest,
 )
-from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_refusals import refusal
-from netcache.backends.http_reply import next_chunk
-from netcache.backends.http_session import Exchange, HttpSession
-from netcache.backends.http_upload import WANT_DIGEST
-from netcache.backends.http_wire import is_folder_page, unless_headers, whole_version
+from netcache.backends.http_wire import WANT_DIGEST, is_folder_page, unless_headers, whole_version
 from netcache.errors import RemoteProtocolError, TransientError
 from netcache.spi import ResourceInfo
+
+if TYPE_CHECKING:
+    from netcache.backends.http_origins import OriginNotes
+    from netcache.backends.http_session import Exchange, HttpSession
 
 __all__ = ["Metadata"]
 

@@ -12,9 +12,12 @@ Rules:
 from __future__ import annotations
 
 import mmap
+from typing import TYPE_CHECKING
 
 from netcache.errors import RemoteProtocolError
-from netcache.spi import BodySink
+
+if TYPE_CHECKING:
+    from netcache.spi import BodySink
 
 __all__ = ["BUFFER_BYTES", "BufferPool", "Pieces"]
 

@@ -12,6 +12,7 @@ from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
 from netcache.backends.aiohttp_import import aiohttp
+from netcache.backends.http_body import give_up, next_chunk
 from netcache.backends.http_fields import content_length
 from netcache.backends.http_multipart import MultipartParser
 from netcache.backends.http_pieces import Pieces
@@ -21,7 +22,7 @@ from netcache.backends.http_ranges import (
     Shares,
     part_extent,
 )
-from netcache.backends.http_reply import NOTICE_BYTES_MIN, BodyMeans, give_up, next_chunk
+from netcache.backends.http_reply import NOTICE_BYTES_MIN, BodyMeans
 from netcache.errors import (
     NotOfferedError,
     RemoteProtocolError,

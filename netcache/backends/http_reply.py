@@ -6,13 +6,11 @@ length is known, aiohttp's stream otherwise; both keep the promises of ``ReadRep
 
 from __future__ import annotations
 
-import asyncio
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from netcache._core.coherency import Version
-from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
 from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
+from netcache.backends.http_body import give_up, next_chunk
 from netcache.backends.http_fields import content_length
 from netcache.backends.http_pieces import BufferPool, Pieces
 from netcache.backends.http_takeover import (
@@ -22,17 +20,21 @@ from netcache.backends.http_takeover import (
     find_seat,
     let_the_parser_end,
 )
-from netcache.backends.http_wire import ReadHead
-from netcache.backends.throttle import Throttle
 from netcache.errors import (
     RemoteError,
     RemoteProtocolError,
     RemoteTimeoutError,
     TransientError,
 )
-from netcache.spi import BodySink
 
-__all__ = ["BodyMeans", "HttpReadReply", "give_up", "next_chunk"]
+if TYPE_CHECKING:
+    from netcache._core.coherency import Version
+    from netcache._core.extent import Extent
+    from netcache.backends.http_wire import ReadHead
+    from netcache.backends.throttle import Throttle
+    from netcache.spi import BodySink
+
+__all__ = ["BodyMeans", "HttpReadReply"]
 
 NOTICE_BYTES_MIN = 64 * 1024
 TAKEOVER_BYTES_MIN = 64 * 1024
@@ -47,36 +49,6 @@ class BodyMeans:
         self.throttle = throttle
         self.timeout_s = timeout_s
         self.takeover = takeover
-
-
-def give_up(response: aiohttp.ClientResponse) -> None:
-    """End an exchange: the connection is reused only when nothing is left on it."""
-    content = response.content
-    if content is not None and content.is_eof():
-        response.release()
-        return
-    connection = response.connection
-    transport = connection.transport if connection is not None else None
-    if transport is not None:
-        # A close in order would first wait for the rest of the body (TLS).
-        transport.abort()
-    response.close()
-
-
-async def next_chunk(response: aiohttp.ClientResponse, timeout_s: float) -> bytes:
-    """The next bytes of a body as aiohttp's stream has them; empty at its end."""
-    try:
-        if response.content.is_eof():
-            # All of it is here: there is nothing to wait for.
-            return response.content.read_nowait()
-        # aiohttp's own limit is for silence; what comes may also be no body (endless framing).
-        async with asyncio.timeout(timeout_s):
-            return await response.content.readany()
-    except (TimeoutError, aiohttp.ServerTimeoutError) as error:
-        raise RemoteTimeoutError(f"no byte came for {timeout_s:g} s") from error
-    except (aiohttp.ClientError, HttpProcessingError, OSError, RuntimeError) as error:
-        # RuntimeError is what the stream says when we have closed the connection ourselves.
-        raise TransientError(f"the connection was lost ({error})") from error
 
 
 class HttpReadReply:

@@ -27,8 +27,8 @@ from netcache._core.urls import Resource, parse, strip_credentials
 from netcache._version import __version__
 from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
 from netcache.backends.http_access import Access
+from netcache.backends.http_body import give_up
 from netcache.backends.http_refusals import connection_error
-from netcache.backends.http_reply import give_up
 from netcache.backends.http_wire import Head
 from netcache.errors import ClosedError, RemoteError, RemoteProtocolError, UsageError
 

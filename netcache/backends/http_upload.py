@@ -14,10 +14,9 @@ import hashlib
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netcache._core.coherency import Version
-from netcache._core.urls import Resource
 from netcache.backends.http_fields import (
     Fields,
     mtime_of,
@@ -26,19 +25,21 @@ from netcache.backends.http_fields import (
     validator_of,
 )
 from netcache.backends.http_pump import FilePayload
-from netcache.backends.http_session import Exchange, HttpSession
-from netcache.backends.http_wire import condition_headers
-from netcache.backends.throttle import Throttle
+from netcache.backends.http_wire import WANT_DIGEST, condition_headers
 from netcache.errors import IntegrityError, RemoteError, RemoteTimeoutError, UsageError
 from netcache.spi import UNCONDITIONAL, FileBody, FileRun, MemoryBody, UploadBody, UploadCondition
 
-__all__ = ["WANT_DIGEST", "BodySender", "send_body", "send_once", "stored_version"]
+if TYPE_CHECKING:
+    from netcache._core.urls import Resource
+    from netcache.backends.http_session import Exchange, HttpSession
+    from netcache.backends.throttle import Throttle
+
+__all__ = ["BodySender", "send_body", "send_once", "stored_version"]
 
 PIECE_BYTES = 256 * 1024
 """How much is handed to the transport at a time; each piece proves that the upload goes on."""
 EXPECT_BYTES_MIN = 1 << 20
 """From this size on a conditional upload asks first whether it is welcome."""
-WANT_DIGEST = {"Want-Repr-Digest": "sha-256=10"}
 _ENDING_STEP_S = 0.001
 _ENDING_STEPS_MAX = 10_000
 

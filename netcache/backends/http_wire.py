@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.coherency import NO_VALIDATOR, Validator, Version
 from netcache._core.extent import Extent
@@ -30,9 +30,12 @@ from netcache.backends.http_fields import (
 )
 from netcache.backends.http_pinning import Pin, pin_headers
 from netcache.errors import RemoteProtocolError, StaleError
-from netcache.spi import UploadCondition
+
+if TYPE_CHECKING:
+    from netcache.spi import UploadCondition
 
 __all__ = [
+    "WANT_DIGEST",
     "Head",
     "ReadHead",
     "ReadQuestion",
@@ -48,6 +51,9 @@ __all__ = [
     "whole_version",
     "wrong_answer",
 ]
+
+WANT_DIGEST = {"Want-Repr-Digest": "sha-256=10"}
+"""Asks for the digest of the whole (RFC 9530)."""
 
 _FOLDER_PAGE_TYPES = ("text/html", "application/json", "application/xhtml+xml")
 

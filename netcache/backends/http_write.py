@@ -20,12 +20,9 @@ from typing import TYPE_CHECKING
 from netcache._core.retry import Retries
 from netcache._core.urls import Resource, as_file, as_folder, parse
 from netcache.backends.http_conditions import Conditions, conflict
-from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_refusals import refusal
-from netcache.backends.http_session import Exchange, HttpSession
-from netcache.backends.http_upload import WANT_DIGEST, BodySender, send_once, stored_version
+from netcache.backends.http_upload import BodySender, send_once, stored_version
 from netcache.backends.http_wire import condition_headers
-from netcache.backends.throttle import Throttle
 from netcache.errors import (
     AccessDeniedError,
     RemoteError,
@@ -36,8 +33,11 @@ from netcache.spi import ResourceInfo, UploadBody, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
     from netcache.backends.http_asking import Asking
+    from netcache.backends.http_origins import OriginNotes
+    from netcache.backends.http_session import Exchange, HttpSession
+    from netcache.backends.throttle import Throttle
 
-__all__ = ["WANT_DIGEST", "Writer", "parent_of"]
+__all__ = ["Writer", "parent_of"]
 
 FOLDER_DEPTH_MAX = 256
 _STORED = range(200, 300)

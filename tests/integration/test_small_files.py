@@ -12,9 +12,9 @@ import netcache
 from netcache._cachefiles.store import bind
 from netcache._client.placing import HOPS_AFTER_SLOW, SLOW_S, Placer
 from netcache._core.content import Content
+from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.urls import parse
 from netcache._netfs.inodes import key_of
-from netcache._netfs.small_files import COMES_WHOLE_BYTES
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
 from tests.support.costs import counted
