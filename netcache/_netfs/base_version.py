@@ -60,11 +60,11 @@ class BaseVersion:
         """Whether all of ``[start, end)`` is cached (for the moment)."""
         return self.inode is not None and self.inode.locate(start, end)
 
-    def missing_bytes(self, end: int) -> int:
-        """How much of ``[0, end)`` is not cached."""
+    def missing_bytes(self, start: int, end: int) -> int:
+        """How much of ``[start, end)`` is not cached."""
         if self.inode is None:
             return 0
-        return sum(gap.length for gap in self.inode.missing(0, end))
+        return sum(gap.length for gap in self.inode.missing(start, end))
 
     async def read(self, start: int, end: int, ahead: int = 0) -> bytes:
         """The bytes ``[start, end)``, from the server what is not cached; ``ahead`` as ``ensure``.

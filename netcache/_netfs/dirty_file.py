@@ -22,7 +22,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
 
-from netcache._core.extent import Extent, round_down
+from netcache._core.extent import Extent, ExtentSet, round_down
 from netcache._core.sizes import Sizes
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
@@ -42,6 +42,8 @@ BLOCK_BYTES_DEFAULT = 4096
 """The block of a file without a cache."""
 JOIN_GAP_BYTES = 256 << 10
 """Dirty runs no farther apart are sent as one."""
+UPDATE_BYTES_MAX = 32 << 20
+"""The largest part that is sent in one exchange; also the largest atomic write."""
 EXCHANGE_BYTES = 1 << 20
 """How many bytes of an upload an exchange is worth, when parts are weighed against the whole."""
 
@@ -302,22 +304,29 @@ class DirtyFile:
                 self.pages.mark_dirty(*gap)
 
     def whole_pays(self) -> bool:
-        """Whether sending everything is cheaper than so many parts, each an exchange."""
+        """Whether sending everything is cheaper than parts, of several exchanges."""
         with self.lock:
-            runs = sum(1 for run in self._distant_runs())
-            if runs < 2:
+            exchanges = sum(-(-run.length // UPDATE_BYTES_MAX) for run in self._distant_runs())
+            if exchanges < 2:
                 return False
-            parts = self.pages.dirty_bytes + runs * EXCHANGE_BYTES
-            if parts < self.size:
-                return False
-            return parts > self.size + 2 * self.base.missing_bytes(self.sizes.remote_limit)
+            parts = self.pages.dirty_bytes + exchanges * EXCHANGE_BYTES
+            return parts > self.size + 2 * self._lacking_bytes(parts - self.size)
+
+    def _lacking_bytes(self, enough: int) -> int:
+        """How much of the file would have to be fetched for a whole upload; ``enough`` ends it."""
+        lacking = 0
+        for piece, kind in self._pieces(0, self.size):
+            if kind == "base" and lacking <= enough:
+                lacking += self.base.missing_bytes(*piece)
+        return lacking
 
     def _distant_runs(self) -> Iterator[Extent]:
-        end = -JOIN_GAP_BYTES - 1
+        """The dirty runs, those taken together that are sent as one."""
+        joined = ExtentSet()
         for run in self.pages.dirty:
-            if run.start - end > JOIN_GAP_BYTES:
-                yield run
-            end = run.end
+            joined.add(run.start, run.end + JOIN_GAP_BYTES)
+        for run in joined:
+            yield Extent(run.start, run.end - JOIN_GAP_BYTES)
 
     def uploaded(self, base: BaseVersion) -> None:
         """The server has the changes under a new version: that is the base from now on."""

@@ -16,6 +16,7 @@ from netcache._core.stats import Stats
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.cache_stream import CacheStream, Piece
+from netcache._netfs.dirty_file import UPDATE_BYTES_MAX
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.finishing import finished
@@ -27,8 +28,6 @@ from netcache._netfs.write_request import WriteRequest, WriteSource
 from netcache.errors import ConflictError, NotOfferedError
 from netcache.spi import Backend, UploadReply
 
-UPDATE_BYTES_MAX = 32 << 20
-"""The largest part that is sent in one exchange; also the largest atomic write."""
 _KEPT_BYTES_MAX = 32 << 20
 """How much of what was acknowledged is held for the cache at a time."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 from pathlib import Path
 
@@ -320,6 +321,28 @@ def test_many_scattered_writes_are_not_as_many_exchanges(
             expected = patched(expected, start + 50, b"n" * 100)
     assert served.count("PATCH") + served.count("PUT") == 1
     assert (served.root / "big").read_bytes() == expected
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_large_file_that_was_rewritten_is_one_exchange(
+    served: Served, new_client: NewClient, cached: bool
+) -> None:
+    """Parts of it would be several, and a server copies the file for each; nothing is fetched."""
+    client = new_client(write_mode="back")
+    url = served.put("big", bytes(40 * MIB))
+    expected = random_bytes(40 * MIB, 5)
+    if cached:
+        client.warm(url)
+    served.forget()
+    starts = list(range(0, 40 * MIB, MIB))
+    random.Random(5).shuffle(starts)
+    with client.open(url, "r+b") as file:
+        for start in starts:
+            file.pwrite(expected[start : start + MIB], start)
+    assert (served.count("PATCH"), served.count("PUT")) == (0, 1)
+    assert served.body_bytes() < BLOCK
+    assert (served.root / "big").read_bytes() == expected
+    assert client.open(url).read() == expected
 
 
 def test_an_aborted_edit_sends_nothing_more(served: Served, new_client: NewClient) -> None:
