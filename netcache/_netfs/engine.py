@@ -25,6 +25,7 @@ from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode, Survey
 from netcache._netfs.misses import Misses, downloads
+from netcache._netfs.pace import Pace
 from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import MemorySink
@@ -76,6 +77,7 @@ class ReadEngine:
         self.inodes = inodes
         self.stats = stats
         self.offline = offline
+        self.pace = Pace()
         self._arena = Arena(stats)
         self.loop = asyncio.get_running_loop()
         self.under_pressure = under_pressure

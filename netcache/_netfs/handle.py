@@ -260,6 +260,7 @@ class ReadHandle:
         be kept.  Raises ``StaleError`` when the handle has shown another version already.
         """
         self._stats.add("Reads", "RF")
+        await engine.pace.begin()
         for attempt in range(_REOPENS_MAX):
             try:
                 return await self._fetch(start, length, engine, opener)

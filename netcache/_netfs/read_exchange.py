@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from netcache._core.extent import Extent
 from netcache._netfs import events
@@ -36,12 +36,9 @@ _HEADS_REMEMBERED = 8
 _HEADS_TO_TELL = 3
 
 
-@runtime_checkable
-class NegotiatingBackend(Protocol):
-    """What a backend also is when it knows beforehand how much it takes at once."""
-
-    def read_limit(self, url: str, extent: Extent) -> int:
-        """How many bytes of ``extent`` one exchange brings at most; 0 refuses it."""
+ReadLimit = Callable[[str, Extent], int]
+"""``read_limit(url, extent)``, which a backend may have that knows beforehand how much it takes:
+how many bytes of ``extent`` one exchange brings at most; 0 refuses it."""
 
 
 class ReadMeans:
@@ -108,10 +105,10 @@ class ReadMeans:
 
     def read_limit(self, url: str) -> Callable[[int, int], int] | None:
         """The backend's limit for extents of ``url``; None when it negotiates none (T1, T26)."""
-        backend = self.backend()
-        if not isinstance(backend, NegotiatingBackend):
+        limit: ReadLimit | None = getattr(self.backend(), "read_limit", None)
+        if limit is None:
             return None
-        return lambda start, end: backend.read_limit(url, Extent(start, end))
+        return lambda start, end: limit(url, Extent(start, end))
 
 
 class GaveWholeError(Exception):

@@ -16,6 +16,7 @@ from netcache_server.app import Application
 from netcache_server.exchange import MAX_LINE_BYTES, READ_BUFFER_BYTES, Connection
 from netcache_server.faults import Faults
 from netcache_server.log import RequestLog
+from netcache_server.memory import give_back_freed_memory
 from netcache_server.options import LogRecord, ServerOptions
 
 _KEEP_ALIVE_S = 75.0
@@ -180,6 +181,7 @@ def run(options: ServerOptions) -> None:
 
     Prints the URL as the first line of stdout.  Raises what ``ObjectServer.start`` raises.
     """
+    give_back_freed_memory()
     asyncio.run(_serve(options))
 
 

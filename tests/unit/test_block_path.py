@@ -77,7 +77,7 @@ class LimitedHolding(Holding):
     """Takes four blocks at a time."""
 
     def read_limit(self, url: str, extent: Extent) -> int:
-        """See ``NegotiatingBackend``."""
+        """See ``ReadLimit``."""
         return 4 * B
 
 
