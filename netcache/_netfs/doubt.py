@@ -48,6 +48,9 @@ class Doubt(NamedTuple):
             info = await backend.stat(url, want_digest=bool(self.digests))
             if info is None or info.version is None or info.version.size != self.size:
                 return None
+            if self.size and not self.digests and not self.extents:
+                # Nothing but a size: anybody's version may have that.
+                return None
             if not self.digests:
                 same = await self._bears_parts(backend, url, info.version)
             else:

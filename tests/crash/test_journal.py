@@ -159,6 +159,40 @@ def test_an_upload_that_arrived_before_the_kill_is_no_conflict(
     assert (served.root / "big").read_bytes() == expected
 
 
+@pytest.mark.parametrize("arrives", [False, True], ids=["lost", "lost-its-reply"])
+def test_a_cut_is_not_taken_for_arrived_because_somebody_has_a_file_of_that_size(
+    served: Served, tmp_path: Path, arrives: bool
+) -> None:
+    """No byte of it can be compared, so what is there may be another's: the edit is kept."""
+    url = served.put("big", BIG)
+    cache, size = tmp_path / "cache", 2_000_000
+    script = (
+        "import sys, netcache\n"
+        "client = netcache.Client(cache_dir=sys.argv[1], durability='journal', retries=0)\n"
+        "file = client.open(sys.argv[2], 'r+b')\n"
+        f"file.truncate({size})\n"
+        "file.flush()\n"
+        "file.fsync()\n"
+    )
+    served.server.set_faults(
+        [FaultRule(method=("PATCH", "PUT"), refuse=not arrives, lose_reply=arrives)]
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", script, str(cache), url], capture_output=True, check=False
+    )
+    assert b"TransientError" in child.stderr
+    served.server.set_faults([])
+    theirs = random_bytes(size, 10)
+    if not arrives:
+        served.put("big", theirs)
+    with netcache.Client(cache_dir=cache) as client:
+        (done,) = client.edits.recover()
+        assert isinstance(done.error, netcache.ConflictError)
+        (edit,) = client.edits.unsent()
+        assert edit.conflict
+    assert (served.root / "big").read_bytes() == (BIG[:size] if arrives else theirs)
+
+
 def test_the_edits_of_a_living_process_are_left_alone(served: Served, tmp_path: Path) -> None:
     """Whoever works on an entry holds its lock."""
     url = served.put("big", BIG)
