@@ -7,7 +7,7 @@ file, default.  Headers given in both places add up, and so do `-v`s.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -77,6 +77,15 @@ class SharedOption(click.Option):
 
     def __init__(self, *declarations: str, **attributes: Any) -> None:
         super().__init__(declarations, expose_value=False, callback=_keep, **attributes)
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        """Nothing, if it was not typed; `resolve_settings` asks the other places.
+
+        Click would ask for a default and convert it, for all of them, before the verb and after it.
+        """
+        return super().handle_parse_result(ctx, opts, args) if self.name in opts else (None, args)
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:

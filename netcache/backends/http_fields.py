@@ -48,8 +48,9 @@ _NO_CODINGS = ("", "identity", "chunked")
 _SHOWN_MAX = 80
 _DATE_CHARACTERS_MAX = 64
 _DIGITS = re.compile(r"[0-9]{1,19}")
-_SHA256 = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)")
-_SHA256_1 = re.compile(r"(?:^|,)\s*sha-256=([A-Za-z0-9+/]{43}=)\s*(?=,|$)", re.IGNORECASE)
+# Compiled by the first that meets such a field: each takes as long as importing a module.
+_SHA256 = r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)"
+_SHA256_1 = r"(?i)(?:^|,)\s*sha-256=([A-Za-z0-9+/]{43}=)\s*(?=,|$)"
 _DIGEST_FIELDS = ("Want-Repr-Digest", "Want-Content-Digest", "Repr-Digest", "Content-Digest")
 _STRONG_DATE_AGE_S = 1
 _SIZE_END = 1 << 62
@@ -174,7 +175,7 @@ def retry_after_s(text: str | None, now_s: float) -> float | None:
 
 def sha256_digest(text: str | None) -> bytes | None:
     """The SHA-256 in a ``Repr-Digest`` or ``Content-Digest`` field (RFC 9530)."""
-    found = _SHA256.search(text or "")
+    found = re.search(_SHA256, text) if text else None
     if found is None:
         return None
     try:
@@ -190,8 +191,9 @@ def whole_digest(fields: Fields) -> bytes | None:
     From ``Repr-Digest`` (RFC 9530), else from ``Digest`` (RFC 3230), which it replaces.
     """
     found = sha256_digest(fields.get("Repr-Digest"))
-    if found is None and (older := _SHA256_1.search(fields.get("Digest", ""))) is not None:
-        found = base64.b64decode(older[1])
+    if found is None and (older := fields.get("Digest")):
+        matched = re.search(_SHA256_1, older)
+        found = None if matched is None else base64.b64decode(matched[1])
     return found
 
 
