@@ -110,8 +110,8 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
     ("verb", "most", "others"),
     [
         ("put", 120, EDITING | READING),
-        ("warm", 145, EDITING | SENDING),
-        ("get", 146, EDITING | SENDING),
+        ("warm", 146, EDITING | SENDING),
+        ("get", 147, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(
