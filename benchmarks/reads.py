@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import netcache
@@ -30,6 +31,16 @@ def warm_small(rig: Rig, rounds: int) -> list[Score]:
                 {"netcache": lambda: reads.sync(offsets)},
                 rounds=rounds,
                 reach=2.0,
+            ),
+            *(
+                contest(
+                    f"warm 4 KiB, sync, {name}",
+                    (f"os.preadv, {name}", lambda share=share: reads.plain_at(offsets, share)),  # type: ignore[misc]
+                    {"netcache": lambda share=share: reads.sync_at(offsets, share)},  # type: ignore[misc]
+                    rounds=rounds,
+                    reach=reach,
+                )
+                for name, share, reach in (("p50", 0.5, 2.0), ("p99", 0.99, 3.0))
             ),
             contest(
                 "warm 4 KiB, async",
@@ -116,6 +127,16 @@ class _Reads:
                 count += 1
         return seconds() / count
 
+    def plain_at(self, offsets: Iterable[int], share: float) -> float:
+        """``os.preadv``: that ``share`` of the reads takes no longer."""
+        fd, views, preadv = self._plain, [self._view], os.preadv
+        return _share_of(lambda offset: preadv(fd, views, offset), offsets, share)
+
+    def sync_at(self, offsets: Iterable[int], share: float) -> float:
+        """``File.preadinto``: that ``share`` of the reads takes no longer."""
+        read, view = self._file.preadinto, self._view
+        return _share_of(lambda offset: read(view, offset), offsets, share)
+
     async def asynchronous(self, offsets: Iterable[int]) -> float:
         """``AsyncFile.preadinto``."""
         read, view = self._async_file.preadinto, self._view
@@ -138,3 +159,14 @@ class _Reads:
                     await file.read(len(self._buffer))
                     count += 1
         return seconds() / count
+
+
+def _share_of(read: Callable[[int], object], offsets: Iterable[int], share: float) -> float:
+    """The seconds that ``share`` of the reads take at most, each timed by itself."""
+    clock, took = time.perf_counter_ns, list[int]()
+    for offset in offsets:
+        begun = clock()
+        read(offset)
+        took.append(clock() - begun)
+    took.sort()
+    return took[int(share * (len(took) - 1))] / 1e9
