@@ -128,7 +128,7 @@ SUITES = (
     Suite(
         "fuzz",
         "tests.fuzz",
-        ("--requests", "100000", "--seed", "{seed}"),
+        ("--requests", "20000", "--seed", "{seed}"),
         "requests",
         1,
         counts=r"(\d+) cases",
