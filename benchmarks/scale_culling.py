@@ -16,7 +16,8 @@ import time
 from collections import Counter
 from typing import Any, NamedTuple, cast
 
-from netcache._cachefiles.fileops import FileOps, PosixFileOps
+from netcache._cachefiles.file_port import FileOps
+from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core.checksums import block_sums

@@ -23,7 +23,7 @@ from netcache._core.misses import Cause
 
 if TYPE_CHECKING:
     from netcache._cachefiles.committer import Committer
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
     from netcache._cachefiles.mapping_table import MappingTable
     from netcache._cachefiles.open_object import OpenObject
     from netcache._core.coherency import Version

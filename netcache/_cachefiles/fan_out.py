@@ -19,7 +19,7 @@ from netcache._core.keys import ObjectKey, folder_and_file, volume_folder
 from netcache._core.label import ATTRIBUTE
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 VOLUME_KEY_BYTES_MAX = 2048
 

@@ -1,4 +1,4 @@
-"""All system calls of the store, behind one port.
+"""All system calls of the store, behind one port (``file_port``).
 
 Nothing else in this package touches the operating system, so that a test can count, fail or drop
 any call.  Methods raise ``OSError``; each may block on the disk.  Names with a leading folder
@@ -11,10 +11,10 @@ import errno
 import fcntl
 import os
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from netcache._cachefiles.folders import make_folder, open_folder
-from netcache._cachefiles.mapping_ops import MappingOps, PosixMappingOps
+from netcache._cachefiles.mapping_ops import PosixMappingOps
 from netcache._cachefiles.range_locks import set_lock
 from netcache._cachefiles.statx import Identity, fallocate, fgetxattr, statx
 
@@ -26,125 +26,6 @@ _PROC_FD = "/proc/self/fd"
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
 _NO_ATTRIBUTE = getattr(errno, "ENODATA", getattr(errno, "ENOATTR", 0))
-
-
-class FileOps(MappingOps, Protocol):
-    """The system calls that the store makes; ``PosixFileOps`` says what each does.
-
-    ``holds_locks``: whether the locks hold against other processes (``lockless``).
-    """
-
-    @property
-    def holds_locks(self) -> bool:
-        """See the class."""
-
-    def boot_id(self) -> bytes:
-        """See ``PosixFileOps``."""
-
-    def identify(self, fd: int) -> Identity:
-        """See ``PosixFileOps``."""
-
-    def open_folder(self, path: str, *, at: int | None = None) -> int:
-        """See ``PosixFileOps``."""
-
-    def open_file(self, name: str, at: int) -> int:
-        """See ``PosixFileOps``."""
-
-    def open_new(self, name: str, at: int) -> int:
-        """See ``PosixFileOps``."""
-
-    def open_tmpfile(self, at: int) -> int:
-        """See ``PosixFileOps``."""
-
-    def close(self, fd: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def make_folder(self, path: str, *, at: int | None = None) -> None:
-        """See ``PosixFileOps``."""
-
-    def list_folder(self, fd: int) -> list[str]:
-        """See ``PosixFileOps``."""
-
-    def link(self, fd: int, name: str, at: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def rename(self, old: str, old_at: int, new: str, new_at: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def unlink(self, name: str, at: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def remove_folder(self, name: str, at: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def stat(self, fd: int) -> os.stat_result:
-        """See ``PosixFileOps``."""
-
-    def stat_name(self, name: str, at: int) -> os.stat_result:
-        """See ``PosixFileOps``."""
-
-    def read_into(self, fd: int, buffer: Buffer, start: int) -> int:
-        """See ``PosixFileOps``."""
-
-    def read_nowait(self, fd: int, buffer: Buffer, start: int) -> int:
-        """See ``PosixFileOps``."""
-
-    def write_all(self, fd: int, data: Buffer, start: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def copy_range(self, source: int, fd: int, start: int, end: int) -> int:
-        """Copy ``[start, end)`` from a file of any filesystem; returns where it ended."""
-
-    def truncate(self, fd: int, size: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def punch_hole(self, fd: int, start: int, length: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def seek_data(self, fd: int, start: int) -> int:
-        """See ``PosixFileOps``."""
-
-    def seek_hole(self, fd: int, start: int) -> int:
-        """See ``PosixFileOps``."""
-
-    def getxattr(self, fd: int, name: str) -> bytes | None:
-        """See ``PosixFileOps``."""
-
-    def setxattr(self, fd: int, name: str, value: bytes) -> None:
-        """See ``PosixFileOps``."""
-
-    def removexattr(self, fd: int, name: str) -> None:
-        """See ``PosixFileOps``."""
-
-    def fdatasync(self, fd: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def fsync(self, fd: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def statvfs(self, fd: int) -> os.statvfs_result:
-        """See ``PosixFileOps``."""
-
-    def filesystem(self, fd: int) -> str:
-        """See ``PosixFileOps``."""
-
-    def touch(self, fd: int, used_s: float) -> None:
-        """See ``PosixFileOps``."""
-
-    def chmod(self, fd: int, mode: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def lock_range(self, fd: int, start: int, length: int, *, shared: bool = False) -> bool:
-        """See ``PosixFileOps``."""
-
-    def unlock_range(self, fd: int, start: int, length: int) -> None:
-        """See ``PosixFileOps``."""
-
-    def lock_folder(self, fd: int) -> bool:
-        """See ``PosixFileOps``."""
-
-    def unlock_folder(self, fd: int) -> None:
-        """See ``PosixFileOps``."""
 
 
 class PosixFileOps(PosixMappingOps):

@@ -34,7 +34,7 @@ from netcache._core.label import (
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
     from netcache._cachefiles.statx import Identity
 
 LABEL_BYTE = 1 << 62

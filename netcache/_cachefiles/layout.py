@@ -22,7 +22,7 @@ from netcache._core.label import FORMAT
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 STORE, GRAVEYARD, SUMS = "cache", "graveyard", "+sums"
 _TAG_NAME, _FORMAT_NAME = "CACHEDIR.TAG", "format"

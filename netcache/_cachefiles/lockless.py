@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from netcache._cachefiles.label_file import USE_BYTE
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 
 def locks_work(ops: FileOps, name: str, folder: int) -> bool:

@@ -1,40 +1,15 @@
-"""The system calls of shared mappings; a part of the port ``FileOps``."""
+"""The system calls of shared mappings; a part of what ``fileops`` makes."""
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import mmap
 
 _BELL_BYTES = 4096
-
-
-class MappingOps(Protocol):
-    """The system calls of shared mappings; ``PosixMappingOps`` says what each does."""
-
-    def open_shared(self, name: str, at: int) -> int:
-        """See ``PosixMappingOps``."""
-
-    def open_again(self, fd: int) -> int:
-        """See ``PosixMappingOps``."""
-
-    def open_bell(self, name: str, at: int) -> int:
-        """See ``PosixMappingOps``."""
-
-    def open_ringer(self, name: str, at: int) -> int:
-        """See ``PosixMappingOps``."""
-
-    def map_words(self, fd: int, length: int) -> mmap.mmap:
-        """See ``PosixMappingOps``."""
-
-    def ring(self, fd: int) -> None:
-        """See ``PosixMappingOps``."""
-
-    def await_bell(self, fd: int) -> None:
-        """See ``PosixMappingOps``."""
 
 
 class PosixMappingOps:

@@ -30,7 +30,7 @@ from netcache._core import mapping_record as layout
 from netcache._core.keys import tag_of
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
     from netcache._core.mapping_record import MappingRecord
 
 FOLDER, NAME = "mappings", "table"

@@ -39,7 +39,7 @@ from netcache._core.misses import (
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
     from netcache._core.keys import ObjectKey
     from netcache._core.label import Epoch
 

@@ -17,7 +17,7 @@ from netcache._core.label import ATTRIBUTE, FORMAT, LABEL_BYTES_MAX, Epoch
 from netcache.errors import CacheError, UsageError
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 BLOCK_SIZE_MIN, BLOCK_SIZE_MAX = 512, 65536
 LOCKS = "locks"

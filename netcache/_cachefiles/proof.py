@@ -19,7 +19,7 @@ from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 from netcache._core.verifying import GROUP_BYTES, Stride
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
     from netcache._cachefiles.sums import ObjectSums
     from netcache._core.label import Label
 

@@ -17,7 +17,7 @@ from netcache._cachefiles.usage_file import NAME
 from netcache._core.keys import tag_of
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 _BASE = 1 << 61
 _BYTES = 1 << 40

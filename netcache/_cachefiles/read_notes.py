@@ -24,7 +24,7 @@ from netcache._core.read_ring import (
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 FOLDER, READS = "why", "reads"
 PENDING_MAX = 64

@@ -30,7 +30,7 @@ from netcache._cachefiles.writing import Purse, Writer
 from netcache._core.usage_record import PROCESSES
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
     from netcache._core.label import Epoch
 
 BATCH = 64

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from netcache._cachefiles.binding import Bound
 from netcache._cachefiles.committer import Committer
 from netcache._cachefiles.failures import told_as_cache_errors
-from netcache._cachefiles.fileops import FileOps, PosixFileOps
+from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
 from netcache._cachefiles.modify import ModifiableObject
@@ -30,6 +30,7 @@ from netcache._core.verifying import VERIFY_DEFAULT, VERIFY_LEVELS, Verify
 from netcache.errors import CacheError, UsageError
 
 if TYPE_CHECKING:
+    from netcache._cachefiles.file_port import FileOps
     from netcache._cachefiles.mapping_worker import Worker
     from netcache._cachefiles.space import Space
     from netcache._cachefiles.writing import Writer

@@ -20,7 +20,7 @@ from netcache._core.checksums import HEAD_BYTES, TableHead
 from netcache._core.label import SUM_BYTES
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 _FOLDER = f"{STORE}/{SUMS}"
 

@@ -30,7 +30,7 @@ from netcache._core.usage_index import TornError, UsageIndex
 from netcache._core.usage_record import Head, Slot
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
     from netcache._core.label import Epoch
 
 NAME = "usage"

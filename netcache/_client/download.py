@@ -23,8 +23,8 @@ from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.urls import Resource, parse
 from netcache._core.validity import Moment
 from netcache._netfs.finishing import finished
-from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.small_files import SmallFile, SmallFiles
+from netcache._netfs.spool import SpoolHolding
 from netcache.errors import CacheError, StaleError, TransientError
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DEFAULT_ENDS = {"http": ":80", "https": ":443"}
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
-_BAD = re.compile(r"[\x00-\x20\x7f]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Compiled by the first URL that is not in canonical form: most are.
+_BAD = r"[\x00-\x20\x7f]"
+_CONTROL = r"[\x00-\x1f\x7f]"
 _CANONICAL = re.compile(
     r"(https?)://([a-z0-9][a-z0-9.-]*(?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?)"
     r"(/[A-Za-z0-9/:@!$&'()*+,;=._~-]*)(?:\?([A-Za-z0-9/:@!$&'()*+,;=._~?-]+))?"
@@ -107,7 +108,7 @@ def _parse_any(url: str) -> Resource:
     from urllib.parse import urlsplit
 
     shown = strip_credentials(url)
-    if _CONTROL.search(url) or url != url.strip():
+    if re.search(_CONTROL, url) or url != url.strip():
         raise UsageError(
             f"not a usable URL: {shown!r} (control characters and outer spaces must be escaped)"
         )
@@ -120,7 +121,7 @@ def _parse_any(url: str) -> Resource:
     host = (parts.hostname or "").lower()
     if scheme not in _DEFAULT_PORTS:
         raise UsageError(f"not a usable URL: {shown!r} (it must begin with http:// or https://)")
-    if not host or _BAD.search(host):
+    if not host or re.search(_BAD, host):
         raise UsageError(f"not a usable URL: {shown!r} (it names no host)")
     try:
         return _canonical(parts, scheme, host, port)

@@ -22,7 +22,6 @@ from netcache._core.verifying import GROUP_BYTES
 from netcache._netfs import events
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
-from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode, Survey
 from netcache._netfs.misses import Misses, downloads
 from netcache._netfs.pace import Pace
@@ -31,6 +30,7 @@ from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import MemorySink
 from netcache._netfs.request import OPEN_END, Origin, Request
 from netcache._netfs.segment_array import Arena
+from netcache._netfs.spool import SpoolHolding
 from netcache.errors import CacheError, NoSpaceError, RemoteError, StaleError, TransientError
 
 if TYPE_CHECKING:

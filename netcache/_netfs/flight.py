@@ -16,11 +16,11 @@ from netcache._core.extent import Extent
 from netcache._core.read_sources import Piece, Source, choose_pieces
 from netcache._netfs import events
 from netcache._netfs.fill_claim import FillClaim
-from netcache._netfs.holding import SpoolHolding
 from netcache._netfs.inode import Inode, Survey
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import HoldingSink
 from netcache._netfs.request import OPEN_END, Origin, Request
+from netcache._netfs.spool import SpoolHolding
 from netcache.errors import TransientError
 from netcache.spi import ReadReply
 

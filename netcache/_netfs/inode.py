@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from netcache._core.content import Occupancy
 from netcache._core.extent import Extent, ExtentSet, round_out
 from netcache._core.sizes import Sizes
-from netcache._netfs.holding import CachedHolding, Holding, SpoolHolding
+from netcache._netfs.holding import CachedHolding, Holding
 from netcache._netfs.windows import NO_WINDOWS, Windows
 from netcache.errors import CacheError
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from netcache._core.keys import ObjectKey
     from netcache._core.urls import Resource
     from netcache._netfs.coming import Coming
+    from netcache._netfs.spool import SpoolHolding
 
 Known = tuple[int, int, Occupancy]
 

@@ -32,9 +32,10 @@ from netcache._core.validity import Moment, may_be_stale
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.first_question import ask_first
 from netcache._netfs.gates import Gates
-from netcache._netfs.holding import CachedHolding, SpoolHolding
+from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode, Question
 from netcache._netfs.inodes import key_of
+from netcache._netfs.spool import SpoolHolding
 from netcache.errors import CacheError, NotFoundError, StaleError, TransientError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tests.support.labels import ATTRIBUTE
 from tests.support.stores import Sync
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 
 def _nothing(*_: Any) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from netcache._cachefiles.fileops import FileOps, PosixFileOps
+from netcache._cachefiles.file_port import FileOps
+from netcache._cachefiles.fileops import PosixFileOps
 from tests.support.crash_content import SECTOR
 from tests.support.crash_disk import Disk, Rules
 from tests.support.crash_fileops import CrashFileOps

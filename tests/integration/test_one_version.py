@@ -13,7 +13,7 @@ from netcache._client.files import ReadFile
 from netcache._core.coherency import NO_VALIDATOR, Version
 from netcache._core.keys import ObjectKey
 from netcache._fscache.ports import CacheObject, NewObject
-from netcache._netfs.holding import SpoolHolding
+from netcache._netfs.spool import SpoolHolding
 from netcache.errors import CacheError
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient

@@ -6,7 +6,8 @@ import fcntl
 from typing import Any
 
 from netcache._cachefiles import store
-from netcache._cachefiles.fileops import FileOps, PosixFileOps
+from netcache._cachefiles.file_port import FileOps
+from netcache._cachefiles.fileops import PosixFileOps
 from tests.support.intercept import Override
 
 

@@ -25,7 +25,7 @@ from tests.support.labels import ATTRIBUTE
 from tests.support.stores import Sync
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 BLOCKS = (512, 1024, 4096)
 SYNCS: tuple[Sync, ...] = ("lazy", "commit")

@@ -21,7 +21,7 @@ from tests.support.crash_fileops import CrashFileOps
 from tests.support.stores import CHECKED_S, VOLUME, Sync, version
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 DIRECTORY = "/crash"
 KEYS = [ObjectKey(VOLUME, b"one"), ObjectKey(VOLUME, b"folder/two"), ObjectKey("v,http,x", b"3")]

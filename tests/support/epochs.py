@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.support.intercept import Override
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
     from netcache._cachefiles.statx import Identity
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.intercept import Intercept
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 UNFAILING = frozenset({"close", "unlock_range", "unlock_folder"})
 """Calls that cannot fail in a way that a program could act upon."""

@@ -31,7 +31,7 @@ from tests.support.stores import (
 )
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 THIRD_KEY = ObjectKey(VOLUME, b"third")
 

@@ -22,7 +22,7 @@ from tests.support.intercept import Intercept
 from tests.support.labels import ATTRIBUTE
 
 if TYPE_CHECKING:
-    from netcache._cachefiles.fileops import FileOps
+    from netcache._cachefiles.file_port import FileOps
 
 _STEP = 4096
 

@@ -9,9 +9,10 @@ import pytest
 from netcache._cachefiles.store import bind
 from netcache._core.coherency import NO_VALIDATOR, Validator, ValidatorKind, Version
 from netcache._core.urls import parse
-from netcache._netfs.holding import CachedHolding, SpoolHolding
+from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import key_of
+from netcache._netfs.spool import SpoolHolding
 from netcache._netfs.unchanged import WHOLE_BYTES_MAX, may_compare
 from netcache.spi import OriginCapabilities
 
