@@ -24,6 +24,7 @@ from netcache._core.coherency import Validator, Version
 from netcache._core.extent import Extent
 
 __all__ = [
+    "RESUMABLE_BYTES_MIN",
     "UNCONDITIONAL",
     "Backend",
     "BodySink",
@@ -170,6 +171,9 @@ class MemoryBody(Protocol):
     data: bytes | memoryview
 
 
+RESUMABLE_BYTES_MIN = 16 << 20
+"""Smaller bodies are sent again rather than gone on with (``spi_resumable``)."""
+
 UpdateData = bytes | memoryview | Sequence[bytes | memoryview]
 """The bytes of an update: in one piece, or in several that follow each other.
 
@@ -205,12 +209,14 @@ class UploadReply(NamedTuple):
     """How an upload ended.
 
     ``version`` is None when the reply bore no validator that stands for exactly these bytes
-    (RFC 9110 9.3.4): nothing may then be cached under it.
+    (RFC 9110 9.3.4): nothing may then be cached under it.  ``sent_bytes`` is how much of the body
+    went out, in all attempts together; None: not counted.
     """
 
     created: bool
     version: Version | None
     mtime_kept: bool
+    sent_bytes: int | None = None
 
 
 class OriginCapabilities(NamedTuple):
@@ -220,7 +226,7 @@ class OriginCapabilities(NamedTuple):
     ``partial_put`` are the two ways in which a part of a resource can be changed;
     ``upload_versions`` tells whether the reply to an upload bears the validator of what it made.
     ``digests`` is about uploads, ``whole_digests`` tells whether ``stat`` gets the digests that it
-    asks for.
+    asks for.  ``resumable`` tells whether interrupted uploads can go on where they stopped.
     """
 
     ranges: bool | None = None
@@ -230,6 +236,7 @@ class OriginCapabilities(NamedTuple):
     multi_ranges: bool | None = None
     upload_versions: bool | None = None
     whole_digests: bool | None = None
+    resumable: bool | None = None
 
 
 class Backend(Protocol):

@@ -14,6 +14,7 @@ def summary_line(report: Report, *, fetched: bool, dry_run: bool = False) -> str
     """What was done, in figures; plainly when it was nothing.
 
     `fetched`: tell how many of the bytes came from the server, where not all of them did.
+    Those that were sent are told where earlier uploads had sent some.
     """
     figures = ", ".join(
         (
@@ -26,6 +27,8 @@ def summary_line(report: Report, *, fetched: bool, dry_run: bool = False) -> str
     )
     if fetched and not dry_run and report.fetched_bytes < report.bytes:
         figures += f", {report.fetched_bytes} of them from the server"
+    if not dry_run and report.sent_bytes is not None and report.sent_bytes < report.bytes:
+        figures += f", {report.sent_bytes} of them sent now"
     if not (report.copied or report.deleted or report.failed):
         return f"Nothing to transfer: {figures}"
     return f"Would be: {figures}" if dry_run else f"Done: {figures}"

@@ -154,7 +154,9 @@ class Operations:
                     )
                     report.add(sent)
                 else:
-                    report.bytes += await self._put_one(one, target, condition, item)
+                    size, sent_bytes = await self._put_one(one, target, condition, item)
+                    report.bytes += size
+                    report.sent(sent_bytes)
                     report.copied += 1
         return report
 
@@ -174,16 +176,18 @@ class Operations:
         target: Resource,
         condition: UploadCondition | None,
         item: ItemProgress,
-    ) -> int:
-        """Upload one file or stream; returns its size."""
+    ) -> tuple[int, int]:
+        """Upload one file or stream; returns its size, and how much was sent."""
         if _is_stream(source):
-            return await self._put_stream(source, target, condition, item)  # type: ignore[arg-type]
+            size = await self._put_stream(source, target, condition, item)  # type: ignore[arg-type]
+            return size, size
         path = _path_of(source)
         found = os.stat(path)
         if stat.S_ISDIR(found.st_mode):
             raise UsageError(f"{path} is a folder (use -r to upload a tree)")
-        await self._core.remote().put_file(path, target.url, condition, item)
-        return found.st_size
+        reply = await self._core.remote().put_file(path, target.url, condition, item)
+        size = found.st_size
+        return size, size if reply.sent_bytes is None else reply.sent_bytes
 
     async def _put_stream(
         self,

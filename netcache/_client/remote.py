@@ -22,7 +22,14 @@ from netcache._core.urls import Resource, as_file, as_folder, parse
 from netcache._netfs.inodes import key_of
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import NotCachedError, NotFoundError
-from netcache.spi import Backend, ResourceInfo, UploadBody, UploadCondition, UploadReply
+from netcache.spi import (
+    RESUMABLE_BYTES_MIN,
+    Backend,
+    ResourceInfo,
+    UploadBody,
+    UploadCondition,
+    UploadReply,
+)
 
 if TYPE_CHECKING:
     from netcache._client.download import Downloader, OnBytes
@@ -260,10 +267,12 @@ class Remote:
                 # From memory to the server and into the cache.
                 reply = await self._send(partial(BytesBody, data), resource, condition, mtime_s)
                 on_bytes(size)
-            else:
+            elif size < RESUMABLE_BYTES_MIN:
                 reply = await self._send(
                     lambda tee: FileBody(fd, size, tee, on_bytes), resource, condition, mtime_s
                 )
+            else:
+                reply = await self._send_large(path, fd, before, resource, condition, on_bytes)
             after = os.fstat(fd)
         finally:
             os.close(fd)
@@ -275,6 +284,37 @@ class Remote:
                 url=url,
             )
         return reply
+
+    async def _send_large(
+        self,
+        path: str,
+        fd: int,
+        status: os.stat_result,
+        resource: Resource,
+        condition: UploadCondition | None,
+        on_bytes: OnBytes,
+    ) -> UploadReply:
+        """Upload a file so that it can go on where it is interrupted, in another process too.
+
+        What goes on does so on the version that was found when it began (promise P7).
+        """
+        # Imported here: most commands send nothing large.
+        from netcache._netfs.resumable_body import ResumableFileBody
+        from netcache._netfs.saved_upload import SavedUpload
+
+        state_dir = self._local.options.state_dir
+        saved = await asyncio.to_thread(SavedUpload, state_dir, resource.url, path, status)
+        try:
+            if condition is None and saved.ticket is not None and saved.ticket.current:
+                condition = saved.ticket.condition
+            return await self._send(
+                lambda tee: ResumableFileBody(fd, status, tee, on_bytes, saved),
+                resource,
+                condition,
+                status.st_mtime_ns // 10**9,
+            )
+        finally:
+            saved.close()
 
     async def _send(
         self,

@@ -35,29 +35,42 @@ class SourceChangedError(NetCacheError):
 
 
 class FileBody:
-    """A local file as a body; ``path`` may also be an open descriptor, which stays open."""
+    """A local file as a body; ``path`` may also be an open descriptor, which stays open.
+
+    A pass begins at ``start``; what is before that has been kept by the tee already.
+    """
 
     replayable = True
 
     def __init__(self, path: str | int, size: int, tee: Tee, on_bytes: OnBytes) -> None:
         self.size: int | None = size
+        self.start = 0
         self._path = path
         self._tee = tee
         self._on_bytes = on_bytes
+        self._reported = 0
+
+    def _report(self, position: int) -> None:
+        """All up to ``position`` is done; what is sent again is not told again."""
+        if position > self._reported:
+            self._on_bytes(position - self._reported)
+            self._reported = position
 
     async def chunks(self) -> AsyncIterator[bytes | memoryview]:
-        """The file from its start, one chunk read ahead while one is sent and one is kept.
+        """The file from ``start`` on, one chunk read ahead while one is sent and one is kept.
 
         Ends with the announced size: a server may answer as soon as it has that.
         """
         # Imported here: most bodies go past it (``runs``), and it takes its time.
         import aiofiles
 
-        self._tee.restart()
-        left = self.size or 0
+        position = self.start
+        if not position:
+            self._tee.restart()
+        left = (self.size or 0) - position
         owned = isinstance(self._path, str)
         if not owned:
-            os.lseek(self._path, 0, os.SEEK_SET)  # type: ignore[arg-type]
+            os.lseek(self._path, position, os.SEEK_SET)  # type: ignore[arg-type]
         async with aiofiles.open(self._path, "rb", buffering=0, closefd=owned) as file:
             reading = asyncio.ensure_future(file.read(min(CHUNK_BYTES, left)))
             try:
@@ -65,9 +78,13 @@ class FileBody:
                     left -= len(chunk)
                     if left:
                         reading = asyncio.ensure_future(file.read(min(CHUNK_BYTES, left)))
-                    await self._tee.keep(chunk)
+                    await self._tee.drain()
+                    new = memoryview(chunk)[max(0, self._tee.size - position) :]
+                    if new:
+                        await self._tee.keep(new)
                     yield chunk
-                    self._on_bytes(len(chunk))
+                    position += len(chunk)
+                    self._report(position)
             finally:
                 await finished(asyncio.gather(reading, return_exceptions=True))
 
@@ -77,26 +94,27 @@ class FileBody:
         return isinstance(self._path, int) and (self._tee.may_copy or not self._tee.hashing)
 
     async def runs(self) -> AsyncIterator[FileRun]:
-        """The file from its start, in runs to be sent by the kernel.
+        """The file from ``start`` on, in runs to be sent by the kernel.
 
         While one is sent, the next is copied for the cache.
         """
         assert isinstance(self._path, int)
         loop = asyncio.get_running_loop()
-        self._tee.restart()
+        if not self.start:
+            self._tee.restart()
         size, source = self.size or 0, self._path
 
         def take(start: int) -> asyncio.Future[FileRun]:
             end = min(start + RUN_BYTES, size)
-            return loop.run_in_executor(None, self._tee.copy_from, source, start, end)
+            return loop.run_in_executor(None, self._tee.run_of, source, start, end)
 
-        coming = take(0) if size else None
+        coming = take(self.start) if self.start < size else None
         try:
             while coming is not None:
                 run = await finished(coming)
                 coming = take(run.end) if run.start < run.end < size else None
                 yield run
-                self._on_bytes(run.end - run.start)
+                self._report(run.end)
         finally:
             if coming is not None:
                 await finished(asyncio.gather(coming, return_exceptions=True))
@@ -105,7 +123,7 @@ class FileBody:
         """The digest of what was sent; read again from the file when it was not asked for."""
         await self._tee.drain()
         known = self._tee.sha256()
-        if known is not None:
+        if known is not None and self._tee.size == self.size:
             return known
         return await sha256_of(self._path)
 

@@ -69,7 +69,7 @@ class JournalEntry:
     def _save(self, record: JournalRecord) -> None:
         os.fdatasync(self.data.fileno())
         new = os.path.join(self.path, _NEW_RECORD)
-        fd = _open_own(new, os.O_WRONLY | os.O_CREAT)
+        fd = open_own(new, os.O_WRONLY | os.O_CREAT)
         try:
             os.ftruncate(fd, 0)
             raw = encode_record(record)
@@ -79,9 +79,9 @@ class JournalEntry:
         finally:
             os.close(fd)
         os.rename(new, os.path.join(self.path, _RECORD))
-        _sync_folder(self.path)
+        sync_folder(self.path)
         if not self.saved:
-            _sync_folder(os.path.dirname(self.path))
+            sync_folder(os.path.dirname(self.path))
         self.saved = True
 
     def settle(self) -> None:
@@ -89,7 +89,7 @@ class JournalEntry:
         with self._changing:
             if self.saved:
                 os.unlink(os.path.join(self.path, _RECORD))
-                _sync_folder(self.path)
+                sync_folder(self.path)
                 self.saved = False
 
     def load(self) -> JournalRecord:
@@ -201,12 +201,12 @@ def _warn(line: str) -> None:
 
 
 def _load(path: str) -> JournalRecord:
-    fd = _open_own(os.path.join(path, _RECORD), os.O_RDONLY)
+    fd = open_own(os.path.join(path, _RECORD), os.O_RDONLY)
     with os.fdopen(fd, "rb") as file:
         return decode_record(file.read(RECORD_BYTES_MAX))
 
 
-def _open_own(name: str, flags: int) -> int:
+def open_own(name: str, flags: int) -> int:
     """Open a regular file of ours; ``OSError`` for links, FIFOs and what others have put there.
 
     An edit is uploaded with the user's credentials: only the user's own may be.
@@ -229,11 +229,11 @@ def _open_locked(path: str, flags: int) -> IO[bytes] | None:
     Raises ``OSError`` where locks do nothing: several would work on the same edit there.
     """
     name = os.path.join(path, _DATA)
-    fd = _open_own(name, os.O_RDWR | flags)
+    fd = open_own(name, os.O_RDWR | flags)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(fd).st_nlink:
-            _need_locks(name)
+            need_locks(name)
             return os.fdopen(fd, "r+b", buffering=0)
     except BlockingIOError:
         pass
@@ -244,7 +244,7 @@ def _open_locked(path: str, flags: int) -> IO[bytes] | None:
     return None
 
 
-def _need_locks(name: str) -> None:
+def need_locks(name: str) -> None:
     """Raise ``OSError`` when a lock that we have is given to somebody else too."""
     other = os.open(name, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -256,7 +256,8 @@ def _need_locks(name: str) -> None:
     raise OSError(errno.ENOLCK, "locks do nothing on this filesystem")
 
 
-def _sync_folder(path: str) -> None:
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

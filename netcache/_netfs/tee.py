@@ -110,6 +110,14 @@ class Tee:
         self.size = run.end
         return run
 
+    def run_of(self, source: int, start: int, end: int) -> FileRun:
+        """``copy_from``, or what is kept already of ``[start, end)``.  May block."""
+        if start >= self.size:
+            return self.copy_from(source, start, end)
+        whole = self._new is not None and self._store is not None
+        fd = self._new.fileno() if whole and self._new is not None else source
+        return FileRun(fd, start, min(end, self.size))
+
     def _hash(self, run: FileRun) -> None:
         for start in range(run.start, run.end, CHUNK_BYTES):
             self._digest.update(os.pread(run.fd, min(CHUNK_BYTES, run.end - start), start))

@@ -67,10 +67,12 @@ class Uploader:
     ) -> UploadReply:
         """Upload, then publish in the cache what was sent, under the validator of the reply."""
         self._stats.add("UpldOps", "UL")
+        sent_bytes: int | None = None
         try:
             reply = await self._backend().put(
                 resource.url, body, condition=condition, mtime_s=mtime_s
             )
+            sent_bytes = reply.sent_bytes
             await tee.drain()
         except BaseException:
             self._stats.add("UpldOps", "uf")
@@ -79,7 +81,7 @@ class Uploader:
             raise
         finally:
             self._stats.add("UpldOps", "us")
-            self._stats.add("UpldOps", "bytes", tee.size)
+            self._stats.add("UpldOps", "bytes", tee.size if sent_bytes is None else sent_bytes)
             self._stats.add("CaWrOps", "bytes", tee.copied_bytes)
         self._inodes.forget(key_of(resource))
         version = reply.version

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from netcache.backends.http_metadata import Metadata
     from netcache.backends.http_move import Mover
     from netcache.backends.http_pinning import Pin
+    from netcache.backends.http_questions import OriginQuestions
     from netcache.backends.http_ranges import RangesQuestion
     from netcache.backends.http_ranges_reply import HttpRangesReply
     from netcache.backends.http_reply import BodyMeans
@@ -94,16 +95,22 @@ class HttpBackend:
         return Metadata(self._session, self._notes)
 
     @cached_property
+    def _questions(self) -> OriginQuestions:
+        from netcache.backends.http_questions import OriginQuestions
+
+        return OriginQuestions(self._session, self._notes)
+
+    @cached_property
     def _writer(self) -> Writer:
         from netcache.backends.http_write import Writer
 
-        return Writer(self, self._session, self._notes, self._throttle)
+        return Writer(self, self._session, self._notes, lambda: self._questions, self._throttle)
 
     @cached_property
     def _updater(self) -> Updater:
         from netcache.backends.http_update import Updater
 
-        return Updater(self, self._session, self._notes, self._throttle)
+        return Updater(self, self._session, self._notes, self._questions, self._throttle)
 
     @cached_property
     def _mover(self) -> Mover:

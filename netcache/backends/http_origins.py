@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netcache.backends.http_fields import Fields, all_of, tells_digests, whole_digest
 from netcache.backends.http_pinning import Pin, lower
 from netcache.spi import OriginCapabilities
+
+if TYPE_CHECKING:
+    from netcache._core.extent import Extent
 
 __all__ = ["OriginNotes"]
 
@@ -31,6 +36,7 @@ class OriginNotes:
         self._recalled_s: dict[str, float] = {}
         self._capabilities: dict[str, OriginCapabilities] = {}
         self._minds_conditions: dict[str, bool] = {}
+        self._upload_limits: dict[str, Extent] = {}
         self._has_mkcol: dict[str, bool] = {}
 
     def capabilities(self, origin: str) -> OriginCapabilities:
@@ -73,6 +79,9 @@ class OriginNotes:
                 for name in OriginCapabilities._fields
                 if isinstance(facts.get(name), bool)
             }
+            # A server that has taken its place would take the beginning of an upload for all of it.
+            if flags.get("resumable"):
+                del flags["resumable"]
             self._capabilities[origin] = OriginCapabilities(**flags)
             if facts.get("pin") in _PINS:
                 self._pins[origin] = _PINS[facts["pin"]]
@@ -100,12 +109,26 @@ class OriginNotes:
 
     def saw_options(self, origin: str, fields: Fields) -> None:
         """An answer to ``OPTIONS``: what it does not announce is not offered."""
+        from netcache.backends.http_resumable import upload_limit
+
         self.saw_reply(origin, fields)
         known = self.capabilities(origin)
         partial_put = fields.get(_PARTIAL_PUT_FIELD, "").strip().lower() == "bytes"
+        limit = upload_limit(fields)
+        if limit is not None:
+            self._upload_limits[origin] = limit
         self._capabilities[origin] = known._replace(
-            patch=bool(known.patch), partial_put=partial_put
+            patch=bool(known.patch), partial_put=partial_put, resumable=limit is not None
         )
+
+    def resumable_sizes(self, origin: str) -> Extent | None:
+        """How large resumable uploads may be there; None where there are none."""
+        known = self.capabilities(origin).resumable
+        return self._upload_limits.get(origin) if known else None
+
+    def saw_not_resumable(self, origin: str) -> None:
+        """A resumable upload was refused as such."""
+        self._capabilities[origin] = self.capabilities(origin)._replace(resumable=False)
 
     def saw_no_patch(self, origin: str) -> None:
         """A ``PATCH`` was refused as such."""

@@ -40,8 +40,8 @@ class Sender(Protocol):
     def runs(self) -> AsyncGenerator[FileRun, None]:
         """The body in runs of files, for a pass of its own."""
 
-    def moved(self) -> None:
-        """The server has taken something; called on any thread."""
+    def moved(self, count: int) -> None:
+        """The server has taken ``count`` bytes; called on any thread."""
 
     def ended_at(self, total: int) -> None:
         """The source had only ``total`` bytes; raises."""
@@ -122,7 +122,7 @@ class _Pump:
                 break
             self._send_all(step[:count], poller)
             position += count
-            self._sender.moved()
+            self._sender.moved(count)
         return position
 
     def _send_all(self, view: memoryview, poller: select.poll) -> None:

@@ -16,18 +16,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
-from netcache._core.retry import TRANSIENT_STATUSES, Retries
+from netcache._core.retry import Retries
 from netcache._core.urls import Resource
 from netcache.backends.http_conditions import Conditions, conflict
 from netcache.backends.http_fields import mtime_of, sha256_field, validator_of
 from netcache.backends.http_origins import OriginNotes
+from netcache.backends.http_questions import OriginQuestions
 from netcache.backends.http_refusals import refusal
 from netcache.backends.http_session import Exchange, HttpSession
 from netcache.backends.http_upload import EXPECT_BYTES_MIN, BodySender, send_body
@@ -38,7 +38,6 @@ from netcache.errors import (
     IntegrityError,
     NotFoundError,
     NotOfferedError,
-    RemoteError,
     RemoteProtocolError,
     StaleError,
     TransientError,
@@ -106,25 +105,24 @@ class Updater:
     """The part of an ``HttpBackend`` that changes parts."""
 
     def __init__(
-        self, backend: Asking, session: HttpSession, notes: OriginNotes, throttle: Throttle
+        self,
+        backend: Asking,
+        session: HttpSession,
+        notes: OriginNotes,
+        questions: OriginQuestions,
+        throttle: Throttle,
     ) -> None:
         self._backend = backend
         self._session = session
         self._notes = notes
         self._throttle = throttle
         self._conditions = Conditions(backend, notes)
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._asked: defaultdict[str, int] = defaultdict(int)
+        self._questions = questions
 
     async def learn(self, resource: Resource) -> OriginCapabilities:
-        """What the origin offers; one question at a time, and one for all who wait for it."""
+        """What the origin offers to those who change parts."""
         origin = resource.origin
-        if not self._known(origin):
-            asked_before = self._asked[origin]
-            async with self._turns[origin]:
-                if not self._known(origin) and self._asked[origin] == asked_before:
-                    await self._ask(resource)
-                    self._asked[origin] += 1
+        await self._questions.ask_unless(lambda: self._known(origin), resource)
         known = self._notes.capabilities(origin)
         return known._replace(patch=bool(known.patch), partial_put=bool(known.partial_put))
 
@@ -134,20 +132,6 @@ class Updater:
             known.patch,
             known.partial_put,
         )
-
-    async def _ask(self, resource: Resource) -> None:
-        """Ask once; no retries, since the answer to a failure is a whole upload, which has them."""
-        try:
-            exchange = await self._session.ask("OPTIONS", resource, {}, what="question")
-        except TransientError:
-            return
-        except RemoteError:
-            self._notes.saw_options(resource.origin, {})
-            return
-        await exchange.drop()
-        if exchange.head.status in TRANSIENT_STATUSES:
-            return
-        self._notes.saw_options(resource.origin, exchange.head.fields)
 
     async def update(
         self,

@@ -27,7 +27,14 @@ from netcache.backends.http_fields import (
 from netcache.backends.http_pump import FilePayload
 from netcache.backends.http_wire import WANT_DIGEST, condition_headers
 from netcache.errors import IntegrityError, RemoteError, RemoteTimeoutError, UsageError
-from netcache.spi import UNCONDITIONAL, FileBody, FileRun, MemoryBody, UploadBody, UploadCondition
+from netcache.spi import (
+    UNCONDITIONAL,
+    FileBody,
+    FileRun,
+    MemoryBody,
+    UploadBody,
+    UploadCondition,
+)
 
 if TYPE_CHECKING:
     from netcache._core.urls import Resource
@@ -50,7 +57,9 @@ _TRANSPORT_KEEPS_VIEWS = sys.version_info >= (3, 12)
 class BodySender:
     """Feeds one body to requests: counts it, limits its rate, notices when it stands still.
 
-    ``begun`` is set once any of it was asked for, ``sent_all`` while the last pass was a full one;
+    ``begun`` is set once any of it was asked for, ``sent_all`` once the last pass came to the end;
+    ``sent_bytes`` is where that pass is (it may have begun in the middle, ``ResumableBody``), and
+    ``moved_bytes`` what went out in all passes;
     ``failure`` is what went wrong in the body itself, which aiohttp would wrap beyond recognition.
 
     The last piece is handed over only when the body is known to be at its end: a server that has
@@ -64,6 +73,7 @@ class BodySender:
         self.failure: BaseException | None = None
         self.sent_bytes = 0
         self.sent_all = False
+        self.moved_bytes = 0
         self.moved_at = 0.0
         self.waiting_for_server = False
         self._throttle = throttle
@@ -101,9 +111,16 @@ class BodySender:
         self._pass = passing = self._runs(self._pass)
         return passing
 
-    def moved(self) -> None:
-        """The server has taken something; called on any thread."""
+    def moved(self, count: int) -> None:
+        """The server has taken ``count`` bytes; called on any thread, one at a time."""
         self.moved_at = time.monotonic()
+        self.moved_bytes += count
+
+    @property
+    def start(self) -> int:
+        """Where a pass of the body begins."""
+        start: int = getattr(self.body, "start", 0)
+        return start
 
     def ended_at(self, total: int) -> None:
         """The source had only ``total`` bytes; raises."""
@@ -122,9 +139,7 @@ class BodySender:
         self, former: AsyncGenerator[Any, None] | None
     ) -> AsyncGenerator[bytes | memoryview, None]:
         await _end(former)
-        self.begun = True
-        self.sent_bytes = 0
-        self.sent_all = False
+        self.begun, self.sent_bytes, self.sent_all = True, self.start, False
         chunks = self.body.chunks()
         try:
             async for chunk in chunks:
@@ -134,6 +149,7 @@ class BodySender:
                         await self._exhaust(chunks)
                         self.sent_all = True
                     self._hand_over(len(piece))
+                    self.moved_bytes += len(piece)
                     yield piece
                     self.waiting_for_server = False
                     await self._throttle.pass_bytes(len(piece))
@@ -151,7 +167,7 @@ class BodySender:
     ) -> AsyncGenerator[FileRun, None]:
         assert isinstance(self.body, FileBody)
         await _end(former)
-        self.begun, self.sent_bytes, self.sent_all = True, 0, False
+        self.begun, self.sent_bytes, self.sent_all = True, self.start, False
         runs = self.body.runs()
         try:
             async for run in runs:

@@ -3,18 +3,21 @@
 Rules:
 
 1. A body is sent again only when it can be replayed, or when nothing of it was read yet.
-2. After an attempt whose outcome is not known, a failed precondition is no conflict yet: what is
-   there now is compared with what was sent.
+2. After an attempt whose outcome is not known, a failed precondition is no conflict yet
+   (``http_outcomes``).
 3. A server that is not known to mind preconditions of writes (nginx does not) is asked for the
    current version first: that leaves a race, but a narrow one.
-4. A folder that is not empty is never deleted (WebDAV servers would delete all of it).
+4. Where the server keeps what has arrived of an upload, a large file goes that way
+   (``http_resuming``); whatever does not work there goes as a plain ``PUT``.
+5. A folder that is not empty is never deleted (WebDAV servers would delete all of it).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from netcache._core.retry import Retries
@@ -29,11 +32,19 @@ from netcache.errors import (
     RemoteProtocolError,
     TransientError,
 )
-from netcache.spi import ResourceInfo, UploadBody, UploadCondition, UploadReply
+from netcache.spi import (
+    RESUMABLE_BYTES_MIN,
+    UploadBody,
+    UploadCondition,
+    UploadReply,
+)
 
 if TYPE_CHECKING:
     from netcache.backends.http_asking import Asking
     from netcache.backends.http_origins import OriginNotes
+    from netcache.backends.http_outcomes import Outcomes
+    from netcache.backends.http_questions import OriginQuestions
+    from netcache.backends.http_resuming import Resumer
     from netcache.backends.http_session import Exchange, HttpSession
     from netcache.backends.throttle import Throttle
 
@@ -48,13 +59,39 @@ class Writer:
     """The writing half of an ``HttpBackend``."""
 
     def __init__(
-        self, backend: Asking, session: HttpSession, notes: OriginNotes, throttle: Throttle
+        self,
+        backend: Asking,
+        session: HttpSession,
+        notes: OriginNotes,
+        questions: Callable[[], OriginQuestions],
+        throttle: Throttle,
     ) -> None:
         self._backend = backend
         self._session = session
         self._notes = notes
         self._throttle = throttle
         self._conditions = Conditions(backend, notes)
+        self._questions = questions
+
+    @cached_property
+    def _outcomes(self) -> Outcomes:
+        from netcache.backends.http_outcomes import Outcomes
+
+        return Outcomes(self._backend, self._notes, self._conditions)
+
+    @cached_property
+    def _resumer(self) -> Resumer:
+        from netcache.backends.http_resuming import Resumer
+
+        return Resumer(
+            self._backend,
+            self._session,
+            self._notes,
+            self._questions(),
+            self._conditions,
+            self._outcomes,
+            self.stored,
+        )
 
     async def put(
         self,
@@ -64,10 +101,18 @@ class Writer:
         mtime_s: float | None,
     ) -> UploadReply:
         """Store ``body`` as the whole of ``resource``."""
-        await self._conditions.check_first("upload", resource, condition)
         sender = BodySender(body, self._throttle)
         try:
-            return await self._put(resource, sender, condition, mtime_s)
+            upload = None
+            if (body.size or 0) >= RESUMABLE_BYTES_MIN:
+                upload = await self._resumer.upload_of(resource, sender, condition, mtime_s)
+            if upload is None:
+                await self._conditions.check_first("upload", resource, condition)
+                return await self._put(resource, sender, condition, mtime_s, False)
+            reply = await self._resumer.put(upload)
+            if reply is None:
+                reply = await self._put(resource, sender, condition, mtime_s, upload.is_doubtful)
+            return reply
         finally:
             await sender.close()
 
@@ -77,22 +122,20 @@ class Writer:
         sender: BodySender,
         condition: UploadCondition,
         mtime_s: float | None,
+        doubtful: bool,
     ) -> UploadReply:
         retries = Retries(self._backend.retry)
-        doubtful = made_parents = False
+        made_parents = False
         expect = True
         while True:
             try:
                 exchange = await self._send(resource, sender, condition, mtime_s, expect)
                 status = exchange.head.status
                 if status in _STORED:
-                    return await self._stored(resource, sender, exchange, mtime_s)
+                    return await self.stored(resource, sender, exchange, mtime_s)
                 await exchange.drop()
                 if status == 412:
-                    self._notes.saw_condition_minded(resource.origin)
-                    if doubtful:
-                        return await self._compare(resource, sender, condition)
-                    raise conflict("upload", resource, condition, "the server says so")
+                    return await self._outcomes.denied(resource, sender, condition, doubtful)
                 if status == 417 and expect and sender.may_send:
                     expect = False
                     continue
@@ -174,9 +217,13 @@ class Writer:
         """Whether an upload was refused because its folder is missing: 409 says so, nginx 500."""
         return status == 409 or (status == 500 and not await self._is_there(parent_of(resource)))
 
-    async def _stored(
+    async def stored(
         self, resource: Resource, sender: BodySender, exchange: Exchange, mtime_s: float | None
     ) -> UploadReply:
+        """The reply says that the server has it.
+
+        It proves a version only for bytes that were all sent in one pass, or whose digest it bears.
+        """
         fields = exchange.head.fields
         await exchange.drop()
         if not sender.sent_all:
@@ -194,43 +241,10 @@ class Writer:
             resource.url, sender, fields, mtime_s if mtime_kept else None
         )
         self._notes.saw_upload(resource.origin, version is not None)
-        return UploadReply(exchange.head.status == 201, version, mtime_kept)
-
-    async def _compare(
-        self, resource: Resource, sender: BodySender, condition: UploadCondition
-    ) -> UploadReply:
-        """An earlier attempt may have stored the body: is what is there now what was sent?"""
-        info = await self._conditions.found(resource)
-        if info is None:
-            raise conflict("upload", resource, condition, "it is gone")
-        own = await self._own_digest(sender)
-        if own is None or info.size != sender.sent_bytes:
-            raise conflict("upload", resource, condition, f"its size is {info.size} now")
-        theirs = info.digest_sha256 or await self._digest_of(resource, info)
-        if own != theirs:
-            raise conflict("upload", resource, condition, "its bytes are others")
-        version = info.version
-        if version is not None and not version.validator.joins_ranges:
+        if sender.start and not fields.get("Repr-Digest"):
             version = None
-        return UploadReply(condition.if_absent, version, False)
-
-    async def _own_digest(self, sender: BodySender) -> bytes | None:
-        """The digest of what was sent; of one more pass when the last was cut short."""
-        if sender.sent_all:
-            return await sender.body.sha256()
-        if not sender.body.replayable:
-            return None
-        digest = hashlib.sha256()
-        async for piece in sender.pieces():
-            digest.update(piece)
-        return digest.digest()
-
-    async def _digest_of(self, resource: Resource, info: ResourceInfo) -> bytes:
-        """The digest of what is at the server, by reading it."""
-        digest = hashlib.sha256()
-        reply = await self._backend.open_read(resource.url, expected=info.version)
-        await reply.receive(lambda _, view: digest.update(view))
-        return digest.digest()
+        created = exchange.head.status == 201
+        return UploadReply(created, version, mtime_kept, sender.moved_bytes)
 
     async def _check_empty(self, folder: Resource) -> None:
         if await self._backend.list(folder.url):

@@ -65,8 +65,8 @@ class Direction(Protocol):
     async def make_folder(self, folder: Folder) -> None:
         """Make a folder of the destination; its parent is there."""
 
-    async def copy(self, job: Job, on_bytes: OnBytes) -> tuple[int, int]:
-        """Copy a file; returns its size and the bytes that came from the server."""
+    async def copy(self, job: Job, on_bytes: OnBytes) -> tuple[int, int, int | None]:
+        """Copy a file; returns its size, the bytes from the server, and those sent (uploads)."""
 
     def batches(self, removals: Sequence[Removal]) -> Iterable[list[Removal]]:
         """Removals that are best done together."""
@@ -137,11 +137,11 @@ class Download:
         """Make a local folder, in place of a link if need be."""
         await asyncio.to_thread(self._local.make_folder, folder.name)
 
-    async def copy(self, job: Job, on_bytes: OnBytes) -> tuple[int, int]:
+    async def copy(self, job: Job, on_bytes: OnBytes) -> tuple[int, int, int | None]:
         """Bring the file through the cache."""
         assert job.entry.info is not None
         result = await self._ops.get_file(job.entry.info, job.path, on_bytes)
-        return result.size, result.fetched_bytes
+        return result.size, result.fetched_bytes, None
 
     def batches(self, removals: Sequence[Removal]) -> Iterable[list[Removal]]:
         """By folder, so that each folder is opened once."""
@@ -238,11 +238,11 @@ class Upload:
         """Make a folder at the server."""
         await self._ops.make_folder(folder.resource.url)
 
-    async def copy(self, job: Job, on_bytes: OnBytes) -> tuple[int, int]:
+    async def copy(self, job: Job, on_bytes: OnBytes) -> tuple[int, int, int | None]:
         """Upload the file, on the condition that the server still has what was compared."""
         reply = await self._ops.put_file(job.path, job.url, _condition(job), on_bytes)
-        size = job.entry.size if reply.version is None else reply.version.size
-        return size or 0, 0
+        size = (job.entry.size if reply.version is None else reply.version.size) or 0
+        return size, 0, size if reply.sent_bytes is None else reply.sent_bytes
 
     def batches(self, removals: Sequence[Removal]) -> Iterable[list[Removal]]:
         """One exchange each."""

@@ -225,7 +225,8 @@ class TreeRun:
         if verdict is Verdict.SAME:
             self._tally.unchanged(job.name, job.entry.size)
         elif self._options.dry_run:
-            self._tally.copied(job.entry.size or 0, 0)
+            size = job.entry.size or 0
+            self._tally.copied(size, 0, size if self._direction.is_upload else None)
             self._tally.start(job.name, job.entry.size).end(good=True)
         else:
             await self._copy(job)
@@ -255,12 +256,12 @@ class TreeRun:
             return
         item = self._tally.start(job.name, job.entry.size)
         try:
-            size, fetched = await self._direction.copy(job, item)
+            size, fetched, sent = await self._direction.copy(job, item)
         except OSError as error:
             item.end(good=False)
             self._tally.failed(job.name, error, told=True)
             return
-        self._tally.copied(size, fetched)
+        self._tally.copied(size, fetched, sent)
         item.end(good=True)
 
     async def _ensure(self, folder: Folder) -> None:

@@ -60,11 +60,13 @@ class Tally:
         if self._progress is not None:
             self._progress(ProgressEvent("unchanged", name, size or 0, size))
 
-    def copied(self, size: int, fetched_bytes: int) -> None:
+    def copied(self, size: int, fetched_bytes: int, sent_bytes: int | None = None) -> None:
         """A file has been copied."""
         self.report.copied += 1
         self.report.bytes += size
         self.report.fetched_bytes += fetched_bytes
+        if sent_bytes is not None:
+            self.report.sent(sent_bytes)
 
     def failed(self, name: str, error: OSError, *, told: bool = False) -> None:
         """An item failed.  Errors that leave nothing to go on with are raised again."""
