@@ -221,7 +221,7 @@ class ReadFile(File):
     @property
     def size(self) -> int:
         """The size of the version shown."""
-        return self._need_views().size
+        return self._runner.size(self._handle)
 
     @property
     def version(self) -> Version:

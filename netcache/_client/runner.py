@@ -60,7 +60,10 @@ class Runner:
         self.run(work())
 
     def size(self, handle: ReadHandle) -> int:
-        """The size of the resource."""
+        """The size of the version shown; asks the server where it is not known."""
+        inode = handle.bind_local()
+        if inode is not None and inode.size >= 0 and handle.show(inode):
+            return inode.size
 
         async def work() -> int:
             from netcache._client.async_reader import AsyncReader

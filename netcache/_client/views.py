@@ -32,9 +32,6 @@ class Views:
     @property
     def size(self) -> int:
         """The size of the version shown."""
-        inode = self._handle.bind_local()
-        if inode is not None and inode.size >= 0 and self._handle.show(inode):
-            return inode.size
         return self._runner.size(self._handle)
 
     def view(self, offset: int, length: int) -> memoryview:

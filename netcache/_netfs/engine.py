@@ -21,6 +21,7 @@ from netcache._core.readplan import cut_size, wanted_blocks
 from netcache._core.verifying import GROUP_BYTES
 from netcache._netfs import events
 from netcache._netfs.buffer_queue import BufferQueue
+from netcache._netfs.damage import not_to_be_had
 from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.inode import Inode, Survey
 from netcache._netfs.misses import Misses, downloads
@@ -135,8 +136,6 @@ class ReadEngine:
         if isinstance(inode.holding, SpoolHolding):
             return await self._await_spool(inode, end)
         if self.offline:
-            from netcache._netfs.damage import not_to_be_had
-
             raise not_to_be_had(inode, start, end)
         if not self._launch_missing(inode, Extent(start, end), ahead):
             return False
@@ -277,8 +276,6 @@ class ReadEngine:
         if kept_start <= start and end <= kept_start + len(kept):
             return kept[start - kept_start : end - kept_start]
         if self.offline:
-            from netcache._netfs.damage import not_to_be_had
-
             raise not_to_be_had(inode, start, end)
         stop = min(max(end, inode.clip(ahead)), max(end, start + DIRECT_BYTES_MAX))
         data = await self._read_to_memory(inode, start, stop, end)

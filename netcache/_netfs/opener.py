@@ -29,6 +29,8 @@ from netcache._core.extent import Extent
 from netcache._core.misses import Cause
 from netcache._core.readplan import gaps_to_fetch, wanted_blocks
 from netcache._core.validity import Moment, may_be_stale
+from netcache._netfs.absent import note_absent
+from netcache._netfs.checking import can_be_checked, check
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.first_question import ask_first
 from netcache._netfs.gates import Gates
@@ -36,6 +38,7 @@ from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode, Question
 from netcache._netfs.inodes import key_of
 from netcache._netfs.spool import SpoolHolding
+from netcache._netfs.unchanged import is_whole
 from netcache.errors import CacheError, NotFoundError, StaleError, TransientError
 
 if TYPE_CHECKING:
@@ -108,8 +111,6 @@ class Opener:
         try:
             if inode is None:
                 return await self._open_cold(resource, want)
-            from netcache._netfs.checking import can_be_checked
-
             if not can_be_checked(self._engine, inode):
                 return await self._open_cold(resource, want)
             gap = self._first_gap(inode, want) if inode.joins and want is not None else None
@@ -122,8 +123,6 @@ class Opener:
 
     def not_found(self, resource: Resource) -> None:
         """The server has just said that it has no such thing."""
-        from netcache._netfs.absent import note_absent
-
         self._inodes.forget(key_of(resource))
         note_absent(self._store, key_of(resource))
         self._stats.add("Relinqs", "rtr")
@@ -187,9 +186,6 @@ class Opener:
 
     async def _revalidate(self, inode: Inode, want: Extent | None) -> Inode:
         """Nothing is missing: ask only whether the version is current."""
-        from netcache._netfs.checking import check
-        from netcache._netfs.unchanged import is_whole
-
         asked_at = time.monotonic()
         answer = await check(self._engine, inode)
         if answer.current:

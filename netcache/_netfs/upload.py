@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from netcache._core.coherency import Validator, ValidatorKind
 from netcache._core.misses import Cause
+from netcache._netfs.absent import forget_absent
 from netcache._netfs.inodes import InodeTable, key_of
 from netcache._netfs.tee import Tee
 from netcache.errors import CacheError, NotFoundError
@@ -93,8 +94,6 @@ class Uploader:
 
     def _forget_stored(self, resource: Resource) -> None:
         """What the cache knows of the name is of before the upload."""
-        from netcache._netfs.absent import forget_absent
-
         forget_absent(self._store, key_of(resource))
         if self._store is None:
             return

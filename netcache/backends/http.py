@@ -241,6 +241,8 @@ class HttpBackend:
     # One attempt of each.
 
     async def _open_once(self, resource: Resource, question: ReadQuestion) -> ReadReply:
+        from netcache.backends.http_reply import HttpReadReply
+
         origin = resource.origin
         question = question._replace(pin=self._notes.pin(origin))
         headers = read_headers(question)
@@ -273,8 +275,6 @@ class HttpBackend:
             if head.version is None or not head.version.validator.value:
                 version = await self._version_past_the_end(resource, question)
                 head = head._replace(version=version)
-        from netcache.backends.http_reply import HttpReadReply
-
         return HttpReadReply(question.url, exchange.response, head, self._means)
 
     def _learn_pin(self, expected: Version | None, pin: Pin, exchange: Exchange) -> None:

@@ -49,7 +49,7 @@ EDITING = {
     "netcache._client.trees.options",
 }
 READING = {
-    *(f"netcache._netfs.{name}" for name in ("absent", "engine", "flight", "opener")),
+    *(f"netcache._netfs.{name}" for name in ("engine", "flight", "opener")),
     *(f"netcache.backends.{name}" for name in ("http_reply", "http_takeover")),
     "netcache._client.download",
 }
@@ -110,9 +110,9 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
 @pytest.mark.parametrize(
     ("verb", "most", "others"),
     [
-        ("put", 119, EDITING | READING),
-        ("warm", 147, EDITING | SENDING),
-        ("get", 148, EDITING | SENDING),
+        ("put", 120, EDITING | READING),
+        ("warm", 151, EDITING | SENDING),
+        ("get", 152, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(
