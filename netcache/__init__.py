@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netcache._version import __version__
-
 if TYPE_CHECKING:
     from netcache._client.report import Report
     from netcache._client.shared import SharedFile
     from netcache._core.coherency import Version
     from netcache._core.progress import ProgressEvent
+    from netcache._version import __version__
     from netcache.aio import AsyncClient, AsyncFile
     from netcache.errors import (
         AccessDeniedError,
@@ -45,6 +44,7 @@ _HOMES = {
     "netcache._client.shared": ("SharedFile",),
     "netcache._core.coherency": ("Version",),
     "netcache._core.progress": ("ProgressEvent",),
+    "netcache._version": ("__version__",),
     "netcache.aio": ("AsyncClient", "AsyncFile"),
     "netcache.errors": (
         "AccessDeniedError",

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netcache_cli.text import printable
-
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
@@ -39,6 +37,8 @@ class Session:
 
     def line(self, text: str = "") -> None:
         """A line of the result; what would move the cursor is escaped."""
+        from netcache_cli.text import printable
+
         sys.stdout.write(printable(text) + "\n")
 
     def document(self, value: Any) -> None:
@@ -51,6 +51,8 @@ class Session:
     def note(self, text: str) -> None:
         """A remark for a person; `-q` hides it."""
         if not self.settings.quiet:
+            from netcache_cli.text import printable
+
             sys.stdout.flush()
             sys.stderr.write(f"netcache: {printable(text)}\n")
             sys.stderr.flush()
@@ -126,6 +128,7 @@ class Session:
         """
         from netcache._client.trees.tally import exit_code
         from netcache_cli.summary import summary_line
+        from netcache_cli.text import printable
 
         settings = self.settings
         if settings.json:

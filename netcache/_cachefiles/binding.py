@@ -13,7 +13,6 @@ from netcache._cachefiles.fan_out import Folders
 from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.memory import CacheMemory
-from netcache._cachefiles.questions import Questions
 from netcache._cachefiles.room import Room
 from netcache._cachefiles.sum_table import remove_table
 from netcache._core.content import Content
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from netcache._cachefiles.file_port import FileOps
     from netcache._cachefiles.mapping_table import MappingTable
     from netcache._cachefiles.open_object import OpenObject
+    from netcache._cachefiles.questions import Questions
     from netcache._core.coherency import Version
     from netcache._core.extent import Extent
     from netcache._core.verifying import Verify
@@ -73,8 +73,9 @@ class Bound:
         self.death: CacheError | None = None
         self.committer: Committer | None = None
         self._mappings: MappingTable | None = None
+        self._questions: Questions | None = None
+        self._closed = False
         self._making = threading.Lock()
-        self.questions = Questions(ops, root)
         self.room = Room(ops, root, epoch, block_size, clock)
         self.memory = CacheMemory(self)
         # All open objects, also those that nobody refers to any more: they hold descriptors.
@@ -93,6 +94,19 @@ class Bound:
 
                 self._mappings = MappingTable(self.ops, self.root)
             return self._mappings
+
+    @property
+    def questions(self) -> Questions:
+        """Who asks the server first, of all processes.  (Made when needed, as above.)"""
+        with self._making:
+            if self._questions is None:
+                from netcache._cachefiles.questions import Questions
+
+                self._questions = Questions(self.ops, self.root)
+                if self._closed:
+                    # The descriptors may be somebody else's by now.
+                    self._questions.close()
+            return self._questions
 
     @staticmethod
     def place(key: ObjectKey) -> str:
@@ -316,7 +330,10 @@ class Bound:
         for cache_object in list(self.objects):
             cache_object.close()
         self.room.close()
-        self.questions.close()
+        with self._making:
+            self._closed = True
+        if self._questions is not None:
+            self._questions.close()
         self.memory.close()
         self.dead = True
         if self._mappings is not None:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.content import Occupancy
 from netcache._core.extent import Extent, ExtentSet, round_out
-from netcache._core.sizes import Sizes
 from netcache._netfs.holding import CachedHolding, Holding
 from netcache._netfs.windows import NO_WINDOWS, Windows
 from netcache.errors import CacheError
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from netcache._core.coherency import Version
     from netcache._core.keys import ObjectKey
+    from netcache._core.sizes import Sizes
     from netcache._core.urls import Resource
     from netcache._netfs.coming import Coming
     from netcache._netfs.spool import SpoolHolding
@@ -142,7 +142,11 @@ class Inode:
     def sizes(self) -> Sizes:
         """Replaced as a whole: its three values are read together or not at all."""
         sizes = self._sizes
-        return sizes if sizes is not None else Sizes.of(self.version.size)
+        if sizes is not None:
+            return sizes
+        from netcache._core.sizes import Sizes
+
+        return Sizes.of(self.version.size)
 
     @sizes.setter
     def sizes(self, sizes: Sizes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -180,3 +181,18 @@ def test_a_question_is_claimed_by_one_until_he_ends(tmp_path: Path) -> None:
     # Its folder's descriptor may be another file's by now.
     assert one.claim_question(key) is not None
     assert one.claim_question(key) is not None
+
+
+def test_a_closed_store_that_never_asked_opens_nothing_for_a_question(tmp_path: Path) -> None:
+    """The number of its folder's descriptor is another folder's now."""
+    store = bind(tmp_path / "cache")
+    store.close()
+    other = tmp_path / "other"
+    other.mkdir()
+    taken = [os.open(other, os.O_RDONLY | os.O_DIRECTORY) for _ in range(8)]
+    try:
+        assert store.claim_question(key_of(parse(URL))) is not None
+        assert not list(other.iterdir())
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
