@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import os
 import re
+import threading
 from collections.abc import Mapping
 
 WANT_CONTENT_DIGEST = "sha-256=10"
@@ -84,6 +85,53 @@ class Hasher:
         for algorithm, value in expected.items():
             if not hmac.compare_digest(value, self._hashes[algorithm].digest()):
                 raise BadDigestError(f"{field}: {algorithm} is not that of what was received")
+
+
+class FollowingHasher(Hasher):
+    """Hashes a file from its start while more is appended, so that little is left at the end.
+
+    ``update`` takes what has just been appended; ``follow`` runs beside that, in another thread,
+    and hashes what was there before, and what came before it was done with that.
+    """
+
+    def __init__(self, algorithms: set[str], file: int, size: int, appended: Hasher) -> None:
+        super().__init__(algorithms)
+        self._file = file
+        self._size = size
+        self._appended = appended
+        self._has_caught_up = False
+        self._is_stopped = False
+        self._changing = threading.Lock()
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next bytes, which the file has already; ``appended`` hashes them, too."""
+        self._appended.update(data)
+        with self._changing:
+            if not self._has_caught_up:
+                self._size += len(data)
+                return
+        super().update(data)
+
+    def follow(self) -> None:
+        """Hash until nothing is left in the file, or ``stop``.  Blocks; once."""
+        buffer = bytearray(_READ_BYTES)
+        view = memoryview(buffer)
+        position = 0
+        while self and not self._is_stopped:
+            with self._changing:
+                left = self._size - position
+                if not left:
+                    self._has_caught_up = True
+                    return
+            length = os.preadv(self._file, [view[: min(left, _READ_BYTES)]], position)
+            if not length:
+                return
+            super().update(view[:length])
+            position += length
+
+    def stop(self) -> None:
+        """Nobody wants the digest any more."""
+        self._is_stopped = True
 
 
 def hash_file(file: int, algorithms: set[str]) -> Hasher:

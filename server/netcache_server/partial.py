@@ -118,7 +118,9 @@ class UploadStore:
     def __init__(self, tree: Tree, *, fsync: bool) -> None:
         self._tree = tree
         self._fsync = fsync
-        self.sweep()
+        # What stands there instead concerns only those who begin an upload.
+        with suppress(OSError, HttpProblem):
+            self.sweep()
 
     def begin(self, record: UploadRecord, folder: int) -> str:
         """Begin an upload that is to appear in ``folder`` or below; gives its token.
@@ -173,7 +175,12 @@ class UploadStore:
     @contextmanager
     def _opened(self, *, alone: bool = False) -> Iterator[int]:
         """The folder; ``alone``: nobody else adds to it meanwhile, or tidies it up."""
-        folder = os.open(_FOLDER, _OPEN_FOLDER, dir_fd=self._tree.fd)
+        try:
+            folder = os.open(_FOLDER, _OPEN_FOLDER, dir_fd=self._tree.fd)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise HttpProblem(501, "something else stands in the place of uploads") from None
+            raise
         try:
             if alone:
                 fcntl.flock(folder, fcntl.LOCK_EX)

@@ -26,7 +26,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from netcache_server.conditionals import Conditions
-from netcache_server.digest import BadDigestError, Hasher, hash_file, parse_digests
+from netcache_server.digest import BadDigestError, FollowingHasher, Hasher, parse_digests
 from netcache_server.exchange import Exchange
 from netcache_server.options import ServerOptions
 from netcache_server.partial import MAX_AGE_S, UploadFile, UploadRecord, UploadStore, busy
@@ -177,28 +177,26 @@ class Resumer:
         wanted = _wanted(exchange, upload, file.record)
         await in_thread(self._pool, require_room, file.fd, upload.length)
         file.seek_end()
-        algorithms = set(wanted.repr_digests) | ({"sha256"} if wanted.wants_sha256 else set())
-        at_once = is_last and start == 0
-        hasher = Hasher(
-            set(upload.content_digests)
-            | set(upload.repr_digests)
-            | (algorithms if at_once else set())
-        )
-        await Receiver(exchange, self._options, self._pool).receive(file, hasher)
-        running.exchange = None
+        part = Hasher(set(upload.content_digests) | set(upload.repr_digests))
+        whole = FollowingHasher(_algorithms(wanted) if is_last else set(), file.fd, start, part)
+        following = asyncio.create_task(in_thread(self._slow_pool, whole.follow))
         try:
-            require_digests(hasher, upload)
-        except HttpProblem:
-            await in_thread(self._pool, file.cut, start)
+            await Receiver(exchange, self._options, self._pool).receive(file, whole)
+            running.exchange = None
+            require_digests(part, upload)
+        except BaseException as error:
+            whole.stop()
+            await asyncio.wait([following])
+            if isinstance(error, HttpProblem) and running.exchange is None:
+                await in_thread(self._pool, file.cut, start)
             raise
+        await following
         if not is_last:
             return Reply(204, _state(file.size, False))
-        if not at_once:
-            hasher = await in_thread(self._slow_pool, hash_file, file.fd, algorithms)
         try:
-            require_digests(hasher, wanted)
+            require_digests(whole, wanted)
             return await in_thread(
-                self._pool, self._publish, exchange, wanted, file, hasher.digest("sha256")
+                self._pool, self._publish, exchange, wanted, file, whole.digest("sha256")
             )
         except HttpProblem as problem:
             if problem.status in _FINAL_REFUSALS:
@@ -243,6 +241,10 @@ def _wanted(exchange: Exchange, upload: Upload, record: UploadRecord) -> Upload:
             raise HttpProblem(400, str(error), close=True) from None
     wants_sha256 = record.wants_sha256 or upload.wants_sha256
     return Upload(record.length, {}, digests, wants_sha256, record.mtime)
+
+
+def _algorithms(wanted: Upload) -> set[str]:
+    return set(wanted.repr_digests) | ({"sha256"} if wanted.wants_sha256 else set())
 
 
 def _state(offset: int, complete: bool) -> dict[str, str]:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from netcache._core.extent import Extent
 from netcache.errors import (
@@ -19,7 +18,7 @@ from netcache.errors import (
     UsageError,
 )
 from tests.conformance.peers import Bytes, Collector
-from tests.support.http_rig import DATA, MakeClient, Rig, closing_clients, running_rig
+from tests.support.http_rig import DATA, MakeClient, Rig, certificate, closing_clients, running_rig
 from tests.support.proxy import Script, Seen, always, answer, running_proxy, scripted_server
 
 SECRETS = ("authorization", "cookie", "x-secret", "proxy-authorization")
@@ -341,12 +340,3 @@ class TestTls:
         """No secure connection is a lasting failure."""
         with pytest.raises(RemoteError, match="no secure connection"):
             await rig.client().open_read(rig.url.replace("http:", "https:"))
-
-
-def certificate(directory: Path) -> tuple[str, str]:
-    """A certificate with its key for loopback, and its authority: two files."""
-    authority = trustme.CA()
-    pem, trusted = directory / "server.pem", directory / "ca.pem"
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
-    authority.cert_pem.write_to_path(str(trusted))
-    return str(pem), str(trusted)

@@ -32,7 +32,7 @@ from netcache.spi import (
 from netcache.spi_resumable import UploadTicket
 from netcache_server import FaultRule
 from tests.conformance.peers import pattern
-from tests.support.http_rig import MIB, MakeClient, Rig, closing_clients, running_rig
+from tests.support.http_rig import MIB, MakeClient, Rig, certificate, closing_clients, running_rig
 from tests.support.proxy import Seen, answer, scripted_server
 
 SIZE = RESUMABLE_BYTES_MIN + 3 * MIB + 77
@@ -128,11 +128,17 @@ async def interrupted(rig: Rig, source: Source, after: int, **effects: Any) -> N
     rig.faults(**({"method": ("PATCH",), "upload_cut_after": after} | effects))
     with pytest.raises(NetCacheError):
         await once(rig).put(up(rig), source.body(up(rig)), condition=ABSENT)
-    while not rig.log("PATCH"):  # noqa: ASYNC110 - the server tells nobody when it has seen it
-        await asyncio.sleep(0)
+    await logged(rig, 1)
     rig.faults()
     rig.server.clear_log()
     assert len(source.records) == 1
+
+
+async def logged(rig: Rig, count: int) -> None:
+    """Wait until the server has done with so many requests that brought bytes."""
+    async with asyncio.timeout(20):
+        while len(rig.log("PATCH")) < count:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0)
 
 
 def once(rig: Rig) -> HttpBackend:
@@ -224,11 +230,28 @@ async def test_another_process_goes_on(rig: Rig, source: Source, share: float) -
     assert (source.records, left(rig)) == ([], [])
 
 
+async def test_over_tls_and_with_credentials(tmp_path: Path, source: Source) -> None:
+    """The bytes take another way there; each request bears the credentials."""
+    pem, authority = certificate(tmp_path)
+    root = tmp_path / "secure"
+    root.mkdir()
+    async with running_rig(root, tls_cert=pem, tls_key=pem, user="me:secret") as rig:
+        cut = {"method": ("PATCH",), "upload_cut_after": 7 * MIB, "count": 1}
+        set_rules(rig, [cut, cut | {"skip": 1}])
+        backend = rig.client(ca_cert=authority, auth="me:secret")
+        reply = await backend.put(up(rig), source.body(up(rig)), condition=ABSENT)
+        assert stored(rig) == DATA
+        assert reply.version is not None
+        assert len(rig.log("PATCH")) == 3
+        assert received(rig) <= SIZE + 4 * 16 * 1024
+
+
 async def test_a_server_that_never_gets_further_is_given_up(rig: Rig, source: Source) -> None:
     """Attempts are bounded; the upload can go on later."""
     rig.faults(method=("PATCH",), upload_cut_after=1)
     with pytest.raises(TransientError) as caught:
         await rig.client().put(up(rig), source.body(up(rig)), condition=ABSENT)
+    await logged(rig, 3)
     assert len(rig.log("PATCH")) == 3
     assert up(rig) in str(caught.value)
     assert "uploads" not in str(caught.value)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
+import threading
+from pathlib import Path
 
 import pytest
 
 from netcache_server.digest import (
     BadDigestError,
+    FollowingHasher,
     Hasher,
     format_sha256,
     parse_digests,
@@ -49,3 +53,42 @@ def test_hasher_compares() -> None:
     hasher.update(b"y")
     with pytest.raises(BadDigestError, match="Content-Digest"):
         hasher.check("Content-Digest", {"sha256": SHA})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_hasher_that_follows_a_growing_file_hashes_all_of_it_once(
+    tmp_path: Path, seed: int
+) -> None:
+    """However its two threads fall behind each other."""
+    rng = random.Random(seed)
+    data = rng.randbytes(rng.choice([0, 1, 100_000, 3 << 20]))
+    start = rng.randint(0, len(data))
+    path = tmp_path / "file"
+    path.write_bytes(data[:start])
+    own = Hasher({"sha512"})
+    with path.open("r+b", buffering=0) as file:
+        file.seek(start)
+        hasher = FollowingHasher({"sha256"}, file.fileno(), start, own)
+        following = threading.Thread(target=hasher.follow)
+        if seed % 2:
+            following.start()
+        while start < len(data):
+            end = min(len(data), start + rng.choice([1000, 200_000, 1 << 20]))
+            file.write(data[start:end])
+            hasher.update(data[start:end])
+            start = end
+        if not seed % 2:
+            following.start()
+        following.join(30)
+        assert hasher.digest("sha256") == hashlib.sha256(data).digest(), f"seed {seed}"
+
+
+def test_a_hasher_that_is_stopped_lets_go() -> None:
+    """A request that broke off does not hold the file for as long as hashing it takes."""
+    with open("/dev/zero", "rb", buffering=0) as endless:
+        hasher = FollowingHasher({"sha256"}, endless.fileno(), 1 << 60, Hasher(set()))
+        following = threading.Thread(target=hasher.follow)
+        following.start()
+        hasher.stop()
+        following.join(30)
+        assert not following.is_alive()

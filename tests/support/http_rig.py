@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import trustme
+
 from netcache._core.retry import RetryPolicy
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache_server import FaultRule, ObjectServer, ServerOptions
@@ -91,3 +93,12 @@ async def running_rig(root: Path, **options: Any) -> AsyncIterator[Rig]:
         finally:
             for backend in rig.backends:
                 await backend.close()
+
+
+def certificate(directory: Path) -> tuple[str, str]:
+    """A certificate with its key for loopback, and its authority: two files."""
+    authority = trustme.CA()
+    pem, trusted = directory / "server.pem", directory / "ca.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(str(trusted))
+    return str(pem), str(trusted)
