@@ -230,6 +230,8 @@ class Client:
 
         Conditional on the version found there when it begins, on ``if_match``, or with
         ``no_clobber`` on nothing being there: else ``ConflictError``, and nothing is changed.
+        A large file whose upload was interrupted goes on where it stopped, on the version found
+        then, where the server keeps what has arrived; ``Report.sent_bytes`` tells how much went.
         """
         return self._runner.run(
             self._do.put(

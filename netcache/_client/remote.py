@@ -299,12 +299,14 @@ class Remote:
         What goes on does so on the version that was found when it began (promise P7).
         """
         # Imported here: most commands send nothing large.
+        from netcache._netfs.finishing import finished
         from netcache._netfs.resumable_body import ResumableFileBody
         from netcache._netfs.saved_upload import SavedUpload
 
         state_dir = self._local.options.state_dir
-        saved = await asyncio.to_thread(SavedUpload, state_dir, resource.url, path, status)
+        saved = SavedUpload(state_dir, resource.url, path, status)
         try:
+            await finished(asyncio.get_running_loop().run_in_executor(None, saved.open))
             if condition is None and saved.ticket is not None and saved.ticket.current:
                 condition = saved.ticket.condition
             return await self._send(

@@ -33,7 +33,8 @@ _RECORD_BYTES_MAX = 64 << 10
 class SavedUpload:
     """The record of one upload, of a file ``path`` in the state ``status`` to ``url``.
 
-    Every method may block on the disk; one at a time.  ``close`` it: what is kept then stays.
+    Every method may block on the disk; one at a time.  ``open`` it first, and ``close`` it: what is
+    kept then stays.
     """
 
     def __init__(self, state_dir: str, url: str, path: str, status: os.stat_result) -> None:
@@ -45,6 +46,9 @@ class SavedUpload:
         self._fd = -1
         self._is_ours = True
         self.ticket: UploadTicket | None = None
+
+    def open(self) -> None:
+        """Take what is kept, if nobody else has it."""
         with contextlib.suppress(FileNotFoundError):
             try:
                 self._take(0)

@@ -8,6 +8,7 @@ status that fits; anything else is a bug of the server and becomes 500 and a tra
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from netcache_server.writing import Writer
 _READ_METHODS = ("GET", "HEAD", "OPTIONS")
 _WRITE_METHODS = ("PUT", "PATCH", "DELETE", "MOVE", "MKCOL")
 _MAX_PLAN_BYTES = 1 << 20
+_STOP_S = 10.0
 _logger = logging.getLogger("netcache_server")
 
 _ERRNO_STATUS = {
@@ -67,6 +69,7 @@ class Application:
         self.faults = faults
         self.log = log
         self._gate = Gate(options)
+        self._handling: set[asyncio.Task[object]] = set()
         self._checks_host = not options.authenticated and is_loopback(options.host)
         self._tree = Tree(options.root)
         self._publisher = Publisher(options, self._tree)
@@ -84,6 +87,16 @@ class Application:
         )
         self._remover = Remover(self._publisher)
 
+    async def stop(self) -> None:
+        """Begin nothing more, and wait for requests that were cancelled; before ``close``.
+
+        What they hold (files in progress, locks) is let go in threads, which ``close`` ends.
+        """
+        if self._resumer is not None:
+            self._resumer.stop()
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=_STOP_S)
+
     def close(self) -> None:
         """Wait for the threads, and let the folder go."""
         self._pool.shutdown()
@@ -93,7 +106,15 @@ class Application:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; called by aiohttp."""
-        exchange = Exchange(request)
+        task = asyncio.current_task()
+        assert task is not None
+        self._handling.add(task)
+        try:
+            return await self._handle(Exchange(request))
+        finally:
+            self._handling.discard(task)
+
+    async def _handle(self, exchange: Exchange) -> web.StreamResponse:
         logged = False
 
         def finished() -> None:
@@ -121,6 +142,7 @@ class Application:
             finished()
             await exchange.cut(reset=exchange.effects.reset)
         finally:
+            exchange.leave()
             finished()
         return Done(keep_alive)
 

@@ -160,10 +160,13 @@ class Exchange:
         """
         transport = self.request.transport
         unread = not self.request.content.is_eof()
-        if unread and transport is not None:
+        if unread and transport is not None and transport.can_write_eof():
+            transport.write_eof()
+
+    def leave(self) -> None:
+        """The answer is given: what is left of the body ends with the connection, or before."""
+        if not self.request.content.is_eof():
             self.connection.lingering = self.request.content
-            if transport.can_write_eof():
-                transport.write_eof()
 
     async def cut(self, *, reset: bool = False) -> None:
         """Close the connection here and now; what was written before still arrives.

@@ -60,6 +60,9 @@ class Effects:
     An upload:
     ``upload_bandwidth``: read so many bytes a second.
     ``upload_cut_after``: close the connection after so many bytes of the upload.
+
+    (The requests of a resumable upload are a PUT of its target without a body, and then HEAD, PATCH
+    and DELETE of ``/.netcache/uploads/*``.)
     """
 
     latency_s: float | None = None

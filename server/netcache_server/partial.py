@@ -118,9 +118,7 @@ class UploadStore:
     def __init__(self, tree: Tree, *, fsync: bool) -> None:
         self._tree = tree
         self._fsync = fsync
-        # What stands there instead concerns only those who begin an upload.
-        with suppress(OSError, HttpProblem):
-            self.sweep()
+        self.sweep_now_and_then()
 
     def begin(self, record: UploadRecord, folder: int) -> str:
         """Begin an upload that is to appear in ``folder`` or below; gives its token.
@@ -162,6 +160,11 @@ class UploadStore:
         file.close()
         with suppress(OSError):
             os.rmdir(_FOLDER, dir_fd=self._tree.fd)
+
+    def sweep_now_and_then(self) -> None:
+        """``sweep``; what stands in the place of uploads concerns only those who begin one."""
+        with suppress(OSError, HttpProblem):
+            self.sweep()
 
     def sweep(self) -> None:
         """Remove what nobody has touched for too long, and what a crash left half."""

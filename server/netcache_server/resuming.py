@@ -40,6 +40,7 @@ from netcache_server.writing import require_digests, stored_reply
 
 PARTIAL_TYPE = "application/partial-upload"
 WHOLE_DIGEST = "X-Upload-Repr-Digest"
+SWEEP_S = 3600.0
 _FOLDER = "uploads"
 _NUMBER = re.compile("[0-9]{1,15}")
 _FLAGS = {"?0": False, "?1": True}
@@ -77,6 +78,19 @@ class Resumer:
         self._slow_pool = slow_pool
         self._store = UploadStore(publisher.tree, fsync=options.fsync)
         self._running: dict[str, _Running] = {}
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        """Every now and then, what is too old goes, though nobody begins another upload."""
+        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._pool.submit(self._store.sweep_now_and_then)
+        self._sweep_later()
+
+    def stop(self) -> None:
+        """Begin nothing more by itself."""
+        self._sweeping.cancel()
 
     def limits(self) -> dict[str, str]:
         """The header that tells that there are resumable uploads, and their limits."""

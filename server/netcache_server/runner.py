@@ -150,6 +150,7 @@ class ObjectServer:
             await self._server.shutdown(_STOP_S)
             self._server = None
         if self._app is not None:
+            await self._app.stop()
             await asyncio.get_running_loop().run_in_executor(None, self._app.close)
             self._app = None
         self._log.close()

@@ -73,6 +73,7 @@ class Source:
         self.close_saved()
         status = os.fstat(self.fd)
         self.saved.append(SavedUpload(str(self.state), url, str(self.path), status))
+        self.saved[-1].open()
         tee = Tee(None, parse(url), hashing=False)
         return ResumableFileBody(self.fd, status, tee, self._show, self.saved[-1])
 
@@ -444,6 +445,7 @@ async def test_two_at_once_do_not_share_an_upload(rig: Rig, source: Source) -> N
     bodies = [source.body(up(rig))]
     status = os.fstat(source.fd)
     saved = SavedUpload(str(source.state), up(rig), str(source.path), status)
+    saved.open()
     assert saved.ticket is None
     fd = os.open(source.path, os.O_RDONLY)
     try:

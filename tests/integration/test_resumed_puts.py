@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +195,82 @@ def test_many_large_files_at_once(served: Served, new_client: NewClient, tmp_pat
     for number in range(3):
         assert (served.root / "tree" / str(number)).read_bytes() == DATA[number:]
     assert received(served) <= 3 * (SIZE + PIECE)
+
+
+class Course:
+    """Runs of one upload, with faults, and rivals who write to its target between them."""
+
+    def __init__(self, served: Served, new_client: NewClient, folder: Path, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.served = served
+        self._new_client = new_client
+        self._source = folder / "source"
+        self._records = folder / "cache" / "resumable"
+        self.target = served.root / "up"
+        self.unseen = False
+
+    def rival(self) -> None:
+        """Somebody else writes; an upload under way has not seen that."""
+        self.served.put("up", self.rng.randbytes(self.rng.choice([5, SIZE])))
+        self.unseen = self.has_record
+
+    @property
+    def has_record(self) -> bool:
+        """Whether there is an upload to go on with."""
+        return self._records.exists() and any(self._records.iterdir())
+
+    def break_things(self) -> None:
+        """Some faults from now on."""
+        rng = self.rng
+        effects: list[dict[str, Any]] = [
+            {"upload_cut_after": rng.randrange(SIZE)},
+            {"upload_cut_after": rng.randrange(SIZE), "reset": True},
+            {"lose_reply": True},
+            {"refuse": True},
+            {"status": rng.choice([404, 409, 410, 423, 500, 503, 507])},
+        ]
+        faults(
+            self.served,
+            *(
+                {"method": rng.choice([("PATCH",), ("PATCH",), ("PUT",), ("HEAD",), ("OPTIONS",)])}
+                | {"skip": rng.randrange(3), "count": rng.randrange(1, 4)}
+                | rng.choice(effects)
+                for _ in range(rng.randrange(5))
+            ),
+        )
+
+    def run(self) -> bool:
+        """One run; whether it says that everything is stored."""
+        before = self.target.read_bytes() if self.target.exists() else None
+        client = self._new_client(retries=self.rng.randrange(3))
+        try:
+            client.put(self._source, self.served.url + "up")
+            done = True
+        except NetCacheError:
+            done = False
+        client.close()
+        after = self.target.read_bytes() if self.target.exists() else None
+        assert after in (before, DATA)
+        assert after == before or not self.unseen
+        assert not done or after == DATA
+        self.unseen = self.unseen and self.has_record
+        return done
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("NETCACHE_UPLOAD_SEEDS", "4"))))
+def test_no_row_of_faults_and_rivals_mixes_or_loses_anything(
+    served: Served, new_client: NewClient, source: Path, seed: int
+) -> None:
+    """At the target is what was there, what a rival has written, or the whole file; and what an
+    upload has not seen it does not replace."""
+    assert source.exists()
+    course = Course(served, new_client, source.parent, seed)
+    for _ in range(6):
+        course.break_things()
+        if course.run() or course.rng.random() < 0.3:
+            course.rival()
+    faults(served)
+    # Once for a conflict with a rival, once for a version that nobody has seen but the last run.
+    assert any(course.run() for _ in range(3)), f"seed {seed}"
+    assert course.target.read_bytes() == DATA
+    assert not course.has_record

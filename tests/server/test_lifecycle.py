@@ -16,7 +16,14 @@ import aiohttp
 import pytest
 import trustme
 
-from netcache_server import ObjectServer, ServerOptions, ServerProcess, ServerThread
+from netcache_server import (
+    FaultPlan,
+    FaultRule,
+    ObjectServer,
+    ServerOptions,
+    ServerProcess,
+    ServerThread,
+)
 from tests.server.conftest import Serve
 from tests.server.wire import ask, connect, read_all, request_line, status_of
 
@@ -192,3 +199,18 @@ def test_memory_does_not_grow_with_the_body(root: Path, tmp_path: Path, shaped: 
         assert (root / "up").stat().st_size == size
         assert peak_memory(process.pid) - before < 40 * MEBIBYTE
     (root / "up").unlink()
+
+
+async def test_nobody_waits_for_a_body_whose_client_has_gone(root: Path) -> None:
+    """It was refused before it came, and its connection is closed: no task stays for it."""
+    refused = FaultPlan.of([FaultRule(method=("PUT",), status=503)])
+    async with ObjectServer(ServerOptions(root=root, fault_plan=refused)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
+        assert b" 503 " in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        handlers = [task for task in others if "RequestHandler" in repr(task)]
+        async with asyncio.timeout(5):  # aiohttp itself would wait for ten seconds
+            await asyncio.gather(*handlers)

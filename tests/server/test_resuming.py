@@ -280,6 +280,42 @@ def test_an_upload_that_nobody_touches_expires(
         assert names(root) == []
 
 
+def test_an_old_upload_goes_though_nobody_asks(
+    serve: Serve, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that runs for long does not keep it for longer."""
+    monkeypatch.setattr("netcache_server.resuming.SWEEP_S", 0.01)
+    server = serve()
+    location = located(server, 8)
+    os.utime(root / HIDDEN / f"{location.rpartition('/')[2]}.json", (1, 1))
+    ticks = threading.Event()
+    for _ in range(2000):
+        if names(root) == []:
+            return
+        ticks.wait(0.005)
+    raise AssertionError(f"still there: {names(root)}")
+
+
+def test_a_server_that_stops_in_the_middle_keeps_what_it_has(serve: Serve, root: Path) -> None:
+    """An orderly end is no worse than a kill."""
+    data = os.urandom(3 * MIB)
+    first = serve()
+    location = located(first, len(data))
+    with connect(first) as connection:
+        connection.sendall(adding_head(location, 0, len(data)))
+        assert b"100 Continue" in connection.recv(1000)
+        connection.sendall(data[: 2 * MIB])
+        part = root / HIDDEN / location.rpartition("/")[2]
+        while part.stat().st_size < MIB:
+            os.sched_yield()
+        first.stop()
+    second = serve()
+    have = offset(second, location)
+    assert MIB <= have <= 2 * MIB
+    assert add(second, location, have, data[have:]).status == 201
+    assert (root / "a").read_bytes() == data
+
+
 def test_what_a_crash_left_half_is_removed(server: ServerThread, root: Path) -> None:
     """A record without bytes, bytes without a record, a damaged record, a published file."""
     tokens = []

@@ -39,6 +39,7 @@ class Desk:
         """Another process comes."""
         path = source or self.source
         saved = SavedUpload(str(self.state), url, str(path), path.stat())
+        saved.open()
         self._stack.callback(saved.close)
         return saved
 

@@ -31,7 +31,8 @@ def command(
     """Upload files, caching what is sent.
 
     SRC - is stdin. With -r, URL becomes the tree. Several sources, and any source when URL ends
-    with a slash, land under their own names in URL.
+    with a slash, land under their own names in URL. A large file whose upload was interrupted goes
+    on where it stopped, if the server can.
     """
     *sources, url = places
     _check(sources, url, recursive)
