@@ -84,6 +84,15 @@ SUITES = (
         environment={"NETCACHE_CRASH_KILLS": "10"},
     ),
     Suite(
+        "resumed uploads",
+        "pytest",
+        ("-q", "-n", "0", "-p", "no:cacheprovider", "tests/integration/test_resumed_puts.py"),
+        "courses of six runs",
+        0,
+        ops=50,
+        environment={"NETCACHE_UPLOAD_SEEDS": "50"},
+    ),
+    Suite(
         "stress",
         "tests.stress",
         ("--processes", "16", "--seconds", "60", "--seed", "{seed}"),

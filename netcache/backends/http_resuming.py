@@ -290,6 +290,8 @@ class Resumer:
             upload.expect = False
             return None
         self._need_going_on(upload, exchange)
+        if not start:
+            self._notes.saw_not_resumable(location.origin)
         raise _NotSoError
 
     async def _prepared(self, upload: PartialUpload, start: int) -> bytes | None:

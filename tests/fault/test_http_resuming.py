@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,6 +33,7 @@ from netcache.spi import (
 from netcache.spi_resumable import UploadTicket
 from netcache_server import FaultRule
 from tests.conformance.peers import pattern
+from tests.server.wire import ask
 from tests.support.http_rig import MIB, MakeClient, Rig, certificate, closing_clients, running_rig
 from tests.support.proxy import Seen, answer, scripted_server
 
@@ -227,6 +229,29 @@ async def test_another_process_goes_on(rig: Rig, source: Source, share: float) -
     assert stored(rig) == DATA
     assert reply.sent_bytes == received(rig) <= SIZE * (1 - share) + 16 * 1024
     assert [record["method"] for record in rig.log()][-2:] == ["HEAD", "PATCH"]
+    assert reply.version is not None
+    assert (source.records, left(rig)) == ([], [])
+
+
+@pytest.mark.parametrize("limited", [False, True])
+async def test_when_all_has_arrived_only_the_end_is_missing(
+    rig: Rig, source: Source, limited: bool
+) -> None:
+    """The server died between the last byte and the target: a request without bytes."""
+    await interrupted(rig, source, 9 * MIB)
+    ticket = source.body(up(rig)).ticket
+    assert ticket is not None
+    path = urlsplit(ticket.location).path
+    have = int((await asyncio.to_thread(ask, rig.server, "HEAD", path)).header("Upload-Offset"))
+    rest = {"Content-Type": "application/partial-upload", "Upload-Offset": str(have)}
+    rest["Upload-Complete"] = "?0"
+    await asyncio.to_thread(ask, rig.server, "PATCH", path, DATA[have:], rest)
+    assert stored(rig) is None
+    rig.server.clear_log()
+    backend = rig.client(bandwidth_limit=1 << 40 if limited else None)
+    reply = await backend.put(up(rig), source.body(up(rig)), condition=ABSENT)
+    assert stored(rig) == DATA
+    assert (received(rig), reply.sent_bytes) == (0, 0)
     assert reply.version is not None
     assert (source.records, left(rig)) == ([], [])
 
@@ -526,6 +551,21 @@ async def test_limits_of_the_server_hold(rig: Rig, source: Source, limit: str) -
     expected = ["OPTIONS", "PUT", "PATCH"] if limit == "x" else ["OPTIONS", "PUT"]
     assert [record["method"] for record in rig.log()] == expected
     assert stored(rig) == DATA
+
+
+@pytest.mark.parametrize("status", [400, 405, 415, 501])
+async def test_a_server_that_takes_beginnings_and_no_more_is_believed_once(
+    rig: Rig, source: Source, status: int
+) -> None:
+    """It announces more than it does; the next file goes plainly at once."""
+    rig.faults(method=("PATCH",), status=status)
+    backend = rig.client()
+    await backend.put(up(rig), source.body(up(rig)))
+    rig.server.clear_log()
+    await backend.put(up(rig), source.body(up(rig)))
+    assert [record["method"] for record in rig.log()] == ["PUT"]
+    assert stored(rig) == DATA
+    assert source.records == []
 
 
 class Liar:
