@@ -23,7 +23,7 @@ CASES = 250
 FLOOD_BYTES = 64 << 20
 
 
-@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_fuzzed_requests(tmp_path: Path, seed: int) -> None:
     """The server lives, answers HTTP and never 500, touches nothing outside, loses nothing."""
     with fuzzed_server(tmp_path) as server:
