@@ -10,7 +10,8 @@ Rules:
 2. What goes on in the middle is sent with the digest of the whole: bytes of two versions of a local
    file are not put together unseen.
 3. The condition is that of the beginning, for the server to judge when it is complete.
-4. A server that contradicts itself (an offset behind what was told, or ahead of what was sent, a
+4. Nothing is deleted that has not shown itself an upload: a location may be wrong.
+5. A server that contradicts itself (an offset behind what was told, or ahead of what was sent, a
    location elsewhere), or that refuses, gets a plain upload.  Attempts are bounded; bytes that have
    arrived begin the count anew.
 """
@@ -29,6 +30,7 @@ from netcache.backends.http_conditions import Conditions
 from netcache.backends.http_fields import retry_after_s
 from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_outcomes import Outcomes
+from netcache.backends.http_partial_upload import PartialUpload
 from netcache.backends.http_questions import OriginQuestions
 from netcache.backends.http_refusals import refusal
 from netcache.backends.http_resumable import (
@@ -52,7 +54,7 @@ from netcache.spi_resumable import ResumableBody, UploadTicket
 if TYPE_CHECKING:
     from netcache.backends.http_asking import Asking
 
-__all__ = ["PartialUpload", "Resumer"]
+__all__ = ["Resumer"]
 
 BEGINS_MAX = 3
 """So often an upload may be begun anew because the server has forgotten it."""
@@ -75,39 +77,6 @@ class _NotSoError(Exception):
 
 class _ForgottenError(Exception):
     """The server knows nothing of the upload any more."""
-
-
-class PartialUpload:
-    """An upload under way.  ``offset`` is what the server has, None when it must be asked;
-    ``told`` the most that it has told, ``sent_to`` the most that it can have."""
-
-    def __init__(
-        self,
-        resource: Resource,
-        sender: BodySender,
-        condition: UploadCondition,
-        mtime_s: float | None,
-    ) -> None:
-        assert isinstance(sender.body, ResumableBody)
-        assert sender.body.size is not None
-        self.resource = resource
-        self.sender = sender
-        self.body: ResumableBody = sender.body
-        self.size: int = sender.body.size
-        self.condition = condition
-        self.mtime_s = mtime_s
-        self.begun = 0
-        self.expect = True
-        self.is_doubtful = False
-        self.found(None, None)
-
-    def found(self, location: Resource | None, offset: int | None) -> None:
-        """It is at ``location`` from now on; ``offset`` None: begun by somebody else."""
-        self.location = location
-        self.offset = offset
-        self.told = 0
-        self.is_earlier = offset is None and location is not None
-        self.sent_to = self.size if self.is_earlier else 0
 
 
 class Resumer:
@@ -166,7 +135,7 @@ class Resumer:
         except NetCacheError as error:
             if isinstance(error, ConflictError | IntegrityError):
                 await self._forget(upload)
-            _name_target(error, upload)
+            upload.name_target(error)
             raise
         await upload.body.keep_ticket(None)
         return reply
@@ -235,6 +204,7 @@ class Resumer:
                 self._notes.saw_not_resumable(resource.origin)
             raise _NotSoError
         upload.found(location, 0)
+        upload.is_proven = upload_offset(head.fields) == 0
         await upload.body.keep_ticket(UploadTicket(location.url, upload.condition))
         return None
 
@@ -247,6 +217,7 @@ class Resumer:
             raise _ForgottenError
         self._need_going_on(upload, exchange)
         offset, length = upload_offset(head.fields), upload_length(head.fields)
+        upload.is_proven = upload.is_proven or offset is not None
         if not 200 <= head.status < 300 or offset is None or length not in (None, upload.size):
             raise _NotSoError
         if not upload.told <= offset <= min(upload.sent_to, upload.size):
@@ -346,16 +317,15 @@ class Resumer:
         await upload.body.keep_ticket(None)
         if location is not None:
             try:
-                exchange = await self._session.ask("DELETE", location, {}, what="upload")
-                await exchange.drop()
+                if upload.is_proven or await self._is_upload(location):
+                    exchange = await self._session.ask("DELETE", location, {}, what="upload")
+                    await exchange.drop()
             except NetCacheError:
                 # It forgets by itself what nobody goes on with.
                 pass
         upload.found(None, None)
 
-
-def _name_target(error: NetCacheError, upload: PartialUpload) -> None:
-    """Let a message speak of what is uploaded, not of where the server keeps it meanwhile."""
-    if upload.location is not None and error.url == upload.location.url:
-        error.message = error.message.replace(upload.location.url, upload.resource.url)
-        error.url = error.filename = upload.resource.url
+    async def _is_upload(self, location: Resource) -> bool:
+        exchange = await self._session.ask("HEAD", location, {}, what="upload")
+        await exchange.drop()
+        return upload_offset(exchange.head.fields) is not None

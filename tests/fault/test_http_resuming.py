@@ -639,6 +639,25 @@ async def test_a_server_that_contradicts_itself_gets_it_plainly(
     assert source.records == []
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_nothing_is_deleted_that_is_no_upload(
+    make_client: MakeClient, source: Source, kept: bool
+) -> None:
+    """A location, or a record of one, may lead to something else of the same server."""
+    liar = Liar("")
+    async with scripted_server(liar) as server:
+        url = server.url + "up"
+        if kept:
+            ticket = UploadTicket(server.url + "uploads/precious", UNCONDITIONAL)
+            await source.body(url).keep_ticket(ticket)
+            os.utime(source.path, ns=(1, 1))
+        await make_client(timeout_s=2.0).put(url, source.body(url))
+        methods = [seen.method for seen in server.seen]
+        assert "HEAD" in methods
+        assert "DELETE" not in methods
+    assert liar.plain == 1
+
+
 async def test_a_server_that_creeps_on_is_given_up(make_client: MakeClient, source: Source) -> None:
     """A byte more each time is no progress: attempts stay bounded."""
     liar = Liar(*(str(count) for count in range(1, 100)))
