@@ -93,7 +93,8 @@ class SavedUpload:
 
     def _write(self, ticket: UploadTicket) -> None:
         if self._fd < 0:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            for folder in (os.path.dirname(self._folder), self._folder):
+                os.makedirs(folder, mode=0o700, exist_ok=True)
             self._tidy()
             self._take(os.O_CREAT | os.O_EXCL)
         record = UploadRecord(self._url, ticket.location, self._source, *ticket.condition)

@@ -112,6 +112,22 @@ def test_a_later_client_asks_for_no_version_anew(
     assert (served.root / "up").read_bytes() == DATA
 
 
+def test_without_a_cache_nothing_else_is_made_in_its_directory(
+    served: Served, new_client: NewClient, source: Path, tmp_path: Path
+) -> None:
+    """The record lies in the state directory, made private; a cache can be made there later."""
+    faults(served, {"method": ("PATCH",), "upload_cut_after": 9 * MIB})
+    with pytest.raises(TransientError):
+        new_client(retries=0, use_cache=False).put(source, served.url + "up")
+    faults(served)
+    cache = tmp_path / "cache"
+    assert [path.name for path in cache.iterdir()] == ["resumable"]
+    assert {path.stat().st_mode & 0o777 for path in (cache, cache / "resumable")} == {0o700}
+    client = new_client()
+    assert (client.put(source, served.url + "up").sent_bytes or SIZE) < SIZE
+    assert client.cache.map(served.url + "up").content is Content.ALL
+
+
 def test_an_explicit_condition_is_the_one_that_counts(
     served: Served, new_client: NewClient, source: Path
 ) -> None:
