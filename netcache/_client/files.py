@@ -153,6 +153,15 @@ class File(io.RawIOBase):
             raise ClosedError(f"{self.url} is closed", url=self.url)
 
 
+class _Unmapped:
+    """Stands for the mapping as long as nothing is mapped: its window holds nothing."""
+
+    window = (memoryview(b""), 0, -1)
+
+
+_UNMAPPED = _Unmapped()
+
+
 class ReadFile(File):
     """A file open for reading: it shows one version, or raises ``StaleError``."""
 
@@ -162,7 +171,7 @@ class ReadFile(File):
         self._runner = runner
         # Made by the first that asks for more than bytes: most files are only read.
         self._views: Views | None = None
-        self._mapping: Mapping | None = None
+        self._mapping: Mapping | _Unmapped = _UNMAPPED
         self._descriptor = -1
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -235,11 +244,10 @@ class ReadFile(File):
 
         A private copy where they cannot be mapped (see ``docs/semantics.md``).
         """
-        if self._mapping is not None:
-            base, low, high = self._mapping.window
-            end = offset + length
-            if low <= offset <= end <= high:
-                return base[offset:end]
+        base, low, high = self._mapping.window
+        end = offset + length
+        if low <= offset <= end <= high:
+            return base[offset:end]
         return self._need_views().view(offset, length)
 
     def fileno(self) -> int:
