@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
-import resource
 import subprocess
+import sys
 
 import netcache
 from benchmarks.contest import Score, counted
@@ -45,21 +44,23 @@ def memory(rig: Rig, rounds: int) -> list[Score]:
         rig.fresh("memory")
 
 
+_MEASURE = (
+    "import resource, subprocess, sys\n"
+    "status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode\n"
+    "print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+)
+
+
 def _peak_mib(command: list[str]) -> float:
-    """The peak resident size of a process; measured in a fork, whose only child it is."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        os.write(write_end, f"{status} {usage.ru_maxrss}".encode())
-        os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end) as pipe:
-        exit_status, kib = map(int, pipe.read().split())
-    os.waitpid(child, 0)
-    if exit_status:
-        raise SystemExit(f"{' '.join(command)} failed with {exit_status}")
+    """The peak resident size of a process; measured by a small one, whose only child it is.
+
+    A child begins with the peak of its parent, and ours may be large by now (``getrusage(2)``).
+    """
+    measure = [sys.executable, "-c", _MEASURE, *command]
+    said = subprocess.run(measure, stdout=subprocess.PIPE, text=True, check=True).stdout
+    status, kib = map(int, said.split())
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed with {status}")
     return kib / 1024
 
 
