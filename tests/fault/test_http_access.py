@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from netcache.errors import (
     UsageError,
 )
 from tests.conformance.peers import Bytes, Collector
-from tests.support.http_rig import DATA, MakeClient, Rig, certificate, closing_clients, running_rig
+from tests.support.http_rig import DATA, MakeClient, Rig, certificate, running_rig
 from tests.support.proxy import Script, Seen, always, answer, running_proxy, scripted_server
 
 SECRETS = ("authorization", "cookie", "x-secret", "proxy-authorization")
@@ -32,22 +31,6 @@ def basic(user: str, password: str) -> str:
 def pointing_to(target: str, status: int = 302) -> Script:
     """Redirects every request to ``target``."""
     return always(answer(status, Location=target))
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server with one resource."""
-    served = tmp_path / "root"
-    await asyncio.to_thread(served.mkdir)
-    async with running_rig(served) as rig:
-        yield rig
 
 
 async def read(rig_client: object, url: str, extent: Extent | None = None) -> bytes:

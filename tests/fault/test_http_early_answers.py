@@ -18,25 +18,11 @@ from netcache.errors import (
 )
 from netcache.spi import UploadCondition
 from tests.conformance.peers import Bytes, Collector, pattern
-from tests.support.http_rig import DATA, MIB, MakeClient, Rig, closing_clients, running_rig
+from tests.support.http_rig import DATA, MIB, MakeClient, Rig, running_rig
 from tests.support.proxy import Seen, answer, scripted_server
 
 ABSENT = UploadCondition(if_absent=True)
 ONCE = RetryPolicy(attempts=1)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server."""
-    async with running_rig(tmp_path) as rig:
-        yield rig
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
 
 
 class TrackedBytes(Bytes):

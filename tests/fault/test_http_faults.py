@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,17 +20,10 @@ from netcache.errors import (
     TransientError,
 )
 from tests.conformance.peers import Collector, pattern
-from tests.support.http_rig import DATA, MIB, Rig, running_rig
+from tests.support.http_rig import DATA, MIB, Rig
 
 SOME = Extent(MIB // 2, 2 * MIB)
 ONCE = RetryPolicy(attempts=1)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server with one resource."""
-    async with running_rig(tmp_path) as rig:
-        yield rig
 
 
 @pytest.fixture(params=[True, False], ids=["receiver", "stream"])

@@ -20,28 +20,13 @@ from netcache._netfs.tee import Tee
 from netcache.errors import ConflictError, NetCacheError, RemoteTimeoutError, TransientError
 from netcache.spi import FileRun, UploadCondition
 from tests.conformance.peers import pattern
-from tests.support.http_rig import MIB, MakeClient, Rig, closing_clients, running_rig
+from tests.support.http_rig import MIB, MakeClient, Rig
 from tests.support.proxy import Seen, scripted_server
 
 SIZE = 9 * MIB + 123
 """More than one run, and no whole number of steps."""
 ABSENT = UploadCondition(if_absent=True)
 ONCE = RetryPolicy(attempts=1)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server."""
-    (tmp_path / "served").mkdir()
-    async with running_rig(tmp_path / "served") as rig:
-        yield rig
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
 
 
 class Source:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,23 +17,15 @@ from netcache.errors import (
 )
 from netcache.spi import UploadCondition
 from tests.conformance.peers import read
-from tests.support.http_rig import DATA, MakeClient, Rig, closing_clients, running_rig
+from tests.support.http_rig import DATA, MakeClient, Rig
 from tests.support.proxy import Scripted, Seen, answer, scripted_server
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server."""
-    async with running_rig(tmp_path) as rig:
-        rig.plant("d/inside", b"inside")
-        yield rig
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
+def rig(rig: Rig) -> Rig:
+    """A bundled server with a folder."""
+    rig.plant("d/inside", b"inside")
+    return rig
 
 
 async def test_three_requests(rig: Rig) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from netcache.backends.http_origins import REMEMBERED_S, OriginNotes
 from netcache.backends.http_pinning import Pin
 from netcache.errors import StaleError
 from netcache.spi import OriginCapabilities
-from tests.support.http_rig import MakeClient, closing_clients
+from tests.support.http_rig import MakeClient
 from tests.support.proxy import Script, Seen, answer, scripted_server
 from tests.support.served import random_bytes, serve
 
@@ -26,13 +25,6 @@ BYTES = Extent(0, 10)
 OLD = Version(Validator(ValidatorKind.STRONG_ETAG, '"old"'), SIZE)
 ORIGIN = "http://h"
 NOW_S = 1e9
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
 
 
 def origin_with(*minded: str) -> Script:

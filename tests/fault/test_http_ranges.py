@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from netcache.errors import (
 )
 from tests.conformance.peers import pattern, version_of
 from tests.conformance.ranges_suite import Places, ranges
-from tests.support.http_rig import DATA, MIB, MakeClient, Rig, closing_clients, running_rig
+from tests.support.http_rig import DATA, MIB, MakeClient, Rig
 from tests.support.proxy import Scripted, always, answer, scripted_server
 
 BOUNDARY = "THIS_SEPARATES"
@@ -30,20 +29,6 @@ SIZE = 4 * MIB
 FILE = pattern(SIZE, seed=9)
 ASKED = [Extent(0, 10), Extent(1_000, 2_000), Extent(3 * MIB, 3 * MIB + 100)]
 EXPECTED = Version(Validator(ValidatorKind.STRONG_ETAG, '"v1"'), SIZE)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server."""
-    async with running_rig(tmp_path) as rig:
-        yield rig
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
 
 
 def part(start: int, end: int, total: object = SIZE, *, extra: str = "") -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ from netcache.spi_resumable import UploadTicket
 from netcache_server import FaultRule
 from tests.conformance.peers import pattern
 from tests.server.wire import ask
-from tests.support.http_rig import MIB, MakeClient, Rig, certificate, closing_clients, running_rig
+from tests.support.http_rig import MIB, MakeClient, Rig, certificate, running_rig
 from tests.support.proxy import Seen, answer, scripted_server
 
 SIZE = RESUMABLE_BYTES_MIN + 3 * MIB + 77
@@ -42,21 +42,6 @@ DATA = pattern(SIZE, 5)
 ABSENT = UploadCondition(if_absent=True)
 UPLOADS = "/.netcache/uploads/*"
 PATIENT = RetryPolicy(attempts=12, first_pause_s=0.0)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server."""
-    (tmp_path / "served").mkdir()
-    async with running_rig(tmp_path / "served") as rig:
-        yield rig
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
 
 
 class Source:

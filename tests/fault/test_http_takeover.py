@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,8 @@ from netcache.backends.http_takeover import find_seat
 from netcache.backends.throttle import Throttle
 from netcache.errors import RemoteProtocolError
 from tests.conformance.peers import Collector
-from tests.support.http_rig import DATA, MIB, MakeClient, Rig, closing_clients, running_rig
+from tests.support.http_rig import DATA, MIB, MakeClient, Rig, running_rig
 from tests.support.proxy import Seen, answer, running_relay, scripted_server
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server with one resource."""
-    async with running_rig(tmp_path) as rig:
-        yield rig
 
 
 async def read(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,26 +27,12 @@ from netcache.spi import UpdateData, UploadCondition
 from netcache_server import FaultRule
 from tests.conformance.peers import pattern, read, version_of
 from tests.conformance.updating_suite import changed, over
-from tests.support.http_rig import DATA, MIB, MakeClient, Rig, closing_clients, running_rig
+from tests.support.http_rig import DATA, MIB, MakeClient, Rig
 from tests.support.proxy import Scripted, Seen, answer, scripted_server
 
 NEW = pattern(2 * MIB, seed=5)
 ETAG = UploadCondition(if_match='"v1"')
 PATCH_TYPE = "application/x-sabredav-partialupdate"
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A bundled server."""
-    async with running_rig(tmp_path) as rig:
-        yield rig
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends that are closed with the test."""
-    async with closing_clients() as make:
-        yield make
 
 
 def methods(server: Scripted) -> list[str]:

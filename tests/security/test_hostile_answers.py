@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 import netcache
 from netcache._core.extent import Extent
 from netcache.errors import NetCacheError, RemoteError, RemoteProtocolError
-from tests.support.http_rig import MakeClient, closing_clients
+from tests.support.http_rig import MakeClient
 from tests.support.proxy import Seen, always, scripted_server
 
 FLOOD_BYTES_MAX = 64 << 20
@@ -85,13 +84,6 @@ FLOODS = {
 
 ENDED_BY_TIME = ("empty lines", "a chunk's extension")
 """Parsers drop these without a word; what ends them is that no head, or no byte, comes."""
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends and closes them in the end."""
-    async with closing_clients() as make:
-        yield make
 
 
 def judge(error: NetCacheError) -> None:

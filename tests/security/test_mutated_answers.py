@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from netcache._core.retry import RetryPolicy
 from netcache.backends.http import HttpBackend
 from netcache.errors import NetCacheError
 from tests.conformance.peers import Bytes
-from tests.support.http_rig import MakeClient, closing_clients
+from tests.support.http_rig import MakeClient
 from tests.support.proxy import Seen, answer, scripted_server
 
 ROUNDS = 120
@@ -110,13 +110,6 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
                     bytes([digit]), chance.choice((b"", b"9", b"77"))
                 )
     return bytes(result)
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends and closes them in the end."""
-    async with closing_clients() as make:
-        yield make
 
 
 async def _receive(backend: HttpBackend, url: str, extent: Extent | None) -> None:

@@ -6,21 +6,13 @@ import asyncio
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trustme
 
 from netcache.errors import RemoteError, TransientError
-from tests.support.http_rig import MakeClient, closing_clients
-
-
-@pytest.fixture
-async def make_client() -> AsyncIterator[MakeClient]:
-    """Makes backends and closes them in the end."""
-    async with closing_clients() as make:
-        yield make
+from tests.support.http_rig import MakeClient
 
 
 async def reach(backend: object, tmp_path: Path, name: str, newest: ssl.TLSVersion) -> None:
