@@ -38,6 +38,16 @@ def faults(served: Served, *rules: dict[str, Any]) -> None:
     served.server.set_faults([FaultRule(**rule) for rule in rules])
 
 
+def interrupted(
+    served: Served, new_client: NewClient, source: Path, url: str, **options: Any
+) -> None:
+    """A client whose upload of ``source`` breaks off after 9 MiB."""
+    faults(served, {"method": ("PATCH",), "upload_cut_after": 9 * MIB})
+    with pytest.raises(TransientError):
+        new_client(retries=0, **options).put(source, url)
+    faults(served)
+
+
 def received(served: Served) -> int:
     """What bodies the server has received."""
     return sum(record["bytes_received"] for record in served.requests())
@@ -77,10 +87,7 @@ def test_a_later_client_sends_the_rest_and_caches_all(
 ) -> None:
     """Also the part that another process has sent."""
     url = served.url + "up"
-    faults(served, {"method": ("PATCH",), "upload_cut_after": 9 * MIB})
-    with pytest.raises(TransientError):
-        new_client(retries=0).put(source, url)
-    faults(served)
+    interrupted(served, new_client, source, url)
     client = new_client(use_cache=use_cache)
     events: list[ProgressEvent] = []
     report = client.put(source, url, progress=events.append)
@@ -100,10 +107,7 @@ def test_a_later_client_asks_for_no_version_anew(
 ) -> None:
     """P7: it goes on with what the first one had found; what came meanwhile is a conflict."""
     url = served.put("up", b"first")
-    faults(served, {"method": ("PATCH",), "upload_cut_after": 9 * MIB})
-    with pytest.raises(TransientError):
-        new_client(retries=0).put(source, url)
-    faults(served)
+    interrupted(served, new_client, source, url)
     served.put("up", b"of somebody else")
     with pytest.raises(ConflictError):
         new_client().put(source, url)
@@ -116,10 +120,7 @@ def test_without_a_cache_nothing_else_is_made_in_its_directory(
     served: Served, new_client: NewClient, source: Path, tmp_path: Path
 ) -> None:
     """The record lies in the state directory, made private; a cache can be made there later."""
-    faults(served, {"method": ("PATCH",), "upload_cut_after": 9 * MIB})
-    with pytest.raises(TransientError):
-        new_client(retries=0, use_cache=False).put(source, served.url + "up")
-    faults(served)
+    interrupted(served, new_client, source, served.url + "up", use_cache=False)
     cache = tmp_path / "cache"
     assert [path.name for path in cache.iterdir()] == ["resumable"]
     assert {path.stat().st_mode & 0o777 for path in (cache, cache / "resumable")} == {0o700}
@@ -133,10 +134,7 @@ def test_an_explicit_condition_is_the_one_that_counts(
 ) -> None:
     """Who names the version has seen it, and gets a new upload."""
     url = served.put("up", b"first")
-    faults(served, {"method": ("PATCH",), "upload_cut_after": 9 * MIB})
-    with pytest.raises(TransientError):
-        new_client(retries=0).put(source, url)
-    faults(served)
+    interrupted(served, new_client, source, url)
     served.put("up", b"second")
     client = new_client()
     etag = client.stat(url).etag

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +11,7 @@ import pytest
 
 from netcache_server import FaultRule, ServerThread
 from tests.server.conftest import Serve
+from tests.server.disk import digest, names, small_disk, wait_for_requests
 from tests.server.wire import (
     ask,
     connect,
@@ -23,26 +21,6 @@ from tests.server.wire import (
     split_answer,
     status_of,
 )
-
-
-def digest(data: bytes) -> str:
-    """The value of a digest field."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
-
-
-def names(folder: Path) -> list[str]:
-    """All that is in a folder and below, hidden files too."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def wait_for_requests(server: ServerThread, count: int) -> None:
-    """Wait until so many requests are finished, also those whose client has left."""
-    ticks = threading.Event()
-    for _ in range(2000):
-        if len(server.requests) >= count:
-            return
-        ticks.wait(0.005)
-    raise AssertionError(f"only {len(server.requests)} requests are finished")
 
 
 def test_create_and_replace(server: ServerThread, root: Path) -> None:
@@ -262,12 +240,7 @@ def test_no_room_is_told_before_the_body(server: ServerThread) -> None:
 @pytest.mark.root
 def test_full_disk(serve: Serve, tmp_path: Path) -> None:
     """A disk that fills up in the middle of a body is 507, and nothing of it is left."""
-    folder = tmp_path / "full"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a small filesystem cannot be mounted here")
-    try:
+    with small_disk(tmp_path / "full", "2m") as folder:
         server = serve(root=folder)
         assert ask(server, "PUT", "/a", bytes(1 << 20)).status == 201
         assert ask(server, "PUT", "/b", iter([bytes(1 << 20)] * 3)).status == 507
@@ -275,8 +248,6 @@ def test_full_disk(serve: Serve, tmp_path: Path) -> None:
         assert names(folder) == ["a"]
         assert ask(server, "PUT", "/c", bytes(1 << 19)).status == 201
         server.stop()
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("size", [10, 3 << 20])

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import re
-import subprocess
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from netcache_server import FaultRule, ServerThread
 from tests.server.conftest import Serve
-from tests.server.test_put import digest, names, wait_for_requests
+from tests.server.disk import digest, names, small_disk, wait_for_requests
 from tests.server.wire import Answer, ask, connect, read_all, request_line, send_raw, status_of
 
 MIB = 1 << 20
@@ -462,12 +461,7 @@ def test_faults_meet_these_requests(server: ServerThread, root: Path, count: int
 @pytest.mark.root
 def test_full_disk(serve: Serve, tmp_path: Path) -> None:
     """What had room is kept; with room again, the upload goes on."""
-    folder = tmp_path / "full"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a small filesystem cannot be mounted here")
-    try:
+    with small_disk(tmp_path / "full", "4m") as folder:
         server = serve(root=folder)
         data = os.urandom(3 * MIB)
         location = located(server, len(data))
@@ -479,8 +473,6 @@ def test_full_disk(serve: Serve, tmp_path: Path) -> None:
         assert add(server, location, MIB, data[MIB:]).status == 201
         assert (folder / "a").read_bytes() == data
         server.stop()
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("condition", ["create", "replace"])
