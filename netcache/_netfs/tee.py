@@ -114,9 +114,8 @@ class Tee:
         """``copy_from``, or what is kept already of ``[start, end)``.  May block."""
         if start >= self.size:
             return self.copy_from(source, start, end)
-        whole = self._new is not None and self._store is not None
-        fd = self._new.fileno() if whole and self._new is not None else source
-        return FileRun(fd, start, min(end, self.size))
+        kept = self._new if self._store is not None else None
+        return FileRun(source if kept is None else kept.fileno(), start, min(end, self.size))
 
     def _hash(self, run: FileRun) -> None:
         for start in range(run.start, run.end, CHUNK_BYTES):

@@ -45,10 +45,7 @@ from netcache.backends.http_session import Exchange, HttpSession
 from netcache.backends.http_upload import EXPECT_BYTES_MIN, BodySender, send_body
 from netcache.backends.http_wire import WANT_DIGEST, condition_headers
 from netcache.errors import ConflictError, IntegrityError, NetCacheError, TransientError
-from netcache.spi import (
-    UploadCondition,
-    UploadReply,
-)
+from netcache.spi import UploadCondition, UploadReply
 from netcache.spi_resumable import ResumableBody, UploadTicket
 
 if TYPE_CHECKING:

@@ -27,14 +27,7 @@ from netcache.backends.http_fields import (
 from netcache.backends.http_pump import FilePayload
 from netcache.backends.http_wire import WANT_DIGEST, condition_headers
 from netcache.errors import IntegrityError, RemoteError, RemoteTimeoutError, UsageError
-from netcache.spi import (
-    UNCONDITIONAL,
-    FileBody,
-    FileRun,
-    MemoryBody,
-    UploadBody,
-    UploadCondition,
-)
+from netcache.spi import UNCONDITIONAL, FileBody, FileRun, MemoryBody, UploadBody, UploadCondition
 
 if TYPE_CHECKING:
     from netcache._core.urls import Resource

@@ -32,12 +32,7 @@ from netcache.errors import (
     RemoteProtocolError,
     TransientError,
 )
-from netcache.spi import (
-    RESUMABLE_BYTES_MIN,
-    UploadBody,
-    UploadCondition,
-    UploadReply,
-)
+from netcache.spi import RESUMABLE_BYTES_MIN, UploadBody, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
     from netcache.backends.http_asking import Asking
