@@ -128,7 +128,7 @@ class ReadEngine:
         holding = inode.holding
         if self.offline or start >= end or holding is None or isinstance(holding, SpoolHolding):
             return
-        if not self.under_pressure():
+        if not (inode.follows or self.under_pressure()):
             self._launch_missing(inode, Extent(start, start), end)
 
     async def _bring(self, inode: Inode, start: int, end: int, ahead: int) -> bool:
@@ -137,6 +137,9 @@ class ReadEngine:
             return await self._await_spool(inode, end)
         if self.offline:
             raise not_to_be_had(inode, start, end)
+        if inode.follows:
+            # Whoever fetches it reads ahead; should he not, it is asked for when it is needed.
+            ahead = end
         if not self._launch_missing(inode, Extent(start, end), ahead):
             return False
         missing = inode.missing(start, end)

@@ -1,9 +1,9 @@
 """Claims of extents to be filled, between processes that share a cache.
 
 Another process that is fetching what we want is followed as long as it gets on with it: what it
-has recorded is there for our readers too, at once.  We look often while much comes, and ever more
-rarely while little does, since many may be looking.  Correctness does not rest on this: two that
-fill the same extent write the same bytes.
+has recorded is there for our readers too.  Each look should find much, since many may be looking
+(``_core.following``), and who follows leaves it to the other to read ahead: one fetches, in large
+pieces.  Correctness does not rest on this: two that fill the same extent write the same bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 SHORT_BYTES = 1 << 20
 """A reply up to this long is taken even when another process is fetching the same."""
 
-WORTH_A_LOOK_BYTES = 4 << 20
-"""Less than this is too little to look for it more often."""
-
-_PAUSE_MIN_S, _PAUSE_MAX_S = 0.002, 0.05
-"""How long we wait before we look again."""
-
 
 class FillClaim:
     """The claim of one extent of an inode's cache object, taken at once when it is to be had."""
@@ -40,6 +34,7 @@ class FillClaim:
         self._extent = extent
         self._timeout_s = timeout_s
         self._taken = self._object.try_lock_extent(*extent)
+        inode.follows = not self._taken
 
     async def take(self, reply: ReadReply | None, came_to: Callable[[int], None]) -> bool:
         """Have the extent; True when others have filled some of it meanwhile, or may have.
@@ -59,20 +54,23 @@ class FillClaim:
 
     async def _follow(self, came_to: Callable[[int], None]) -> None:
         """Wait until the extent is there, or its claim to be had, or until nothing comes."""
-        pause_s, waited_s, left_before = _PAUSE_MIN_S, 0.0, -1
+        following, (start, end) = self._inode.following, self._extent
+        following.begin(start, self._inode.reach(following.reached))
+        waited_s, left = 0.0, -1
         while waited_s <= self._timeout_s:
+            pause_s, left_before = following.pause_s, left
             await asyncio.sleep(pause_s)
             left = self._look(came_to)
-            self._taken = not left or self._object.try_lock_extent(*self._extent)
+            self._taken = not left or self._object.try_lock_extent(start, end)
             if self._taken:
                 self._taken = bool(left)
+                self._inode.follows = not left
+            reached = self._inode.reach(following.reached)
+            came = max(reached - following.reached, left_before - left, 0)
+            following.looked(reached, came, max(0, self._inode.size - reached))
+            if self._taken or not left:
                 return
             waited_s = waited_s + pause_s if left == left_before else 0.0
-            if left_before - left < WORTH_A_LOOK_BYTES:
-                pause_s = min(pause_s * 1.5, _PAUSE_MAX_S)
-            else:
-                pause_s = max(pause_s / 2, _PAUSE_MIN_S)
-            left_before = left
 
     def _look(self, came_to: Callable[[int], None]) -> int:
         """How many bytes are still missing."""

@@ -213,7 +213,9 @@ class ReadHandle:
         Any thread; does not wait.
         """
         self._mark = NEVER
-        engine = self._engine
+        engine, inode = self._engine, self.inode
+        if inode is None or inode.follows:
+            return
         if start == self._last_end and engine is not None:
             try:
                 engine.loop.call_soon_threadsafe(self._go_ahead, start, end)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from netcache._core.coherency import Version
+    from netcache._core.following import Following
     from netcache._core.keys import ObjectKey
     from netcache._core.sizes import Sizes
     from netcache._core.urls import Resource
@@ -80,6 +81,7 @@ class Inode:
     """
 
     __slots__ = (
+        "_following",
         "_sizes",
         "_told",
         "checked_at",
@@ -88,6 +90,7 @@ class Inode:
         "digest",
         "due",
         "flights",
+        "follows",
         "holding",
         "key",
         "lock",
@@ -121,6 +124,10 @@ class Inode:
         self.flights: list[Coming] = []
         # What a flight is going to bring when the server's answer is here.
         self.question: Question | None = None
+        # Whether somebody else fetches it, in the order in which we read: another process had the
+        # claim of what we needed last.  It is left to him to read ahead.
+        self.follows = False
+        self._following: Following | None = None
         self.users = 0
         self.received_bytes = 0
         self.stale = False
@@ -158,6 +165,21 @@ class Inode:
         if self._told is None:
             self._told = ExtentSet()
         return self._told
+
+    @property
+    def following(self) -> Following:
+        """How we wait for what others bring.  Made by the first that has to."""
+        if self._following is None:
+            from netcache._core.following import Following
+
+            self._following = Following()
+        return self._following
+
+    def reach(self, position: int) -> int:
+        """How far everything from ``position`` on is known to be there."""
+        with self.lock:
+            found = self.present.holding(position)
+        return found.end if found is not None else position
 
     @property
     def size(self) -> int:

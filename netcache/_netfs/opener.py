@@ -113,7 +113,7 @@ class Opener:
                 return await self._open_cold(resource, want)
             if not can_be_checked(self._engine, inode):
                 return await self._open_cold(resource, want)
-            gap = self._first_gap(inode, want) if inode.joins and want is not None else None
+            gap = self._first_gap(inode, want)
             if gap is not None:
                 return await self._open_gap(inode, gap, want)
             return await self._revalidate(inode, want)
@@ -144,9 +144,9 @@ class Opener:
         except CacheError:
             return 0
 
-    def _first_gap(self, inode: Inode, want: Extent) -> Extent | None:
+    def _first_gap(self, inode: Inode, want: Extent | None) -> Extent | None:
         """The first extent that a read of ``want`` needs and nobody brings; None: all is there."""
-        if inode.holding is None:
+        if inode.holding is None or want is None or not inode.joins:
             return None
         end = want.end if want.end >= 0 else inode.size
         blocks = wanted_blocks(want.start, end, inode.size, inode.holding.block_size)
@@ -162,6 +162,10 @@ class Opener:
         cached = inode.cached
         if cached is not None and not cached.object.try_lock_extent(*gap):
             return await self._revalidate(inode, want)
+        if cached is not None and self._first_gap(inode, want) != gap:
+            # Whoever had the claim has recorded it since we asked what is missing.
+            cached.object.unlock_extent(*gap)
+            return await self._ask(inode.resource, inode, want)
         asked_at, left = time.monotonic(), gap
         question = inode.question = Question(gap, asyncio.Event())
         try:

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -20,12 +21,16 @@ from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._core.urls import parse
 from netcache._core.validity import Moment
+from netcache._fscache.ports import CacheObject
 from netcache._netfs import first_question
+from netcache._netfs.fill_claim import FillClaim
 from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import key_of
 from netcache._netfs.read_collector import NOTICE_BYTES
 from netcache.errors import NotFoundError
+from tests.support.costs import counted
 from tests.support.read_rig import URL, Answer, B, ReadRig, cached, read_rig
+from tests.support.stores import fill as fill_object
 
 MIB = 1 << 20
 
@@ -58,6 +63,72 @@ async def test_a_follower_shows_what_comes_while_the_other_still_fetches(tmp_pat
         assert two.content(second, 0, 4 * MIB) == two.data
         assert two.backend.asked == []
         assert cached(second).object.content is Content.ALL
+
+
+async def test_who_follows_leaves_reading_ahead_to_whoever_fetches(tmp_path: Path) -> None:
+    """He asks for nothing while the other gets on; once he has to fetch, he reads ahead again."""
+    async with beside_each_other(tmp_path, 2, 64 * B) as [(one, first), (two, second)]:
+        hold = asyncio.Event()
+        one.backend.answers[0] = Answer(hold=hold)
+        fetching = asyncio.ensure_future(one.engine.ensure(first, 0, 4 * B))
+        await asyncio.sleep(0)
+        following = asyncio.ensure_future(two.engine.ensure(second, 0, 4 * B))
+        await asyncio.sleep(0)
+        two.engine.go_ahead(second, 4 * B, 32 * B)
+        also = asyncio.ensure_future(two.engine.ensure(second, 2 * B, 4 * B, 32 * B))
+        await asyncio.sleep(0)
+        hold.set()
+        assert await fetching
+        assert await asyncio.wait_for(asyncio.gather(following, also), 20)
+        assert two.backend.asked == []
+        assert await two.engine.ensure(second, 4 * B, 8 * B, 32 * B)
+        assert await two.engine.ensure(second, 8 * B, 12 * B, 32 * B)
+        two.engine.go_ahead(second, 32 * B, 40 * B)
+        assert await two.engine.ensure(second, 12 * B, 40 * B)
+        assert two.backend.asked == [(4 * B, 8 * B), (8 * B, 32 * B), (32 * B, 40 * B)]
+
+
+async def test_a_look_at_what_another_brings_is_two_system_calls(tmp_path: Path) -> None:
+    """Nothing new: the label is read, the claim is tried.  It gives up at the second look."""
+    async with beside_each_other(tmp_path, 2, 64 * B) as [(_, first), (two, second)]:
+        assert cached(first).object.try_lock_extent(0, 64 * B)
+        claim = FillClaim(second, Extent(0, 64 * B), 0.0)
+        with counted() as costs:
+            assert await claim.take(None, lambda _: None)
+        assert costs.kernel == {"fgetxattr": 2, "fcntl": 2}
+        assert two.backend.asked == []
+
+
+class FilledJustBefore:
+    """An object of which another process records everything just before a claim is taken."""
+
+    def __init__(self, inner: CacheObject, fill: Callable[[], None]) -> None:
+        self._inner, self._fill = inner, fill
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def try_lock_extent(self, start: int, end: int) -> bool:
+        """The other is done, and has let go."""
+        self._fill()
+        return self._inner.try_lock_extent(start, end)
+
+
+async def test_what_another_has_recorded_before_an_open_claims_it_is_not_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Between asking what is missing and the claim; the version is checked, without a body."""
+    async with beside_each_other(tmp_path, 2, 64 * B) as [(one, first), (two, second)]:
+
+        def fill() -> None:
+            fill_object(cached(first).object, 0, one.data)
+
+        holding = cached(second)
+        holding.object = cast("CacheObject", FilledJustBefore(holding.object, fill))
+        assert second.missing(0, 64 * B)
+        assert await cold_read(two) == two.data
+        assert not any(reply.received for reply in two.backend.replies)
+        assert cached(first).object.try_lock_extent(0, 64 * B)
 
 
 async def test_a_follower_brings_the_rest_of_what_is_given_up(tmp_path: Path) -> None:
