@@ -105,8 +105,8 @@ class FileOps(MappingOps, Protocol):
     def write_all(self, fd: int, data: Buffer, start: int) -> None:
         """See ``PosixFileOps``."""
 
-    def copy_range(self, source: int, fd: int, start: int, end: int) -> int:
-        """Copy ``[start, end)`` from a file of any filesystem; returns where it ended."""
+    def clone_range(self, source: int, fd: int, start: int, end: int) -> bool:
+        """Share the blocks of ``[start, end)`` of any file; False where that cannot be."""
 
     def truncate(self, fd: int, size: int) -> None:
         """See ``PosixFileOps``."""

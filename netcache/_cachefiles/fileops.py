@@ -144,11 +144,11 @@ class PosixFileOps(PosixMappingOps):
             count = os.pwrite(fd, view, start)
             view, start = view[count:], start + count
 
-    def copy_range(self, source: int, fd: int, start: int, end: int) -> int:
-        """``copy_file_range``, or by hand."""
-        from netcache._fscache.copying import copy_range
+    def clone_range(self, source: int, fd: int, start: int, end: int) -> bool:
+        """``FICLONERANGE``; False where blocks cannot be shared."""
+        from netcache._fscache.copying import clone_range
 
-        return copy_range(source, fd, start, end)
+        return clone_range(source, fd, start, end)
 
     def truncate(self, fd: int, size: int) -> None:
         """``ftruncate``."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 GRANT_BYTES = 8 << 20
 """No more than this is asked for at a time, while a file is copied."""
 
+COPY_BYTES = 1 << 20
+"""What is in the hand of a file that is copied: it stays in the processor's cache."""
+
 
 class CachefilesNewObject:
     """A private object; not thread-safe."""
@@ -34,6 +37,8 @@ class CachefilesNewObject:
         self._bound = bound
         self._key = key
         self._size = 0
+        # Whether blocks of other files may be shared; nobody knows before it is tried.
+        self._shares = True
         # Where the file ends, when that is not where its data ends.
         self._file_end = 0
         self._writer = bound.room.writer()
@@ -87,27 +92,44 @@ class CachefilesNewObject:
     def copy_from(self, source: int, length: int) -> int:
         """Append ``length`` bytes of the file ``source`` from the place that ``size`` names.
 
-        Returns how many there were.
+        Returns how many there were.  Raises ``OSError`` when it is ``source`` that fails.
         """
-        begin = self._size
-        with told_as_cache_errors(self._bound):
-            while (step := min(length - (self._size - begin), GRANT_BYTES)) > 0:
-                with self._growing(step):
-                    end = self._copy(source, self._size + step)
-                if end == self._size:
+        begin, stop = self._size, self._size + length
+        while self._size < stop:
+            end = min(stop, self._size + GRANT_BYTES)
+            if not (self._shares and self._share(source, end)):
+                self._shares = False
+                if self._append(source, end) < end:
                     break
-                self._size = end
         return self._size - begin
 
-    def _copy(self, source: int, stop: int) -> int:
-        end = self._bound.ops.copy_range(source, self.fileno(), self._size, stop)
-        # The copy is what counts: it is sent, and it is served later.
+    def _share(self, source: int, end: int) -> bool:
+        """Let the file have the blocks of ``source`` up to ``end``; False where it cannot."""
         buffer = memoryview(bytearray(min(STEP_BYTES, end - self._size)))
-        for start in range(self._size, end, STEP_BYTES):
-            view = buffer[: min(STEP_BYTES, end - start)]
-            self._bound.ops.read_into(self.fileno(), view, start)
-            self._sums.add(view)
-        return end
+        with told_as_cache_errors(self._bound), self._growing(end - self._size):
+            if not self._bound.ops.clone_range(source, self.fileno(), self._size, end):
+                return False
+            # The copy is what counts: it is sent, and it is served later.
+            for start in range(self._size, end, STEP_BYTES):
+                view = buffer[: min(STEP_BYTES, end - start)]
+                self._bound.ops.read_into(self.fileno(), view, start)
+                self._sums.add(view)
+        self._size = end
+        return True
+
+    def _append(self, source: int, end: int) -> int:
+        """Append what ``source`` has up to ``end``; returns how far that is.
+
+        By hand: the bytes pass through here for their sums anyway, and a kernel that has to copy
+        them would only do so once more.
+        """
+        buffer = memoryview(bytearray(min(COPY_BYTES, end - self._size)))
+        while self._size < end:
+            count = self._bound.ops.read_into(source, buffer[: end - self._size], self._size)
+            if not count:
+                break
+            self.write(buffer[:count])
+        return self._size
 
     def publish(self, version: Version, *, checked_s: float) -> ModifiableObject:
         """Give it its name and label; the object goes on with the same descriptor.

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import struct
 
 _COPY_STEP = 64 << 20
 _HAND_STEP = 1 << 20
+_FICLONERANGE = 0x4020940D
+"""ioctl_ficlonerange(2); where the number is another one, the kernel knows of no such request."""
+_CANNOT_SHARE = (
+    *(errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY),
+    *(errno.EPERM, errno.ETXTBSY, errno.EISDIR),
+)
 _CANNOT = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -38,3 +46,19 @@ def _copy_in_kernel(source: int, target: int, start: int, length: int) -> int:
         if error.errno in _CANNOT:
             return 0
         raise
+
+
+def clone_range(source: int, target: int, start: int, end: int) -> bool:
+    """Let ``target`` share the blocks of ``[start, end)`` of ``source``, at the same place.
+
+    False where that cannot be (another filesystem, one that shares none, no whole blocks, or
+    ``source`` ends before): nothing has happened then.  May block.
+    """
+    request = struct.pack("=qQQQ", source, start, end - start, start)
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, request)
+    except OSError as error:
+        if error.errno in _CANNOT_SHARE:
+            return False
+        raise
+    return True

@@ -19,8 +19,15 @@ from netcache.errors import NetCacheError
 if TYPE_CHECKING:
     from netcache.spi import FileRun
 
-RUN_BYTES = 8 << 20
-"""How much of a file is copied for the cache while as much before it is sent."""
+RUN_BYTES = 4 << 20
+"""How much of a file is copied for the cache while as much before it is sent, at first."""
+
+RUN_BYTES_MAX = 32 << 20
+"""The same where it goes fast: handing a run from thread to thread takes a millisecond, in which
+either has nothing to do.  Where it goes slowly short runs show how far it is."""
+
+QUICK_S = 0.05
+"""A run that has gone within this time is followed by one twice as long."""
 
 STEP_BYTES = 16 << 20
 """What is hashed before a cancellation is heard."""
@@ -102,10 +109,10 @@ class FileBody:
         loop = asyncio.get_running_loop()
         if not self.start:
             self._tee.restart()
-        size, source = self.size or 0, self._path
+        size, source, length = self.size or 0, self._path, RUN_BYTES
 
         def take(start: int) -> asyncio.Future[FileRun]:
-            end = min(start + RUN_BYTES, size)
+            end = min(start + length, size)
             return loop.run_in_executor(None, self._tee.run_of, source, start, end)
 
         coming = take(self.start) if self.start < size else None
@@ -113,7 +120,10 @@ class FileBody:
             while coming is not None:
                 run = await finished(coming)
                 coming = take(run.end) if run.start < run.end < size else None
+                begun_s = loop.time()
                 yield run
+                is_quick = loop.time() - begun_s <= QUICK_S
+                length = min(length * 2, RUN_BYTES_MAX) if is_quick else RUN_BYTES
                 self._report(run.end)
         finally:
             if coming is not None:

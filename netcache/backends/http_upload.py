@@ -51,8 +51,9 @@ class BodySender:
     """Feeds one body to requests: counts it, limits its rate, notices when it stands still.
 
     ``begun`` is set once any of it was asked for, ``sent_all`` once the last pass came to the end;
-    ``sent_bytes`` is where that pass is (it may have begun in the middle, ``ResumableBody``), and
-    ``moved_bytes`` what went out in all passes;
+    ``sent_bytes`` is where that pass is (it may have begun in the middle, ``ResumableBody``; a run
+    counts as soon as it is under way), and ``moved_bytes`` what was given to connections in all
+    passes;
     ``failure`` is what went wrong in the body itself, which aiohttp would wrap beyond recognition.
 
     The last piece is handed over only when the body is known to be at its end: a server that has
@@ -68,6 +69,7 @@ class BodySender:
         self.sent_all = False
         self.moved_bytes = 0
         self.moved_at = 0.0
+        self._run_bytes = 0
         self.waiting_for_server = False
         self._throttle = throttle
         self._pass: AsyncGenerator[Any, None] | None = None
@@ -104,10 +106,15 @@ class BodySender:
         self._pass = passing = self._runs(self._pass)
         return passing
 
-    def moved(self, count: int) -> None:
-        """The server has taken ``count`` bytes; called on any thread, one at a time."""
+    def moving(self, count: int) -> None:
+        """``count`` bytes of a run go out next; called on any thread, one at a time.
+
+        Told before, because the answer to the last byte may be read before its sender goes on.
+        """
         self.moved_at = time.monotonic()
         self.moved_bytes += count
+        self._run_bytes += count
+        self.sent_all = self._run_bytes == self.body.size
 
     @property
     def start(self) -> int:
@@ -140,8 +147,10 @@ class BodySender:
                     if self.sent_bytes + len(piece) == self.body.size:
                         piece = bytes(piece)
                         await self._exhaust(chunks)
-                        self.sent_all = True
                     self._hand_over(len(piece))
+                    # A server may answer as soon as it has the last byte, before the body has
+                    # ended here.
+                    self.sent_all = self.sent_bytes == self.body.size
                     self.moved_bytes += len(piece)
                     yield piece
                     self.waiting_for_server = False
@@ -161,6 +170,7 @@ class BodySender:
         assert isinstance(self.body, FileBody)
         await _end(former)
         self.begun, self.sent_bytes, self.sent_all = True, self.start, False
+        self._run_bytes = self.start
         runs = self.body.runs()
         try:
             async for run in runs:
@@ -199,8 +209,6 @@ class BodySender:
 
     def _hand_over(self, count: int) -> None:
         self.sent_bytes += count
-        # A server may answer as soon as it has the last byte, before the body has ended here.
-        self.sent_all = self.sent_bytes == self.body.size
         self.moved_at = time.monotonic()
         self.waiting_for_server = True
 

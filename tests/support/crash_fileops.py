@@ -206,9 +206,11 @@ class CrashFileOps(System):
         return self.status(self.find(*self.parent(name, at)))
 
     def read_into(self, fd: int, buffer: Buffer, start: int) -> int:
-        """As ``PosixFileOps``."""
+        """As ``PosixFileOps``; also of a file of the system."""
         self.calls["read_into"] += 1
         view = memoryview(buffer).cast("B")
+        if fd < FIRST:
+            return os.preadv(fd, [view], start)
         data = self.content(fd).read(start, len(view))
         view[: len(data)] = data
         return len(data)
@@ -225,14 +227,9 @@ class CrashFileOps(System):
         if raw:
             self.do(Write(self.inode_of(fd), start, raw))
 
-    def copy_range(self, source: int, fd: int, start: int, end: int) -> int:
-        """As ``PosixFileOps``; the source is a file of the system or of the model."""
-        if source < FIRST:
-            data = os.pread(source, end - start, start)
-        else:
-            data = self.content(source).read(start, end - start)
-        self.write_all(fd, data, start)
-        return start + len(data)
+    def clone_range(self, source: int, fd: int, start: int, end: int) -> bool:
+        """It shares no blocks."""
+        return False
 
     def truncate(self, fd: int, size: int) -> None:
         """As ``PosixFileOps``."""

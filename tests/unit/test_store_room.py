@@ -182,7 +182,7 @@ class Measured(FaultyFileOps):
     def around(self, name: str, args: tuple[object, ...], call: Callable[[], object]) -> object:
         """Perform the call, then measure."""
         answer = call()
-        if name in ("write_all", "copy_range", "rename", "link", "setxattr"):
+        if name in ("write_all", "clone_range", "rename", "link", "setxattr"):
             self.most = max(self.most, allocated(self.directory))
         return answer
 
