@@ -52,15 +52,18 @@ class InodeTable:
         self._idle: OrderedDict[int, Inode] = OrderedDict()
         self._every: dict[int, Inode] = {}
 
-    def find(self, resource: Resource) -> Inode | None:
-        """The inode of the version last known, from the table or from the cache on disk."""
+    def find(self, resource: Resource, *, again: bool = False) -> Inode | None:
+        """The inode of the version last known, from the table or from the cache on disk.
+
+        ``again``: nothing was found a moment ago; to find nothing once more is not counted.
+        """
         key = key_of(resource)
         with self._lock:
             inode = self._current.get(key)
             cut_off = inode is not None and self.store is not None and inode.cut_off
             if inode is not None and not cut_off:
                 return inode
-            found = self._lookup(key)
+            found = self._lookup(key, again=again)
             if found is None:
                 # What is cut off is of use only where nothing else can be had.
                 return inode if self._offline else None
@@ -232,7 +235,7 @@ class InodeTable:
         for inode in inodes:
             inode.close()
 
-    def _lookup(self, key: ObjectKey) -> CachedHolding | None:
+    def _lookup(self, key: ObjectKey, *, again: bool) -> CachedHolding | None:
         if self.store is None:
             return None
         found = None
@@ -241,7 +244,8 @@ class InodeTable:
         except CacheError:
             return None
         finally:
-            self._stats.add_lookup(found=found is not None)
+            if found is not None or not again:
+                self._stats.add_lookup(found=found is not None)
         if found is None:
             return None
         try:

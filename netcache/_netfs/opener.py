@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from netcache._core.coherency import NO_VALIDATOR, Version
@@ -80,11 +81,20 @@ class Opener:
         async with self.gates.of(key):
             found = self._inodes.find(resource)
             inode = self._inodes.valid(resource, found, opened_at, moment)
-            if inode is None and found is None and self._store is not None:
-                inode = await ask_first(self._store, key, lambda: self._ask(resource, None, want))
-                found = inode or self._inodes.find(resource)
-                inode = inode or self._inodes.valid(resource, found, opened_at, moment)
-            return inode or await self._ask_or_spare(resource, found, want)
+            if inode is not None:
+                return inode
+            if found is not None or self._store is None:
+                return await self._ask_or_spare(resource, found, want)
+            again = partial(self._resolve_again, resource, opened_at, moment, want)
+            return await ask_first(self._store, key, again) or await again()
+
+    async def _resolve_again(
+        self, resource: Resource, opened_at: float, moment: Moment, want: Extent | None
+    ) -> Inode:
+        """Look again, for another process may have asked since nothing was found; else ask."""
+        found = self._inodes.find(resource, again=True)
+        inode = self._inodes.valid(resource, found, opened_at, moment)
+        return inode or await self._ask_or_spare(resource, found, want)
 
     async def _ask_or_spare(
         self, resource: Resource, inode: Inode | None, want: Extent | None

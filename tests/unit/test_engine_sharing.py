@@ -19,9 +19,10 @@ import pytest
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content
 from netcache._core.extent import Extent
+from netcache._core.keys import ObjectKey
 from netcache._core.urls import parse
 from netcache._core.validity import Moment
-from netcache._fscache.ports import CacheObject
+from netcache._fscache.ports import CacheObject, CacheStore
 from netcache._netfs import first_question
 from netcache._netfs.fill_claim import FillClaim
 from netcache._netfs.inode import Inode
@@ -199,6 +200,43 @@ async def test_of_many_that_know_nothing_one_asks_for_the_bytes(tmp_path: Path) 
         found = await asyncio.wait_for(asyncio.gather(*map(cold_read, rigs)), 60)
         assert set(found) == {rigs[0].data}
         assert [extent for rig in rigs for extent in rig.backend.asked] == [(0, 64 * B)]
+
+
+class AnsweredJustBefore:
+    """A store where another process asks and is answered just before a question is claimed."""
+
+    def __init__(self, inner: CacheStore, ask: Callable[[], None]) -> None:
+        self._inner, self._ask = inner, ask
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
+        """The other is done, and has let go."""
+        self._ask()
+        return self._inner.claim_question(key)
+
+
+async def test_a_question_that_was_answered_before_it_is_claimed_is_not_asked_again(
+    tmp_path: Path,
+) -> None:
+    """Between finding nothing and the claim; the version is checked, without a body."""
+
+    async with read_rig(tmp_path, 64 * B) as other:
+        store, data = cast("CacheStore", other.store), other.data
+        key, version = key_of(parse(URL)), other.version
+
+        def ask() -> None:
+            new = store.begin(key)
+            new.write(data)
+            new.publish(version, checked_s=time.time()).close()
+
+        def answered(inner: CacheStore) -> CacheStore:
+            return cast("CacheStore", AnsweredJustBefore(inner, ask))
+
+        async with read_rig(tmp_path, 64 * B, wrap_store=answered) as rig:
+            assert await cold_read(rig) == data
+            assert not any(reply.received for reply in rig.backend.replies)
 
 
 async def test_who_waited_for_another_answer_in_vain_asks_at_once(tmp_path: Path) -> None:
