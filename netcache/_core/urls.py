@@ -53,6 +53,11 @@ class Resource(NamedTuple):
         return f"{self.scheme}://{self.authority}"
 
     @property
+    def target(self) -> str:
+        """What a request to the origin names: path and query."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
     def volume_key(self) -> str:
         """The key of the volume: begins with the filesystem's name, has no slash."""
         return f"netcache,{self.scheme},{self.authority}"

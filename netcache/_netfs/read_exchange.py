@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,10 @@ _HEADS_TO_TELL = 3
 ReadLimit = Callable[[str, Extent], int]
 """``read_limit(url, extent)``, which a backend may have that knows beforehand how much it takes:
 how many bytes of ``extent`` one exchange brings at most; 0 refuses it."""
+
+
+OpenSmall = Callable[[str], Awaitable["ReadReply"]]
+"""``open_small(url)``, which a backend may have that brings small resources more cheaply."""
 
 
 class ReadMeans:
@@ -86,6 +90,16 @@ class ReadMeans:
         begun_s = loop.time()
         reply = await self.backend().open_read(url, extent, expected=expected, unless=unless)
         self.note_head(loop.time() - begun_s)
+        return reply
+
+    async def open_small(self, url: str) -> ReadReply:
+        """``open_read`` of all of a resource that is thought to be small, timed."""
+        open_small: OpenSmall | None = getattr(self.backend(), "open_small", None)
+        if open_small is None:
+            return await self.open_read(url)
+        begun_s = asyncio.get_running_loop().time()
+        reply = await open_small(url)
+        self.note_head(asyncio.get_running_loop().time() - begun_s)
         return reply
 
     def note_head(self, seconds: float) -> None:

@@ -65,7 +65,7 @@ class SmallFiles:
                 return None
             try:
                 asked_at = time.monotonic()
-                reply = await self._engine.means.open_read(resource.url)
+                reply = await self._engine.means.open_small(resource.url)
                 if gate.users > 1 or not _comes_whole(reply):
                     # Somebody is waiting for it: he follows the inode.
                     return await self._opener.begin(resource, reply, asked_at, Extent(0, -1))

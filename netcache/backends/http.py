@@ -1,10 +1,10 @@
 """The HTTP backend: the port ``netcache.spi.Backend`` over HTTP/1.1.
 
-The parts: ``http_wire``, ``http_fields``, ``http_ranges`` and ``http_multipart`` decide (pure),
-``http_session`` exchanges, ``http_body``, ``http_reply``, ``http_ranges_reply`` and
-``http_takeover`` receive bodies, ``http_write``, ``http_update`` and ``http_move`` change what is
-at the server, ``http_metadata`` and ``http_listing`` tell what is there.  This module ties them
-together, with the retries.
+The parts: ``http_wire``, ``http_fields``, ``http_plain``, ``http_ranges`` and ``http_multipart``
+decide (pure), ``http_session`` exchanges, ``http_small`` and ``http_lanes`` do where that is
+simple, ``http_body``, ``http_reply``, ``http_ranges_reply`` and ``http_takeover`` receive bodies,
+``http_write``, ``http_update`` and ``http_move`` change what is at the server, ``http_metadata``
+and ``http_listing`` tell what is there.  This module ties them together, with the retries.
 
 Import cost: this is the only package of netcache that may import aiohttp (``aiohttp_import``).  The
 parts are made, and their code is imported, when they are first needed.
@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from multidict import CIMultiDict
+
 from netcache._core.extent import Extent, ExtentSet
 from netcache._core.invariant import invariant
 from netcache._core.retry import Retries, RetryPolicy
@@ -29,6 +31,7 @@ from netcache.backends.http_refusals import refusal
 from netcache.backends.http_session import Exchange, HttpOptions, HttpSession
 from netcache.backends.http_wire import (
     WANT_DIGEST,
+    Head,
     ReadQuestion,
     contradicts,
     read_head,
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from netcache.backends.http_ranges import RangesQuestion
     from netcache.backends.http_ranges_reply import HttpRangesReply
     from netcache.backends.http_reply import BodyMeans
+    from netcache.backends.http_small import SmallReads
     from netcache.backends.http_update import Updater
     from netcache.backends.http_write import Writer
 
@@ -87,6 +91,12 @@ class HttpBackend:
 
         options = self.options
         return BodyMeans(self._throttle, options.timeout_s, takeover=options.takeover)
+
+    @cached_property
+    def _small_reads(self) -> SmallReads:
+        from netcache.backends.http_small import SmallReads
+
+        return SmallReads(self._session)
 
     @cached_property
     def _metadata(self) -> Metadata:
@@ -140,6 +150,11 @@ class HttpBackend:
         resource = _parsed(url)
         question = ReadQuestion(resource.url, extent, expected, unless)
         return await self.retried(lambda: self._open_once(resource, question))
+
+    async def open_small(self, url: str) -> ReadReply:
+        """``open_read`` of all of a resource that is small, as far as anybody knows."""
+        resource = _parsed(url)
+        return await self.retried(lambda: self._open_small_once(resource))
 
     async def open_ranges(
         self, url: str, extents: Sequence[Extent], *, expected: Version
@@ -224,6 +239,8 @@ class HttpBackend:
 
     async def close(self) -> None:
         """Close all connections.  Idempotent."""
+        if "_small_reads" in vars(self):
+            self._small_reads.close()
         await self._session.close()
         if "_means" in vars(self):
             self._means.pool.close()
@@ -239,6 +256,22 @@ class HttpBackend:
             await asyncio.sleep(pause_s)
 
     # One attempt of each.
+
+    async def _open_small_once(self, resource: Resource) -> ReadReply:
+        from netcache.backends.http_reply import HttpSmallReply
+
+        question = ReadQuestion(resource.url, None, None, None)
+        plain = self.options.takeover and not self._throttle.limited
+        answer = await self._small_reads.ask(resource) if plain else None
+        if answer is None:
+            return await self._open_once(resource, question)
+        head = Head(answer.status, CIMultiDict(answer.fields), resource.url)
+        self._notes.saw_reply(resource.origin, head.fields)
+        if head.status != 200:
+            raise refusal("read", resource.url, head, time.time())
+        told = read_head(question, head)
+        self._notes.saw_ranges(resource.origin, told.ranges_supported)
+        return HttpSmallReply(told, answer.body)
 
     async def _open_once(self, resource: Resource, question: ReadQuestion) -> ReadReply:
         from netcache.backends.http_reply import HttpReadReply

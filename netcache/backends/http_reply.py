@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from netcache.backends.throttle import Throttle
     from netcache.spi import BodySink
 
-__all__ = ["BodyMeans", "HttpReadReply"]
+__all__ = ["BodyMeans", "HttpReadReply", "HttpSmallReply"]
 
 NOTICE_BYTES_MIN = 64 * 1024
 TAKEOVER_BYTES_MIN = 64 * 1024
@@ -49,6 +49,30 @@ class BodyMeans:
         self.throttle = throttle
         self.timeout_s = timeout_s
         self.takeover = takeover
+
+
+class HttpSmallReply:
+    """A ``ReadReply`` whose body has come with its head."""
+
+    path = "lane"
+
+    def __init__(self, head: ReadHead, body: bytes) -> None:
+        self.not_modified = head.not_modified
+        self.version: Version | None = head.version
+        self.extent: Extent = head.extent
+        self.whole = head.whole
+        self.ranges_supported = head.ranges_supported
+        self._body = body
+
+    async def receive(self, sink: BodySink, *, notice_bytes: int = 1 << 20) -> int:
+        """Hand the body to ``sink``; see the port."""
+        body, self._body = memoryview(self._body), b""
+        for start in range(0, len(body), notice_bytes):
+            sink(start, body[start : start + notice_bytes])
+        return len(body)
+
+    async def close(self) -> None:
+        """There is nothing to give up."""
 
 
 class HttpReadReply:

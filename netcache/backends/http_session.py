@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
@@ -25,28 +25,24 @@ from yarl import URL
 
 from netcache._core.urls import Resource, parse, strip_credentials
 from netcache._version import __version__
-from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
+from netcache.backends.aiohttp_import import aiohttp
 from netcache.backends.http_access import Access
 from netcache.backends.http_body import give_up
 from netcache.backends.http_refusals import connection_error
+from netcache.backends.http_requests import READS, Request, Response
 from netcache.backends.http_wire import Head
 from netcache.errors import ClosedError, RemoteError, RemoteProtocolError, UsageError
 
 __all__ = ["Exchange", "HttpOptions", "HttpSession", "Payload"]
 
 REDIRECTS_MAX = 10
-EXPECT_WAIT_S = 1.0
-"""How long to wait for ``100 Continue`` before the body is sent all the same (as curl does)."""
 KEEPALIVE_S = 30.0
 DROPPED_BODY_BYTES_MAX = 64 * 1024
 """Bodies of refusals up to this are read, so that the connection can be used again."""
 DROP_WAIT_S = 5.0
 """A refusal that takes longer to come costs the connection."""
 SAID_BYTES_MAX = 4096
-INTERIM_ANSWERS_MAX = 64
-"""So many 1xx answers may come before the answer (RFC 9110 15.2)."""
 
-_READS = ("GET", "HEAD", "OPTIONS")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _logger = logging.getLogger("netcache.http")
 
@@ -122,48 +118,12 @@ class Exchange(NamedTuple):
         give_up(self.response)
 
 
-class _Request(aiohttp.ClientRequest):
-    """A request that does not wait for ``100 Continue`` for ever."""
+class Door(NamedTuple):
+    """The way to an origin that has answered: another connection to it, from the pool or new; and
+    the fields that all requests have."""
 
-    def update_expect_continue(self, expect: bool = False) -> None:
-        super().update_expect_continue(expect)
-        if self._continue is not None:
-            self.loop.call_later(EXPECT_WAIT_S, _go_on, self._continue)
-
-
-class _Response(aiohttp.ClientResponse):
-    """A response whose head must come: aiohttp would read past interim answers for ever.
-
-    ``head_timeout_s`` bounds the wait for the head of an answer to a read, however much arrives
-    meanwhile.  (The head of an answer to an upload may come much later.)
-    """
-
-    head_timeout_s: float | None = None
-
-    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        """Called by aiohttp."""
-        protocol = connection.protocol
-        assert protocol is not None
-        read, left = protocol.read, INTERIM_ANSWERS_MAX
-
-        async def read_some() -> Any:
-            nonlocal left
-            if left < 0:
-                raise HttpProcessingError(message="too many interim answers")
-            left -= 1
-            return await read()
-
-        protocol.read = read_some  # type: ignore[method-assign]
-        try:
-            async with asyncio.timeout(self.head_timeout_s if self.method in _READS else None):
-                return await super().start(connection)
-        finally:
-            del protocol.read
-
-
-def _go_on(waiter: asyncio.Future[bool]) -> None:
-    if not waiter.done():
-        waiter.set_result(True)
+    connect: Callable[[], Awaitable[aiohttp.connector.Connection]]
+    fields: Mapping[str, str]
 
 
 class HttpSession:
@@ -181,6 +141,7 @@ class HttpSession:
         self._opening = asyncio.Lock()
         self._closed = False
         self._spoken_to: set[str] = set()
+        self._sent: dict[str, aiohttp.ClientRequest] = {}
 
     async def ask(
         self,
@@ -207,7 +168,7 @@ class HttpSession:
                 return exchange
             await exchange.drop()
             resource = _redirected(what, asked, resource, location)
-            if method not in _READS and exchange.response.status not in (307, 308):
+            if method not in READS and exchange.response.status not in (307, 308):
                 raise RemoteError(
                     f"{what} of {asked.url} failed: the server points to {resource.url} "
                     f"(status {exchange.response.status}); use that URL",
@@ -217,6 +178,17 @@ class HttpSession:
         raise RemoteProtocolError(
             f"{what} of {asked.url} failed: more than {REDIRECTS_MAX} redirects", url=asked.url
         )
+
+    def door_to(self, origin: str) -> Door | None:
+        """How to have a connection to an origin that has answered; None when it has not."""
+        request, session = self._sent.get(origin), self._session
+        if request is None or session is None or origin not in self._spoken_to:
+            return None
+        connector, timeout = session.connector, session.timeout
+        if connector is None:
+            return None
+        fields = {"Host": request.headers["Host"], **self._common_fields()}
+        return Door(lambda: connector.connect(request, [], timeout), fields)
 
     async def close(self) -> None:
         """Close all connections.  Idempotent."""
@@ -244,7 +216,7 @@ class HttpSession:
                 proxy_fields = {"Proxy-Authorization": authorization}
             elif authorization is not None:
                 fields["Proxy-Authorization"] = authorization
-        again = method in _READS and resource.origin in self._spoken_to
+        again = method in READS and resource.origin in self._spoken_to
         while True:
             try:
                 response = await session.request(
@@ -282,8 +254,11 @@ class HttpSession:
     async def _open(self) -> aiohttp.ClientSession:
         options = self.options
 
-        class TimedResponse(_Response):
+        class TimedResponse(Response):
             head_timeout_s = options.timeout_s
+
+        class KnownRequest(Request):
+            sent = self._sent
 
         connector = aiohttp.TCPConnector(
             limit=0,
@@ -295,12 +270,8 @@ class HttpSession:
             connector=connector,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "User-Agent": options.user_agent,
-                "Accept": "*/*",
-                "Accept-Encoding": "identity",
-            },
-            request_class=_Request,
+            headers=self._common_fields(),
+            request_class=KnownRequest,
             response_class=TimedResponse,
             timeout=aiohttp.ClientTimeout(
                 total=None,
@@ -312,6 +283,13 @@ class HttpSession:
         )
         session._retry_connection = False
         return session
+
+    def _common_fields(self) -> dict[str, str]:
+        return {
+            "User-Agent": self.options.user_agent,
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+        }
 
     def _is_closed(self) -> ClosedError:
         return ClosedError("the connections of this client are closed")

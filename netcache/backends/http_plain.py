@@ -1,0 +1,108 @@
+"""Plain answers: the replies to small reads, as nearly all servers send them.  Pure.
+
+A head of a few fields and a body of known length.  Whatever is not exactly
+that (an interim answer, a redirect, a coding, a field that is spelled in an odd way) is
+``UnusualError``: aiohttp, which knows all of HTTP, is to ask again and to judge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = [
+    "PlainAnswer",
+    "UnusualError",
+    "field_lines",
+    "head_is_whole",
+    "next_answer",
+    "plain_request",
+]
+
+HEAD_BYTES_MAX = 16 << 10
+
+_TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
+_FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + _TEXT + rb"\r\n"
+_HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3})(?: " + _TEXT + rb")?\r\n((?:" + _FIELD + rb")*)\r\n")
+_NAME_AND_VALUE = re.compile(r"([^:]+):[ \t]*([^\r]*)\r\n")
+_DIGITS = re.compile(r"[0-9]{1,15}")
+_TARGET = re.compile(r"/[\x21-\x22\x24-\x7e]*")
+_ABOUT_A_CONDITION = (412, 416)
+
+
+class UnusualError(Exception):
+    """What came is no plain answer."""
+
+
+class PlainAnswer(NamedTuple):
+    """An answer: its status, its fields in order, its body; ``length`` is that of all of it.
+
+    ``is_last``: the server says that it closes the connection behind it.
+    """
+
+    status: int
+    fields: list[tuple[str, str]]
+    body: bytes
+    length: int
+    is_last: bool
+
+
+def plain_request(target: str, fields: bytes) -> bytes | None:
+    """The request of ``target`` (path and query); None when it cannot be one line.
+
+    ``fields`` are complete lines.
+    """
+    if not _TARGET.fullmatch(target):
+        return None
+    return b"GET %b HTTP/1.1\r\n%b\r\n" % (target.encode(), fields)
+
+
+def field_lines(fields: Mapping[str, str]) -> bytes:
+    """Fields as they are sent."""
+    return "".join(f"{name}: {text}\r\n" for name, text in fields.items()).encode()
+
+
+def next_answer(data: bytes, body_max: int) -> PlainAnswer | None:
+    """The answer that ``data`` begins with; None while it is not all there.
+
+    Raises ``UnusualError``, also when its body has more than ``body_max`` bytes.
+    """
+    found = _HEAD.match(data)
+    if found is None:
+        if head_is_whole(data) or len(data) > HEAD_BYTES_MAX:
+            raise UnusualError("no plain head")
+        return None
+    status = int(found[1])
+    if status != 200 and (not 400 <= status < 600 or status in _ABOUT_A_CONDITION):
+        raise UnusualError(f"status {status}")
+    pairs = _NAME_AND_VALUE.findall(found[2].decode("utf-8", "surrogateescape"))
+    length, is_last, fields = -1, False, []
+    for name, value in pairs:
+        value = value.rstrip(" \t")
+        match name.lower():
+            case "content-length":
+                length = _length(value) if length < 0 else -2
+                if not 0 <= length <= body_max:
+                    raise UnusualError(f"Content-Length: {value}")
+            case "connection":
+                is_last = is_last or value.lower() != "keep-alive"
+            case "transfer-encoding":
+                raise UnusualError(f"Transfer-Encoding: {value}")
+        fields.append((name, value))
+    if length < 0:
+        raise UnusualError("no length")
+    begin = found.end()
+    end = begin + length
+    if len(data) < end:
+        return None
+    return PlainAnswer(status, fields, data[begin:end], end, is_last)
+
+
+def head_is_whole(data: bytes) -> bool:
+    """Whether of the answer that ``data`` begins with only the body is missing."""
+    return b"\r\n\r\n" in data
+
+
+def _length(text: str) -> int:
+    return int(text) if _DIGITS.fullmatch(text) else -2

@@ -1,0 +1,86 @@
+"""Reads of small resources: on lanes (``http_lanes``) where that is possible.
+
+It is for resources that are wanted whole, at an origin that has answered aiohttp before, directly:
+what it takes to reach it, aiohttp knows then, and it makes the connections.  Lanes take no more
+than half of the connections that an origin may have.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from netcache.backends.aiohttp_import import aiohttp
+from netcache.backends.http_lanes import Lanes
+from netcache.backends.http_plain import PlainAnswer, field_lines, plain_request
+from netcache.backends.http_refusals import connection_error
+
+if TYPE_CHECKING:
+    from netcache._core.urls import Resource
+    from netcache.backends.http_session import HttpSession
+
+__all__ = ["SmallReads"]
+
+_logger = logging.getLogger("netcache.http")
+
+
+class SmallReads:
+    """Asks for small resources.  On the client's loop."""
+
+    def __init__(self, session: HttpSession) -> None:
+        self._session = session
+        self._origins: dict[str, _Origin] = {}
+
+    async def ask(self, resource: Resource) -> PlainAnswer | None:
+        """Ask for all of a resource; None: it is to be asked for the ordinary way.
+
+        Raises ``TransientError`` when no answer came.
+        """
+        origin = self._origins.get(resource.origin) or self._reach(resource.origin)
+        if origin is None or origin.lanes.closed:
+            return None
+        fields = self._session.access.headers_for(resource, resource.origin)
+        request = plain_request(resource.target, origin.lines_with(fields))
+        if request is None:
+            return None
+        try:
+            answer = await origin.lanes.ask(request)
+        except (aiohttp.ClientError, OSError) as error:
+            timeout_s = self._session.options.timeout_s
+            raise connection_error("read", resource.url, error, timeout_s) from error
+        if answer is not None:
+            _logger.debug("GET %s: %s", resource.url, answer.status)
+        return answer
+
+    def _reach(self, name: str) -> _Origin | None:
+        """An origin that has answered aiohttp before; None when there is no such way."""
+        door = self._session.door_to(name)
+        if door is None:
+            return None
+        options = self._session.options
+        lanes = Lanes(door.connect, most=options.connections // 2, timeout_s=options.timeout_s)
+        self._origins[name] = _Origin(lanes, door.fields)
+        return self._origins[name]
+
+    def close(self) -> None:
+        """Give all connections up.  Idempotent."""
+        for origin in self._origins.values():
+            origin.lanes.close()
+
+
+class _Origin:
+    """The lanes to an origin, and what all requests there say."""
+
+    def __init__(self, lanes: Lanes, fields: Mapping[str, str]) -> None:
+        self.lanes = lanes
+        self._fields = fields
+        self._last: tuple[Mapping[str, str], bytes] | None = None
+
+    def lines_with(self, fields: Mapping[str, str]) -> bytes:
+        """The lines of the common fields, and of these, which go before them."""
+        if self._last is None or self._last[0] != fields:
+            own = {name.lower() for name in fields}
+            common = {name: text for name, text in self._fields.items() if name.lower() not in own}
+            self._last = fields, field_lines(common | dict(fields))
+        return self._last[1]

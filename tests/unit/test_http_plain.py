@@ -1,0 +1,118 @@
+"""Plain answers: what is one, what is left to aiohttp, and that pieces make no difference."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netcache.backends.http_plain import (
+    HEAD_BYTES_MAX,
+    UnusualError,
+    field_lines,
+    next_answer,
+    plain_request,
+)
+
+BODY = b"0123456789"
+PLAIN = (
+    b'HTTP/1.1 200 OK\r\nServer: some/1.0\r\nETag:"1"\r\nContent-Length: 10\r\n'
+    b"X-Empty:\r\nLast-Modified:  Mon, 01 Jan 2024 00:00:00 GMT \r\n\r\n"
+)
+FIELDS = [
+    ("Server", "some/1.0"),
+    ("ETag", '"1"'),
+    ("Content-Length", "10"),
+    ("X-Empty", ""),
+    ("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT"),
+]
+
+
+def test_a_plain_answer_is_taken_apart() -> None:
+    """Its fields in order, without the blanks around them; what follows is counted off."""
+    found = next_answer(PLAIN + BODY + b"HTTP", 64)
+    assert found is not None
+    assert (found.status, found.fields, found.body) == (200, FIELDS, BODY)
+    assert (found.length, found.is_last) == (len(PLAIN + BODY), False)
+
+
+@given(st.integers(0, len(PLAIN + BODY) - 1))
+def test_the_beginning_of_an_answer_is_no_answer_yet(length: int) -> None:
+    """However much of it is there."""
+    assert next_answer((PLAIN + BODY)[:length], 64) is None
+
+
+@pytest.mark.parametrize("value", [b"close", b"Close", b"keep-alive, close", b"upgrade"])
+def test_what_closes_the_connection_is_the_last(value: bytes) -> None:
+    """Only ``keep-alive`` alone keeps it, and nothing at all."""
+    head = b"HTTP/1.1 404 Gone\r\nConnection: " + value + b"\r\nContent-Length: 0\r\n\r\n"
+    found = next_answer(head, 64)
+    assert found is not None
+    assert (found.status, found.is_last) == (404, True)
+    kept = next_answer(head.replace(value, b"Keep-Alive"), 64)
+    assert kept is not None
+    assert not kept.is_last
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 204 None\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 206 Part\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 304 Same\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 412 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 416 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: \xc2\xb2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n Content-Length: 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\nContent-Length: 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 4\r\n\r\n",
+        b"HTTP/1.1  200 OK\r\nContent-Length: 4\r\n\r\n",
+        b"SSH-2.0-server\r\n\r\n",
+        b"x" * (HEAD_BYTES_MAX + 1),
+    ],
+)
+def test_what_is_not_plain_is_left_to_others(head: bytes) -> None:
+    """And never half believed."""
+    with pytest.raises(UnusualError):
+        next_answer(head, 64)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_of_any_kind_never_fail_otherwise(data: bytes) -> None:
+    """After a good beginning, too."""
+    for text in (data, b"HTTP/1.1 200 OK\r\n" + data, b"HTTP/1.1 200 OK\r\nA:" + data):
+        try:
+            found = next_answer(text, 64)
+        except UnusualError:
+            continue
+        assert found is None or len(found.body) <= 64
+
+
+def test_a_request_is_one_line_and_its_fields() -> None:
+    """As it is sent."""
+    lines = field_lines({"Host": "there", "X": "ü"})
+    expected = "GET /a%20b?c=/d HTTP/1.1\r\nHost: there\r\nX: ü\r\n\r\n"
+    assert plain_request("/a%20b?c=/d", lines) == expected.encode()
+
+
+@pytest.mark.parametrize("target", ["", "a", "/a b", "/a\r\nX: y", "/\x7f", "/ü", "/a#b"])
+def test_a_target_that_would_be_more_than_one_word_is_not_sent(target: str) -> None:
+    """It could say something else."""
+    assert plain_request(target, b"") is None
