@@ -78,13 +78,14 @@ class Readahead:
         self._block_size = block_size
         self._ahead = 0
 
-    def stretch(self, start: int, end: int, last_end: int) -> int:
+    def stretch(self, start: int, end: int, last_end: int, *, led: bool = False) -> int:
         """The end that should be there or on its way after a read of ``[start, end)``.
 
-        ``last_end`` is where the read before it ended (-1: there was none).  A whole number of
-        blocks, or ``end``; the caller clips it to the size.
+        ``last_end`` is where the read before it ended (-1: there was none).  ``led``: somebody
+        else brought what lies before, however far that is.  A whole number of blocks, or ``end``;
+        the caller clips it to the size.
         """
-        if start != last_end or not self._largest or not self._goes_on(start):
+        if start != last_end or not self._largest or not (led or self._goes_on(start)):
             self.window, self._ahead, self.mark = 0, end, end if self._largest else NEVER
             return end
         if end > self.mark or not self.window:

@@ -22,6 +22,7 @@ from netcache._core.verifying import GROUP_BYTES
 from netcache._netfs import events
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.damage import not_to_be_had
+from netcache._netfs.fill_claim import is_claimed
 from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
 from netcache._netfs.inode import Inode, Survey
 from netcache._netfs.misses import Misses, downloads
@@ -113,8 +114,9 @@ class ReadEngine:
             end - start > GROUP_BYTES
             and holding is not None
             and not holding.proves_each_read
-            and inode.to_prove(start, end)
+            # First what is there: what others have recorded since needs no proof.
             and not inode.missing(start, end)
+            and inode.to_prove(start, end)
         ):
             await self.loop.run_in_executor(None, inode.locate, start, end)
         return inode.locate(start, end)
@@ -137,8 +139,8 @@ class ReadEngine:
             return await self._await_spool(inode, end)
         if self.offline:
             raise not_to_be_had(inode, start, end)
-        if inode.follows:
-            # Whoever fetches it reads ahead; should he not, it is asked for when it is needed.
+        if inode.follows and is_claimed(inode, start, max(end, ahead)):
+            # Whoever fetches it reads ahead.
             ahead = end
         if not self._launch_missing(inode, Extent(start, end), ahead):
             return False

@@ -21,6 +21,18 @@ SHORT_BYTES = 1 << 20
 """A reply up to this long is taken even when another process is fetching the same."""
 
 
+def is_claimed(inode: Inode, start: int, end: int) -> bool:
+    """Whether another process has the claim of part of ``[start, end)`` at this moment."""
+    cached = inode.cached
+    if cached is None or inode.flights or inode.question is not None:
+        # What we bring ourselves is claimed already: to give it back here would be too soon.
+        return cached is not None
+    taken = cached.object.try_lock_extent(start, end)
+    if taken:
+        cached.object.unlock_extent(start, end)
+    return not taken
+
+
 class FillClaim:
     """The claim of one extent of an inode's cache object, taken at once when it is to be had."""
 

@@ -287,7 +287,7 @@ class ReadHandle:
         end = inode.clip(want.end if length >= 0 else inode.size)
         if end <= start:
             return b"" if self.show(inode) else None
-        ahead = self._readahead.stretch(start, end, self._last_end)
+        ahead = self._readahead.stretch(start, end, self._last_end, led=inode.follows)
         self._last_end, self._mark = end, self._readahead.mark
         if engine.under_pressure():
             ahead = end

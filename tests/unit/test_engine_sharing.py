@@ -24,7 +24,7 @@ from netcache._core.urls import parse
 from netcache._core.validity import Moment
 from netcache._fscache.ports import CacheObject, CacheStore
 from netcache._netfs import first_question
-from netcache._netfs.fill_claim import FillClaim
+from netcache._netfs.fill_claim import FillClaim, is_claimed
 from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import key_of
 from netcache._netfs.read_collector import NOTICE_BYTES
@@ -67,7 +67,7 @@ async def test_a_follower_shows_what_comes_while_the_other_still_fetches(tmp_pat
 
 
 async def test_who_follows_leaves_reading_ahead_to_whoever_fetches(tmp_path: Path) -> None:
-    """He asks for nothing while the other gets on; once he has to fetch, he reads ahead again."""
+    """He asks for nothing while the other gets on; where nobody does, he takes over at once."""
     async with beside_each_other(tmp_path, 2, 64 * B) as [(one, first), (two, second)]:
         hold = asyncio.Event()
         one.backend.answers[0] = Answer(hold=hold)
@@ -83,10 +83,37 @@ async def test_who_follows_leaves_reading_ahead_to_whoever_fetches(tmp_path: Pat
         assert await asyncio.wait_for(asyncio.gather(following, also), 20)
         assert two.backend.asked == []
         assert await two.engine.ensure(second, 4 * B, 8 * B, 32 * B)
-        assert await two.engine.ensure(second, 8 * B, 12 * B, 32 * B)
         two.engine.go_ahead(second, 32 * B, 40 * B)
-        assert await two.engine.ensure(second, 12 * B, 40 * B)
-        assert two.backend.asked == [(4 * B, 8 * B), (8 * B, 32 * B), (32 * B, 40 * B)]
+        assert await two.engine.ensure(second, 8 * B, 40 * B)
+        assert two.backend.asked == [(4 * B, 32 * B), (32 * B, 40 * B)]
+
+
+async def test_who_follows_and_is_alone_for_a_moment_takes_what_he_needs_and_no_more(
+    tmp_path: Path,
+) -> None:
+    """Another has the claim of something further on: he is the one who reads ahead."""
+    async with beside_each_other(tmp_path, 2, 64 * B) as [(_, first), (two, second)]:
+        second.follows = True
+        assert cached(first).object.try_lock_extent(16 * B, 32 * B)
+        assert await two.engine.ensure(second, 4 * B, 8 * B, 32 * B)
+        assert two.backend.asked == [(4 * B, 8 * B)]
+
+
+async def test_asking_who_follows_gives_no_claim_of_ours_away(tmp_path: Path) -> None:
+    """What we bring ourselves stays claimed, whoever else of us looks further."""
+    async with beside_each_other(tmp_path, 2, 64 * B) as [(_, first), (two, second)]:
+        hold = asyncio.Event()
+        two.backend.answers[0] = Answer(hold=hold)
+        fetching = asyncio.ensure_future(two.engine.ensure(second, 0, 8 * B))
+        await asyncio.sleep(0)
+        second.follows = True
+        assert is_claimed(second, 4 * B, 16 * B)
+        assert not cached(first).object.try_lock_extent(0, 8 * B)
+        hold.set()
+        assert await fetching
+        assert not is_claimed(second, 4 * B, 16 * B)
+        assert cached(first).object.try_lock_extent(0, 16 * B)
+        assert is_claimed(second, 4 * B, 24 * B)
 
 
 async def test_a_look_at_what_another_brings_is_two_system_calls(tmp_path: Path) -> None:

@@ -190,3 +190,14 @@ def test_downloads_are_cut_where_the_way_is_long() -> None:
     assert cut_size(20 * mib, 0.05, 4) == 8 * mib
     assert cut_size(50 * mib, 0.05, 4) == 16 * mib
     assert cut_size(1 << 40, 0.05, 4) == 32 * mib
+
+
+def test_a_reader_that_was_led_far_has_a_window_as_large_as_if_it_had_read_ahead() -> None:
+    """Whoever brought it all is gone: the next reads are for a whole window at once."""
+    readahead = Readahead(64 * B, B)
+    last = at = 0
+    for _ in range(8):
+        readahead.stretch(at, at + B, last, led=True)
+        at, last = at + 1000 * B, at + 1000 * B
+    assert readahead.stretch(at, at + B, last, led=True) == at + 65 * B
+    assert readahead.stretch(at + 5000 * B, at + 5001 * B, at, led=True) == at + 5001 * B
