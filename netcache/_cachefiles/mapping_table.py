@@ -98,6 +98,15 @@ class MappingTable:
                 elif self._fd >= 0:
                     self._move_unlocked(tag, needed=needed)
 
+    def is_shared(self, place: str) -> bool:
+        """Whether somebody may share a map of the object at ``place``, and has to be told.
+
+        For a new object of a name that nothing has: no lock is taken.
+        """
+        with self._lock:
+            self._open()
+            return self._find(tag_of(place)) is not None
+
     def _move(self, tag: int, step: int) -> None:
         found = self._find(tag)
         if found is not None:

@@ -13,8 +13,7 @@ record takes the place of the oldest of its set.  Reads: ``read_notes``.  Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from netcache._cachefiles.label_file import LabelFile
@@ -63,28 +62,30 @@ class _Grounds(Protocol):
 
 
 class _Losses:
-    """The file of traces; opened for each use, so that it may go at any time."""
+    """The file of traces; looked for at each use, so that it may go at any time."""
 
     def __init__(self, bound: _Grounds) -> None:
         self._bound = bound
+        self._fd = -1
 
     def read(self, tag: int) -> list[Record | None]:
         """The records of the set of ``tag``."""
         try:
-            folder = self._bound.ops.open_folder(FOLDER, at=self._bound.root)
+            return self._read(self._open(make=False), tag)
         except FileNotFoundError:
             return [None] * WAYS
-        with self._opened(folder) as fd:
-            return self._read(fd, tag)
 
     def add(self, tag: int, trace: Trace) -> None:
         """Change the set of a tag so that it also holds this trace."""
-        ops, root = self._bound.ops, self._bound.root
-        ops.make_folder(FOLDER, at=root)
-        with self._opened(ops.open_folder(FOLDER, at=root)) as fd:
+        was_open, fd = self._fd >= 0, self._open(make=True)
+        try:
             for index, record in remember(self._read(fd, tag), tag, trace).items():
                 raw = encode(*record) if record is not None else bytes(RECORD_BYTES)
-                ops.write_all(fd, raw, tag % SETS * SET_BYTES + index * RECORD_BYTES)
+                self._bound.ops.write_all(fd, raw, tag % SETS * SET_BYTES + index * RECORD_BYTES)
+        finally:
+            # Losses are rare; questions, once there is one, come with each small file.
+            if not was_open:
+                self.close()
 
     def _read(self, fd: int, tag: int) -> list[Record | None]:
         buffer = bytearray(SET_BYTES)
@@ -95,15 +96,24 @@ class _Losses:
         places = range(0, SET_BYTES, RECORD_BYTES)
         return [decode(bytes(buffer[place : place + RECORD_BYTES])) for place in places]
 
-    @contextmanager
-    def _opened(self, folder: int) -> Iterator[int]:
+    def _open(self, *, make: bool) -> int:
+        ops, root = self._bound.ops, self._bound.root
+        if self._fd >= 0 and ops.stat(self._fd).st_nlink:
+            return self._fd
+        self.close()
+        if make:
+            ops.make_folder(FOLDER, at=root)
+        folder = ops.open_folder(FOLDER, at=root)
         try:
-            fd = self._bound.ops.open_shared(LEFT, folder)
+            self._fd = ops.open_shared(LEFT, folder)
         finally:
-            self._bound.ops.close(folder)
-        try:
-            yield fd
-        finally:
+            ops.close(folder)
+        return self._fd
+
+    def close(self) -> None:
+        """Let the file go; idempotent, and the next call opens it again."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
             self._bound.ops.close(fd)
 
 
@@ -227,6 +237,7 @@ class CacheMemory:
         self._reads.close()
         with self._lock:
             self._closed = True
+            self._left.close()
 
     def _add(self, tag: int, trace: Trace) -> None:
         if not self._closed:

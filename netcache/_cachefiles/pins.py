@@ -49,6 +49,14 @@ class Pins:
             return False
         return True
 
+    def are_there(self) -> bool:
+        """Whether there was ever any pin: then there is a folder of them."""
+        try:
+            self._ops.stat_name(FOLDER, self._root)
+        except FileNotFoundError:
+            return False
+        return True
+
     def has(self, place: str) -> bool:
         """Whether this place is pinned."""
         try:

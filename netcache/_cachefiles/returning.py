@@ -195,6 +195,10 @@ class ReturningStore:
         """See ``CacheStore``; the same as long as the store lives."""
         return self.bound().worker()
 
+    def has_room(self, length: int) -> bool:
+        """See ``CacheStore``."""
+        return self.bound().has_room(length)
+
     def must_cull(self, length: int) -> bool:
         """See ``CacheStore``."""
         return self.bound().must_cull(length)

@@ -213,7 +213,9 @@ class Room:
         else:
             entered_ms = self._now_ms() if used_ms is None else used_ms
             number = change.order.enter(place.encode(), taken, entered_ms)
-            if self.pins.has(place):
+            if change.has_pins is None:
+                change.has_pins = self.pins.are_there()
+            if change.has_pins and self.pins.has(place):
                 change.order.pin(number)
 
     def _record_use(self, change: Change, place: str, use: Use) -> None:

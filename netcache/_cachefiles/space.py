@@ -77,6 +77,10 @@ class Space:
 
     # Growing.
 
+    def has_room(self, length: int) -> bool:
+        """Whether so much is granted already, without culling."""
+        return self._has(min(self._cost(length), AHEAD_BYTES_MAX))
+
     def must_cull(self, length: int) -> bool:
         """Whether something goes for ``length`` more bytes; nothing does for what never fits."""
         need = self._cost(length)

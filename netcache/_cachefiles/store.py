@@ -234,7 +234,11 @@ class CachefilesStore:
     def keep(self, key: ObjectKey, version: Version, data: bytes, *, checked_s: float) -> None:
         """Make ``data`` the object of ``version``; see ``CacheStore``."""
         from netcache._cachefiles.new_object import CachefilesNewObject
+        from netcache._cachefiles.whole_object import make_whole
 
+        with told_as_cache_errors(self._bound):
+            if make_whole(self._bound, key, version, data, checked_s=checked_s):
+                return
         new = CachefilesNewObject(self._bound, key)
         try:
             new.write_all(data)
@@ -258,6 +262,11 @@ class CachefilesStore:
             return self._worker
 
     # Room.
+
+    def has_room(self, length: int) -> bool:
+        """Whether ``reserve`` would do nothing for so much."""
+        with told_as_cache_errors(self._bound):
+            return self._space.has_room(length)
 
     def must_cull(self, length: int) -> bool:
         """Whether ``reserve`` would cull for so much."""

@@ -39,6 +39,9 @@ _LOCK_BYTE = 1 << 60
 _PLACES_BASE = _LOCK_BYTE + 1
 """Bytes for locks, far above any slot."""
 
+REMEMBERED_MAX = 1 << 14
+"""No more slots than about so many are remembered."""
+
 _LOCK_WAIT_S = 1.0
 _FIRST_PAUSE_S = 0.0001
 _LONGEST_PAUSE_S = 0.002
@@ -55,17 +58,20 @@ class Change:
     """One change of the record of use: what it reads and changes, in memory.
 
     ``grant`` is for ``Room``: how much more this process may write, once the change is made.
+    ``raws`` are slots as they are in the file, as far as they are known; more become known.
     """
 
-    def __init__(self, ops: FileOps, fd: int, head: Head) -> None:
+    def __init__(self, ops: FileOps, fd: int, head: Head, raws: dict[int, bytes]) -> None:
         self.head = head
         self.grant = 0
         self.order = CullOrder(UsageIndex(self))
         self._ops = ops
         self._fd = fd
         self._slots: dict[int, tuple[Slot, bytes]] = {}
-        self._raws: dict[int, bytes] = {}
+        self._raws = raws
         self._granted: dict[int, int] = {}
+        # Whether anything is pinned; None: nobody has looked.
+        self.has_pins: bool | None = None
         self._head_before = head.pack()
 
     @property
@@ -132,11 +138,12 @@ class Change:
 
     def commit(self) -> None:
         """Make the change, in the order of rule 2."""
-        patches = [
-            (layout.slot_at(number), packed)
+        changed = {
+            number: packed
             for number, (slot, raw) in self._slots.items()
             if (packed := slot.pack()) != raw
-        ]
+        }
+        patches = [(layout.slot_at(number), packed) for number, packed in changed.items()]
         patches += [
             (layout.process_at(number), granted.to_bytes(layout.PROCESS_BYTES, "little"))
             for number, granted in self._granted.items()
@@ -151,6 +158,7 @@ class Change:
         self._ops.write_all(self._fd, journal, layout.JOURNAL_AT)
         for at, data in layout.joined(patches):
             self._ops.write_all(self._fd, data, at)
+        self._raws.update(changed)
 
 
 class UsageFile:
@@ -167,6 +175,9 @@ class UsageFile:
         self._believed = False
         self._fd = -1
         self._patient = True
+        # Slots as they were when the head had this number.
+        self._raws: dict[int, bytes] = {}
+        self._read_at = -1
         self._lock = threading.Lock()
         _LIVING.add(self)
 
@@ -182,15 +193,25 @@ class UsageFile:
             self._open()
             self._lock_file()
             try:
-                change = Change(self._ops, self._fd, self._head())
+                change = self._begin()
                 try:
                     yield change
                     change.commit()
+                    self._read_at = change.head.sequence
                 except (TornError, struct.error) as error:
                     self._begin_anew(change.head)
                     raise Unavailable(f"the record of use is torn: {error}") from error
             finally:
                 self._ops.unlock_range(self._fd, _LOCK_BYTE, 1)
+
+    def _begin(self) -> Change:
+        """A change, which need not read again what nobody has changed since the last of ours."""
+        head = self._head()
+        if head.sequence != self._read_at or len(self._raws) > REMEMBERED_MAX:
+            self._raws.clear()
+        # What a change reads that fails may be torn.
+        self._read_at = -1
+        return Change(self._ops, self._fd, head, self._raws)
 
     def take_place(self, number: int) -> bool:
         """Be process ``number`` until the end of this one; False when somebody is.
@@ -209,7 +230,7 @@ class UsageFile:
         self._close()
         self._fd = self._ops.open_shared(NAME, self._root)
         self.opened += 1
-        self._believed = False
+        self._believed, self._read_at = False, -1
 
     def _lock_file(self) -> None:
         until, pause_s = 0.0, _FIRST_PAUSE_S
@@ -272,7 +293,7 @@ class UsageFile:
         head.sequence = int.from_bytes(os.urandom(6), "little")
         self._ops.truncate(self._fd, layout.SLOTS_AT if torn is not None else 0)
         if torn is not None:
-            head.granted = sum(Change(self._ops, self._fd, head).grants())
+            head.granted = sum(Change(self._ops, self._fd, head, {}).grants())
         self._ops.write_all(self._fd, head.pack(), 0)
         return head
 

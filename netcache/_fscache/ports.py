@@ -276,6 +276,9 @@ class CacheStore(Protocol):
         As ``begin``, ``write``, ``publish`` and ``close``, for small files that are here whole.
         """
 
+    def has_room(self, length: int) -> bool:
+        """Whether ``reserve`` would do nothing for so much."""
+
     def must_cull(self, length: int) -> bool:
         """Whether ``reserve`` would cull for so much, or is culling anyhow; as far as is known."""
 

@@ -148,7 +148,7 @@ class InodeTable:
         Idle inodes have their objects in use, so that something else would be culled: the older
         ones are closed before that.
         """
-        if self.store is None:
+        if self.store is None or self.store.has_room(length):
             return
         if self.store.must_cull(length):
             self.close_idle()

@@ -40,7 +40,7 @@ OPEN_ANOTHER = {
 }
 PYTHON_CALLS_OPEN_ANOTHER = 117
 PYTHON_CALLS_OPEN_AGAIN = 41
-KERNEL_CALLS_SMALL_FILE = 44
+KERNEL_CALLS_SMALL_FILE = 30
 KERNEL_CALLS_SMALL_UPLOAD = 30
 
 
@@ -269,10 +269,10 @@ def cost_of_small_files(folder: Path, count: int) -> Costs:
 
 def test_a_small_file_of_a_tree_costs_one_request_and_no_hop_to_a_thread(tmp_path: Path) -> None:
     """And so many system calls, in the cache and at its place; the network's are not counted."""
-    few = cost_of_small_files(tmp_path / "few", BATCH)
-    more = cost_of_small_files(tmp_path / "more", 2 * BATCH)
+    few = cost_of_small_files(tmp_path / "few", 2 * BATCH)
+    more = cost_of_small_files(tmp_path / "more", 4 * BATCH)
     assert more.functions["run_in_executor"] == few.functions["run_in_executor"] <= 3
-    a_file = {name: (count - few.kernel[name]) / BATCH for name, count in more.kernel.items()}
+    a_file = {name: (count - few.kernel[name]) / (2 * BATCH) for name, count in more.kernel.items()}
     assert sum(a_file.values()) <= KERNEL_CALLS_SMALL_FILE, a_file
     # The backing file, the file at its place, and those looked for in vain or noted in.
     assert a_file["link"] == 2
