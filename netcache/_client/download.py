@@ -20,6 +20,7 @@ from netcache._client.trees.ports import FetchResult
 from netcache._core.extent import Extent
 from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.retry import Retries, RetryPolicy
+from netcache._core.steps import GrowingSteps
 from netcache._core.urls import Resource, parse
 from netcache._core.validity import Moment
 from netcache._netfs.finishing import finished
@@ -28,6 +29,7 @@ from netcache._netfs.spool import SpoolHolding
 from netcache.errors import CacheError, StaleError, TransientError
 
 if TYPE_CHECKING:
+    from netcache._client.ahead import AheadCopy
     from netcache._core.coherency import Version
     from netcache._core.stats import Stats
     from netcache._netfs.engine import ReadEngine
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
 
 HASH_BYTES = 1 << 20
 STEP_BYTES = 8 << 20
-"""How much is waited for before it is copied out of the cache."""
+"""How much is waited for before it is copied out of the cache, at first."""
+
+STEP_BYTES_MAX = 32 << 20
+"""The same where it goes fast."""
 
 FIRST_BYTES = 32 << 20
 """How much of an unknown resource is asked for at first: its answer tells how far away the server
@@ -64,8 +69,10 @@ class Downloader:
         self._small_files = SmallFiles(engine, opener)
         self._placer = Placer()
 
-    async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> FetchResult:
-        """Bring the resource to ``path``.
+    async def get_file(
+        self, info: ResourceInfo, path: str, on_bytes: OnBytes, ahead: AheadCopy | None = None
+    ) -> FetchResult:
+        """Bring the resource to ``path``; ``ahead`` has begun to copy it there.
 
         A change at the server while it is copied starts it over: the file shows one version.
         """
@@ -80,15 +87,20 @@ class Downloader:
                 on_bytes(count)
 
             try:
-                return await self._get_once(resource, info, path, tell)
+                return await self._get_once(resource, info, path, tell, ahead)
             except StaleError:
-                attempt += 1
+                attempt, ahead = attempt + 1, None
                 if attempt == _ATTEMPTS_MAX:
                     raise
             on_bytes(-told)
 
     async def _get_once(
-        self, resource: Resource, info: ResourceInfo, path: str, on_bytes: OnBytes
+        self,
+        resource: Resource,
+        info: ResourceInfo,
+        path: str,
+        on_bytes: OnBytes,
+        ahead: AheadCopy | None,
     ) -> FetchResult:
         known, begun = self._engine.inodes.find(resource), None
         if known is None and info.size is not None and 0 < info.size <= COMES_WHOLE_BYTES:
@@ -100,7 +112,7 @@ class Downloader:
             return begun or await self._resolve(resource, info, known)
 
         before = known.received_bytes if known is not None else 0
-        inode = await self._bring(resolve, info, path, on_bytes)
+        inode = await self._bring(resolve, info, path, on_bytes, ahead)
         fetched = inode.received_bytes - (before if inode is known else 0)
         return FetchResult(inode.size, fetched, inode.version)
 
@@ -110,20 +122,26 @@ class Downloader:
         info: ResourceInfo,
         path: str,
         on_bytes: OnBytes,
+        ahead: AheadCopy | None,
     ) -> Inode:
         """Copy what ``resolve`` opens out of the cache, while it comes."""
         loop, table = asyncio.get_running_loop(), self._engine.inodes
         is_small = info.size is not None and info.size <= SMALL_BYTES
-        # A place where nothing can be written is found before much is fetched in vain.
-        target = None if is_small else await loop.run_in_executor(None, TargetFile, path)
+        target, copied = None, 0
+        if ahead is None and not is_small:
+            # A place where nothing can be written is found before much is fetched in vain.
+            target = await loop.run_in_executor(None, TargetFile, path)
         try:
             inode = await resolve()
             table.acquire(inode)
             try:
-                if target is None and not await self._place_small(inode, info, path, on_bytes):
+                if ahead is not None:
+                    target, copied = await ahead.taken(inode)
+                    on_bytes(copied)
+                elif target is None and not await self._place_small(inode, info, path, on_bytes):
                     target = await loop.run_in_executor(None, TargetFile, path)
                 if target is not None:
-                    await self._copy(inode, target, on_bytes)
+                    await self._copy(inode, target, copied, on_bytes)
                     mtime_s = _mtime_s(inode.version, info)
                     await finished(loop.run_in_executor(None, target.finish, inode.size, mtime_s))
             finally:
@@ -236,19 +254,22 @@ class Downloader:
             return want
         return Extent(want.start, most)
 
-    async def _copy(self, inode: Inode, target: TargetFile, on_bytes: OnBytes) -> None:
-        """Copy all of the inode to the target as it comes."""
-        loop = asyncio.get_running_loop()
+    async def _copy(
+        self, inode: Inode, target: TargetFile, position: int, on_bytes: OnBytes
+    ) -> None:
+        """Copy all of the inode from ``position`` on to the target as it comes."""
+        loop, steps = asyncio.get_running_loop(), GrowingSteps(STEP_BYTES, STEP_BYTES_MAX)
         if isinstance(inode.holding, SpoolHolding) and not inode.complete:
             await self._engine.ensure(inode, 0, 1 << 62)
-        position = copied = 0
-        copying: asyncio.Future[None] | None = None
+        copied, copying = position, None
         try:
             while position < inode.size:
-                step = min(position + STEP_BYTES, inode.size)
+                begun_s, step = loop.time(), min(position + steps.bytes, inode.size)
                 # While one step is copied, the next comes, or is compared with its sums.
                 kept = await self._engine.ensure(inode, position, step, inode.size)
-                descriptor, high = inode.run_at(position) if kept else (-1, position)
+                descriptor, high = -1, position
+                if kept:
+                    descriptor, high = inode.run_at(position, steps.bytes)
                 if kept and high <= position:
                     continue
                 if copying is not None:
@@ -260,6 +281,7 @@ class Downloader:
                 copying = loop.run_in_executor(None, target.take_from, descriptor, position, high)
                 on_bytes(high - position)
                 position = high
+                steps.took(loop.time() - begun_s)
             if copying is not None:
                 await finished(copying)
         except CacheError:

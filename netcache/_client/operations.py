@@ -8,14 +8,15 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from netcache._client.failures import exit_code_of, one_line
-from netcache._client.report import ItemError, Report
-from netcache._core.progress import ProgressEvent, ProgressSink
+from netcache._client.items import Item, ItemProgress
+from netcache._client.report import Report
+from netcache._core.progress import ProgressSink
 from netcache._core.urls import Resource, as_file, child, is_url
 from netcache.errors import UsageError
 from netcache.spi import ResourceInfo, UploadCondition
 
 if TYPE_CHECKING:
+    from netcache._client.ahead import AheadCopy
     from netcache._client.core import ClientCore
     from netcache._client.trees.options import TreeOptions
 
@@ -24,30 +25,10 @@ Source = PathLike | BinaryIO
 
 CAT_BYTES = 1 << 20
 
+AHEAD_BYTES_MIN = 4 << 20
+"""From this size on a cached file is copied while the server is asked about it."""
+
 # The code for trees is imported where one is asked for: most commands are about a file.
-
-
-class ItemProgress:
-    """Turns byte counts of one item into progress events."""
-
-    def __init__(self, sink: ProgressSink | None, name: str, total: int | None) -> None:
-        self._sink = sink
-        self._name = name
-        self._total = total
-        self._done = 0
-        self._tell("start")
-
-    def __call__(self, count: int) -> None:
-        self._done += count
-        self._tell("advance")
-
-    def end(self, *, good: bool) -> None:
-        """The item is done, or failed."""
-        self._tell("done" if good else "failed")
-
-    def _tell(self, kind: str) -> None:
-        if self._sink is not None:
-            self._sink(ProgressEvent(kind, self._name, self._done, self._total))  # type: ignore[arg-type]
 
 
 class Operations:
@@ -76,7 +57,7 @@ class Operations:
             os.makedirs(dest, exist_ok=True)
         for resource in resources:
             item = None if recursive else ItemProgress(progress, resource.url, None)
-            with _Item(report, resource.url, item, only=not several):
+            with Item(report, resource.url, item, only=not several):
                 place = self._place(resource, dest, several=several, tree=recursive)
                 if item is None:
                     from netcache._client.trees.api import get_tree
@@ -109,10 +90,27 @@ class Operations:
         self, report: Report, resource: Resource, place: str, item: ItemProgress
     ) -> None:
         info = ResourceInfo(resource.url, resource.name, "file", None, None, None)
-        result = await self._core.remote().get_file(info, place, item)
+        ahead = await self._begin_ahead(resource, place)
+        try:
+            result = await self._core.remote().get_file(info, place, item, ahead)
+        finally:
+            if ahead is not None:
+                await ahead.close()
         report.copied += 1
         report.bytes += result.size
         report.fetched_bytes += result.fetched_bytes
+
+    async def _begin_ahead(self, resource: Resource, place: str) -> AheadCopy | None:
+        """Begin to copy what is cached, if that is worth it: to ask the server takes a while.
+
+        (In a new process most of that while is the import of what asks.)
+        """
+        inode = self._core.inodes.find(resource)
+        if inode is None or not inode.joins or inode.size < AHEAD_BYTES_MIN:
+            return None
+        from netcache._client.ahead import begin_ahead
+
+        return await begin_ahead(self._core.inodes, inode, place)
 
     # Sending.
 
@@ -139,7 +137,7 @@ class Operations:
         for one in sources:
             tree = recursive and not _is_stream(one)
             item = None if tree else ItemProgress(progress, _name_of(one), _size_of(one))
-            with _Item(report, _name_of(one), item, only=not several):
+            with Item(report, _name_of(one), item, only=not several):
                 target = self._put_target(resource, one, several=several, tree=tree)
                 if item is None:
                     from netcache._client.trees.api import put_tree
@@ -281,7 +279,7 @@ class Operations:
                 )
                 continue
             item = ItemProgress(progress, resource.url, None)
-            with _Item(report, resource.url, item, only=len(resources) == 1):
+            with Item(report, resource.url, item, only=len(resources) == 1):
                 size, fetched = await self._warm_one(resource.url, offset, count, item)
                 report.copied += bool(fetched)
                 report.unchanged += not fetched
@@ -319,30 +317,6 @@ class Operations:
             handle.close()
 
 
-class _Item:
-    """One item of an operation: ends its progress, and collects its error into the report.
-
-    The error of an only item goes up as it is; of several, the others go on (exit code 6).
-    """
-
-    def __init__(self, report: Report, name: str, item: ItemProgress | None, *, only: bool) -> None:
-        self._report = report
-        self._name = name
-        self._item = item
-        self._only = only
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if self._item is not None:
-            self._item.end(good=error is None)
-        if isinstance(error, OSError) and not self._only:
-            self._report.errors.append(item_error(self._name, error))
-            return True
-        return False
-
-
 def _is_stream(source: object) -> bool:
     return hasattr(source, "read")
 
@@ -373,8 +347,3 @@ def _size_of(source: Source) -> int | None:
 
 def _nothing(_: int) -> None:
     return
-
-
-def item_error(name: str, error: BaseException) -> ItemError:
-    """An error as an item of a report."""
-    return ItemError(name, one_line(error), exit_code_of(error))

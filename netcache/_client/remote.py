@@ -32,6 +32,7 @@ from netcache.spi import (
 )
 
 if TYPE_CHECKING:
+    from netcache._client.ahead import AheadCopy
     from netcache._client.download import Downloader, OnBytes
     from netcache._client.local import LocalHalf
     from netcache._client.trees.ports import FetchResult
@@ -243,9 +244,11 @@ class Remote:
 
     # Files.
 
-    async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> FetchResult:
-        """Bring a file through the cache to ``path``."""
-        return await self._downloader.get_file(info, path, on_bytes)
+    async def get_file(
+        self, info: ResourceInfo, path: str, on_bytes: OnBytes, ahead: AheadCopy | None = None
+    ) -> FetchResult:
+        """Bring a file through the cache to ``path``; ``ahead`` has begun to copy it there."""
+        return await self._downloader.get_file(info, path, on_bytes, ahead)
 
     async def warm(
         self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes

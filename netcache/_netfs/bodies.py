@@ -12,6 +12,7 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from netcache._core.steps import GrowingSteps
 from netcache._netfs.finishing import finished
 from netcache._netfs.tee import CHUNK_BYTES, Tee
 from netcache.errors import NetCacheError
@@ -23,11 +24,7 @@ RUN_BYTES = 4 << 20
 """How much of a file is copied for the cache while as much before it is sent, at first."""
 
 RUN_BYTES_MAX = 32 << 20
-"""The same where it goes fast: handing a run from thread to thread takes a millisecond, in which
-either has nothing to do.  Where it goes slowly short runs show how far it is."""
-
-QUICK_S = 0.05
-"""A run that has gone within this time is followed by one twice as long."""
+"""The same where it goes fast."""
 
 STEP_BYTES = 16 << 20
 """What is hashed before a cancellation is heard."""
@@ -109,10 +106,11 @@ class FileBody:
         loop = asyncio.get_running_loop()
         if not self.start:
             self._tee.restart()
-        size, source, length = self.size or 0, self._path, RUN_BYTES
+        size, source = self.size or 0, self._path
+        steps = GrowingSteps(RUN_BYTES, RUN_BYTES_MAX)
 
         def take(start: int) -> asyncio.Future[FileRun]:
-            end = min(start + length, size)
+            end = min(start + steps.bytes, size)
             return loop.run_in_executor(None, self._tee.run_of, source, start, end)
 
         coming = take(self.start) if self.start < size else None
@@ -122,8 +120,7 @@ class FileBody:
                 coming = take(run.end) if run.start < run.end < size else None
                 begun_s = loop.time()
                 yield run
-                is_quick = loop.time() - begun_s <= QUICK_S
-                length = min(length * 2, RUN_BYTES_MAX) if is_quick else RUN_BYTES
+                steps.took(loop.time() - begun_s)
                 self._report(run.end)
         finally:
             if coming is not None:

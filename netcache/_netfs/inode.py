@@ -284,13 +284,16 @@ class Inode:
                 self.window, self.windows = NO_WINDOW, NO_WINDOWS
         return proven
 
-    def run_at(self, position: int) -> tuple[int, int]:
-        """The descriptor, and the end of what is present and sound from ``position`` on."""
+    def run_at(self, position: int, most: int = RUN_BYTES) -> tuple[int, int]:
+        """The descriptor, and the end of what is present and sound from ``position`` on.
+
+        No more than ``most`` bytes of it are looked at.
+        """
         with self.lock:
             found, holding = self.present.holding(position), self.holding
             if found is None or holding is None:
                 return -1, position
-        end = min(self.clip(found.end), position + RUN_BYTES)
+        end = min(self.clip(found.end), position + most)
         proven = self._proven(holding, position, end)
         return holding.fileno(), max(position, min(self.clip(found.end), proven.end))
 

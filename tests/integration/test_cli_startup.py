@@ -115,9 +115,9 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
 @pytest.mark.parametrize(
     ("verb", "most", "others"),
     [
-        ("put", 119, EDITING | READING),
-        ("warm", 152, EDITING | SENDING),
-        ("get", 153, EDITING | SENDING),
+        ("put", 121, EDITING | READING),
+        ("warm", 154, EDITING | SENDING),
+        ("get", 155, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(

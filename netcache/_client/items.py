@@ -1,0 +1,55 @@
+"""Items of an operation: how far each is, and what became of it."""
+
+from __future__ import annotations
+
+from netcache._client.failures import exit_code_of, one_line
+from netcache._client.report import ItemError, Report
+from netcache._core.progress import ProgressEvent, ProgressSink
+
+
+class ItemProgress:
+    """Turns byte counts of one item into progress events."""
+
+    def __init__(self, sink: ProgressSink | None, name: str, total: int | None) -> None:
+        self._sink = sink
+        self._name = name
+        self._total = total
+        self._done = 0
+        self._tell("start")
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        self._tell("advance")
+
+    def end(self, *, good: bool) -> None:
+        """The item is done, or failed."""
+        self._tell("done" if good else "failed")
+
+    def _tell(self, kind: str) -> None:
+        if self._sink is not None:
+            self._sink(ProgressEvent(kind, self._name, self._done, self._total))  # type: ignore[arg-type]
+
+
+class Item:
+    """One item of an operation: ends its progress, and collects its error into the report.
+
+    The error of an only item goes up as it is; of several, the others go on (exit code 6).
+    """
+
+    def __init__(self, report: Report, name: str, item: ItemProgress | None, *, only: bool) -> None:
+        self._report = report
+        self._name = name
+        self._item = item
+        self._only = only
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if self._item is not None:
+            self._item.end(good=error is None)
+        if isinstance(error, OSError) and not self._only:
+            failure = ItemError(self._name, one_line(error), exit_code_of(error))
+            self._report.errors.append(failure)
+            return True
+        return False
