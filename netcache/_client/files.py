@@ -183,8 +183,9 @@ class ReadFile(File):
         if length < 0 or offset < 0:
             raise ValueError(f"pread of {length} bytes at {offset}: neither may be negative")
         handle = self._handle
-        handle.bind_local()
-        data = handle.hit(length, offset)
+        # One that was bound has missed already.
+        bound = handle.inode is not None
+        data = None if handle.bind_local() is None or bound else handle.hit(length, offset)
         while data is None:
             data = self._runner.fetch(handle, offset, length)
             if data is None:
@@ -198,12 +199,14 @@ class ReadFile(File):
         if count is not None:
             return count
         handle = self._handle
-        handle.bind_local()
-        while (count := handle.hit_into(view, offset)) is None:
+        bound = handle.inode is not None
+        count = None if handle.bind_local() is None or bound else handle.hit_into(view, offset)
+        while count is None:
             data = self._runner.fetch(handle, offset, len(view))
             if data is not None:
                 view[: len(data)] = data
                 return len(data)
+            count = handle.hit_into(view, offset)
         return count
 
     def read(self, size: int | None = -1, /) -> bytes:

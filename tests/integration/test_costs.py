@@ -243,6 +243,20 @@ def test_a_cold_read_is_one_request_for_its_blocks(served: Served, new_client: N
     assert served.body_bytes() == 4 * KIB
 
 
+def test_a_read_that_misses_looks_once_before_it_asks_and_finds_it_after(
+    served: Served, new_client: NewClient
+) -> None:
+    """On the reader's own thread: the label is read once, the bytes are read once."""
+    url = served.put("cold", random_bytes(MIB, 3))
+    buffer = bytearray(64 * KIB)
+    with new_client().open(url) as file:
+        assert file.preadinto(buffer, 0) == len(buffer)
+        with counted() as costs:
+            assert file.preadinto(buffer, MIB // 2) == len(buffer)
+    assert costs.kernel["fgetxattr"] == 1
+    assert costs.kernel["preadv"] == 1
+
+
 def cost_of_small_files(folder: Path, count: int) -> Costs:
     """What ``sync`` of so many files of 4 KiB calls; then once more, which costs a listing."""
     with serve(folder / "www") as served:
