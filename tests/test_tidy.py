@@ -105,3 +105,18 @@ def test_a_hit_imports_nothing_heavy(name: str) -> None:
         f"sys.exit({name!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/*.md")), ids=relative
+)
+def test_a_document_has_no_marks_of_a_merge(path: Path) -> None:
+    """Programs do not run with them; a page would be read with them."""
+    assert not re.search(r"^(<{7} |={7}$|>{7} )", path.read_text(), re.MULTILINE)
+
+
+def test_decisions_are_numbered_one_by_one() -> None:
+    """Others refer to them by number."""
+    text = (ROOT / "docs" / "decisions.md").read_text()
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. \*\*", text, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
