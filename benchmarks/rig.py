@@ -63,6 +63,14 @@ class Rig(NamedTuple):
         folder.mkdir()
         return folder
 
+    def another(self, name: str) -> Path:
+        """An empty folder of a name that begins with this one; those before it stay.
+
+        A filesystem without a journal passes over inodes that were freed in the last minute: who
+        makes thousands of files where thousands were removed pays for it, and not each the same.
+        """
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.scratch))
+
 
 @contextlib.contextmanager
 def rig(size: int) -> Iterator[Rig]:

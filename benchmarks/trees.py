@@ -36,15 +36,15 @@ def tree(rig: Rig, rounds: int) -> list[Score]:
     try:
         cold = contest(
             "cold `sync` of small files",
-            ("socket, write", lambda: _fetch_all(rig.url, rig.fresh("limit"))),
+            ("socket, write", lambda: _fetch_all(rig.url, rig.another("limit"))),
             {
-                "netcache": lambda: ours(rig.fresh("cold"), "sync", url, str(rig.fresh("o"))),
+                "netcache": lambda: ours(rig.another("cold"), "sync", url, str(rig.another("o"))),
                 **peers(
                     # It reads no listings in JSON: it is told the names.
                     rclone=lambda: run_timed(
                         *("rclone", "--config", os.devnull, "-q", "--http-url", rig.url),
                         *("--http-no-head", "--no-traverse", "--files-from-raw", str(names)),
-                        *("copy", ":http:", str(rig.fresh("o"))),
+                        *("copy", ":http:", str(rig.another("o"))),
                     ),
                 ),
             },
@@ -59,7 +59,8 @@ def tree(rig: Rig, rounds: int) -> list[Score]:
             reach=1.2,
         )
     finally:
-        shutil.rmtree(rig.www / "tree")
+        for folder in [rig.www / "tree", *rig.scratch.glob("*-*")]:
+            shutil.rmtree(folder)
     return [cold, unchanged]
 
 

@@ -146,6 +146,8 @@ def explain(gaps: Iterable[Extent], traces: Sequence[Trace], *, down: bool = Fal
 
 
 def _explained(gap: Extent, covers: Sequence[tuple[Extent, Cause]]) -> list[Missed]:
+    if not covers:
+        return [Missed(*gap, Cause.NEVER)]
     edges = {gap.start, gap.end}
     for extent, _ in covers:
         edges.update(edge for edge in extent if gap.start < edge < gap.end)

@@ -37,15 +37,23 @@ class Walk:
         self._do = do
         self._copier_count = copier_count
         self._folders: asyncio.LifoQueue[Folder] = asyncio.LifoQueue()
-        self._jobs: asyncio.Queue[Job | None] = asyncio.Queue(copier_count * JOBS_PER_COPIER)
+        self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()
+        self._jobs_most = copier_count * JOBS_PER_COPIER
+        self._has_room = asyncio.Event()
 
     def go_into(self, folder: Folder) -> None:
         """Scan a folder later."""
         self._folders.put_nowait(folder)
 
     async def hand_on(self, job: Job) -> None:
-        """Give a file to the copiers; waits while they have enough to do."""
-        await self._jobs.put(job)
+        """Give a file to the copiers; once they have enough to do, waits until half is done.
+
+        (A queue of fixed size would wake a scanner for each file: as dear as the way to a thread.)
+        """
+        self._jobs.put_nowait(job)
+        if self._jobs.qsize() >= self._jobs_most:
+            self._has_room.clear()
+            await self._has_room.wait()
 
     async def run(self, folders: Iterable[Folder], jobs: Iterable[Job] = ()) -> None:
         """Walk from ``folders`` on; returns when all is scanned and done."""
@@ -63,7 +71,7 @@ class Walk:
                 for scanner in scanners:
                     scanner.cancel()
                 for _ in range(self._copier_count):
-                    await self._jobs.put(None)
+                    self._jobs.put_nowait(None)
 
     async def _scanner(self) -> None:
         while True:
@@ -73,4 +81,6 @@ class Walk:
 
     async def _copier(self) -> None:
         while (job := await self._jobs.get()) is not None:
+            if self._jobs.qsize() <= self._jobs_most // 2:
+                self._has_room.set()
             await self._do(job)
