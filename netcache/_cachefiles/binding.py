@@ -139,10 +139,9 @@ class Bound:
             return self.ops.open_file(name, held)
         except FileNotFoundError:
             # What is missing may be the folder.
-            other = self.folders.open(key, make=False)
-            if other == held:
+            if self.ops.stat(held).st_nlink:
                 raise
-            return self.ops.open_file(name, other)
+            return self.ops.open_file(name, self.folders.open(key, make=False))
 
     def new_file(self, key: ObjectKey) -> tuple[int, str | None]:
         """A private file for an object: its descriptor, and its name in the graveyard, if any."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from netcache._core.coherency import NO_VALIDATOR, Validator, ValidatorKind
 
 __all__ = [
+    "DIGEST_FIELDS",
     "ContentRange",
     "Fields",
     "all_of",
@@ -51,7 +52,7 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 # Compiled by the first that meets such a field: each takes as long as importing a module.
 _SHA256 = r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)"
 _SHA256_1 = r"(?i)(?:^|,)\s*sha-256=([A-Za-z0-9+/]{43}=)\s*(?=,|$)"
-_DIGEST_FIELDS = ("Want-Repr-Digest", "Want-Content-Digest", "Repr-Digest", "Content-Digest")
+DIGEST_FIELDS = ("Want-Repr-Digest", "Want-Content-Digest", "Repr-Digest", "Content-Digest")
 _STRONG_DATE_AGE_S = 1
 _SIZE_END = 1 << 62
 """No size reaches it: beyond it, files and rounding to blocks would fail."""
@@ -204,4 +205,4 @@ def sha256_field(digest: bytes) -> str:
 
 def tells_digests(fields: Fields) -> bool:
     """Whether a reply shows that its server knows digest fields."""
-    return any(fields.get(name) for name in _DIGEST_FIELDS)
+    return any(fields.get(name) for name in DIGEST_FIELDS)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netcache.backends.http_fields import Fields, all_of, tells_digests, whole_digest
+from netcache.backends.http_fields import (
+    DIGEST_FIELDS,
+    Fields,
+    all_of,
+    tells_digests,
+    whole_digest,
+)
 from netcache.backends.http_pinning import Pin, lower
 from netcache.spi import OriginCapabilities
 
@@ -20,6 +26,7 @@ _PINS = {pin.value: pin for pin in Pin}
 _UNKNOWN = OriginCapabilities()
 _PATCH_TYPE = "application/x-sabredav-partialupdate"
 _PATCH_FEATURE = "sabredav-partialupdate"
+_TELLING = frozenset({"digest", "accept-patch", "dav", *(name.lower() for name in DIGEST_FIELDS)})
 _PARTIAL_PUT_FIELD = "X-Accept-Partial-Put"
 
 
@@ -38,6 +45,8 @@ class OriginNotes:
         self._minds_conditions: dict[str, bool] = {}
         self._upload_limits: dict[str, Extent] = {}
         self._has_mkcol: dict[str, bool] = {}
+        # The fields of the last reply that told nothing but which program it is from.
+        self._dull: dict[str, tuple[str | None, ...]] = {}
 
     def capabilities(self, origin: str) -> OriginCapabilities:
         """All that is known of ``origin``."""
@@ -86,9 +95,15 @@ class OriginNotes:
             if facts.get("pin") in _PINS:
                 self._pins[origin] = _PINS[facts["pin"]]
             self._recalled_s[origin] = learnt_s
+        self._dull.clear()
 
     def saw_reply(self, origin: str, fields: Fields) -> None:
         """Learn from the head of any reply."""
+        shape = (*fields, fields.get("Server"))
+        if self._dull.get(origin) == shape:
+            return
+        if not any(name.lower() in _TELLING for name in fields):
+            self._dull[origin] = shape
         known = self.capabilities(origin)
         if known.digests is None and tells_digests(fields):
             known = known._replace(digests=True)
