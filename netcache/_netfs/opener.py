@@ -54,6 +54,12 @@ FIRST_BLOCKS_DEFAULT = 4096
 """The block that a question without a cache is rounded to, in bytes."""
 
 
+def _is_empty(inode: Inode) -> bool:
+    """Whether it may just have been made by another process that has an answer in its hands."""
+    cached = inode.cached
+    return cached is not None and not cached.object.stored_end and inode.size > 0
+
+
 class Opener:
     """Resolves resources to inodes, asking the server as little as the policy allows."""
 
@@ -83,7 +89,7 @@ class Opener:
             inode = self._inodes.valid(resource, found, opened_at, moment)
             if inode is not None:
                 return inode
-            if found is not None or self._store is None:
+            if self._store is None or (found is not None and not _is_empty(found)):
                 return await self._ask_or_spare(resource, found, want)
             again = partial(self._resolve_again, resource, opened_at, moment, want)
             return await ask_first(self._store, key, again) or await again()

@@ -266,6 +266,25 @@ async def test_a_question_that_was_answered_before_it_is_claimed_is_not_asked_ag
             assert not any(reply.received for reply in rig.backend.replies)
 
 
+async def test_an_object_that_another_has_just_made_is_waited_for_and_not_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Its maker has not claimed yet what comes; he has the question, until he has."""
+    async with beside_each_other(tmp_path, 2, 64 * B) as [(one, first), (two, second)]:
+        key, theirs = key_of(parse(URL)), cached(first).object
+        two.engine.inodes.forget(second.key)
+        give_back = cast("CacheStore", one.store).claim_question(key)
+        assert give_back is not None
+        reading = asyncio.ensure_future(cold_read(two))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert two.backend.asked == []
+        fill_object(theirs, 0, two.data)
+        give_back()
+        assert await asyncio.wait_for(reading, 20) == two.data
+        assert not any(reply.received for reply in two.backend.replies)
+
+
 async def test_who_waited_for_another_answer_in_vain_asks_at_once(tmp_path: Path) -> None:
     """The resource is not there: each asks for himself, and they do not wait in turn."""
     async with beside_each_other(tmp_path, 4, 4 * B) as places:
