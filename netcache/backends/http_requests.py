@@ -34,7 +34,8 @@ class Request(aiohttp.ClientRequest):
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         """Called by aiohttp."""
         if self.method == "GET" and self.proxy is None:
-            self.sent[f"{self.url.scheme}://{self.headers['Host']}"] = self
+            # By where it goes: a caller may have given the field ``Host`` another text.
+            self.sent[str(self.url.origin())] = self
         return await super().send(conn)
 
 

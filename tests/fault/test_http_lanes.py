@@ -335,3 +335,17 @@ async def test_closing_the_backend_ends_the_lanes(rig: Rig) -> None:
     assert len(origin.lanes._lanes) == 1
     await backend.close()
     assert not origin.lanes._lanes
+
+
+async def test_a_host_that_the_caller_names_leads_no_request_astray() -> None:
+    """Every request names one of two servers: each is still asked for what is its own."""
+    async with scripted() as (named, _):
+        host = named.url.split("/")[2]
+        async with scripted(headers={"Host": host}) as (other, backend):
+            other.answer = sending(PLAIN.replace(BODY, b"other text"))
+            await (await backend.open_read(named.url)).receive(lambda start, view: None)
+            await (await backend.open_read(other.url)).receive(lambda start, view: None)
+            named.requests.clear()
+            assert (await read(backend, named.url))[0] == BODY
+            assert (await read(backend, other.url))[0] == b"other text"
+            assert len(named.requests) == 1
