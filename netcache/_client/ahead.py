@@ -16,7 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from netcache._client.target import TargetFile
+from netcache._client.target import TargetFile, begin_target
 from netcache._core.steps import GrowingSteps
 from netcache._netfs.finishing import finished
 from netcache.errors import CacheError
@@ -35,8 +35,7 @@ async def begin_ahead(table: InodeTable, inode: Inode, path: str) -> AheadCopy:
 
     Raises ``OSError`` when none can be made there.
     """
-    loop = asyncio.get_running_loop()
-    return AheadCopy(table, inode, await loop.run_in_executor(None, TargetFile, path))
+    return AheadCopy(table, inode, await begin_target(path))
 
 
 class AheadCopy:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from netcache._client.async_files import AsyncFile, ReadableBuffer, WritableBuffer
-from netcache._client.target import TargetFile
+from netcache._client.target import begin_target
 from netcache._netfs.edit_handle import EditHandle
 from netcache._netfs.finishing import finished
 
@@ -100,7 +100,7 @@ class AsyncEditFile(AsyncFile):
         needed that neither the cache nor the server has any more.
         """
         loop = asyncio.get_running_loop()
-        target = await loop.run_in_executor(None, TargetFile, os.fspath(path))
+        target = await begin_target(os.fspath(path))
         try:
             size = await self.handle.copy_to(target.fileno(), changes_only=changes_only)
             await finished(loop.run_in_executor(None, target.finish, size, None))

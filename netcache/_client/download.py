@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from netcache._client.placing import Placer
-from netcache._client.target import TargetFile, place_file
+from netcache._client.target import TargetFile, begin_target, place_file
 from netcache._client.trees.ports import FetchResult
 from netcache._core.extent import Extent
 from netcache._core.readplan import COMES_WHOLE_BYTES
@@ -130,7 +130,7 @@ class Downloader:
         target, copied = None, 0
         if ahead is None and not is_small:
             # A place where nothing can be written is found before much is fetched in vain.
-            target = await loop.run_in_executor(None, TargetFile, path)
+            target = await begin_target(path)
         try:
             inode = await resolve()
             table.acquire(inode)
@@ -139,7 +139,7 @@ class Downloader:
                     target, copied = await ahead.taken(inode)
                     on_bytes(copied)
                 elif target is None and not await self._place_small(inode, info, path, on_bytes):
-                    target = await loop.run_in_executor(None, TargetFile, path)
+                    target = await begin_target(path)
                 if target is not None:
                     await self._copy(inode, target, copied, on_bytes)
                     mtime_s = _mtime_s(inode.version, info)

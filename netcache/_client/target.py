@@ -6,15 +6,28 @@ process leaves nothing; where the filesystem has none, to a hidden one that is r
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
 
 from netcache._fscache.copying import copy_range
+from netcache._netfs.finishing import finished
 from netcache.errors import CacheError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
+
+
+async def begin_target(path: str) -> TargetFile:
+    """A ``TargetFile``, opened in a worker thread; none is left when the caller is cancelled."""
+    opening = asyncio.get_running_loop().run_in_executor(None, TargetFile, path)
+    try:
+        return await finished(opening)
+    except asyncio.CancelledError:
+        if opening.exception() is None:
+            opening.result().discard()
+        raise
 
 
 class TargetFile:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,9 +36,22 @@ class CopiesCounted:
 
 
 @pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where the download goes: a name in a folder of its own."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder / "file"
+
+
+@pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> CopiesCounted:
     """Counts from the beginning of the test."""
     return CopiesCounted(monkeypatch)
+
+
+def content(path: Path) -> bytes:
+    """What is in a file."""
+    return path.read_bytes()
 
 
 def nameless_bytes(folder: Path) -> list[int]:
@@ -63,42 +78,36 @@ async def begun(rig: AsyncRig, path: Path) -> tuple[asyncio.Task[netcache.Report
 
 
 async def test_what_is_cached_is_copied_once_before_the_answer(
-    tmp_path: Path, copies: CopiesCounted
+    tmp_path: Path, out: Path, copies: CopiesCounted
 ) -> None:
     """The answer that it is current is all that was waited for."""
-    out = tmp_path / "out" / "file"
-    out.parent.mkdir()
     async with async_rig(tmp_path / "cache", OLD) as rig:
         await rig.client.warm(URL)
         task, held = await begun(rig, out)
         held.release()
         report = await task
-        assert out.read_bytes() == OLD
+        assert content(out) == OLD
         assert (report.bytes, report.fetched_bytes) == (len(OLD), 0)
         assert copies.bytes == len(OLD)
 
 
-async def test_a_changed_file_shows_nothing_of_what_was_copied(tmp_path: Path) -> None:
+async def test_a_changed_file_shows_nothing_of_what_was_copied(tmp_path: Path, out: Path) -> None:
     """Not even behind its end."""
-    out = tmp_path / "out" / "file"
-    out.parent.mkdir()
     async with async_rig(tmp_path / "cache", OLD) as rig:
         await rig.client.warm(URL)
         rig.server.store(URL, NEW)
         task, held = await begun(rig, out)
         held.release()
         report = await task
-        assert out.read_bytes() == NEW
+        assert content(out) == NEW
         assert report.bytes == report.fetched_bytes == len(NEW)
 
 
 @pytest.mark.parametrize("end", ["gone", "cancelled"])
 async def test_a_download_that_ends_leaves_nothing_of_what_was_copied(
-    tmp_path: Path, end: str
+    tmp_path: Path, out: Path, end: str
 ) -> None:
     """Neither a name nor a descriptor; what was there before is still there."""
-    out = tmp_path / "out" / "file"
-    out.parent.mkdir()
     async with async_rig(tmp_path / "cache", OLD) as rig:
         await rig.client.warm(URL)
         del rig.server.files[URL]
@@ -116,17 +125,15 @@ async def test_a_download_that_ends_leaves_nothing_of_what_was_copied(
 
 
 async def test_what_is_cached_up_to_a_hole_is_copied_ahead(
-    tmp_path: Path, copies: CopiesCounted
+    tmp_path: Path, out: Path, copies: CopiesCounted
 ) -> None:
     """The rest comes from the server; nothing is copied twice."""
-    out = tmp_path / "out" / "file"
-    out.parent.mkdir()
     hole = 5 << 20
     async with async_rig(tmp_path / "cache", OLD) as rig:
         await rig.client.warm(URL, offset=0, count=hole)
         await rig.client.warm(URL, offset=hole + (1 << 20))
         report = await rig.client.get(URL, out)
-        assert out.read_bytes() == OLD
+        assert content(out) == OLD
         assert report.fetched_bytes == 1 << 20
         assert copies.bytes == len(OLD)
 
@@ -144,11 +151,9 @@ async def test_a_place_that_cannot_be_written_is_found_before_the_server_is_aske
 
 
 async def test_a_full_disk_is_told_once_the_file_is_known_to_be_current(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stopped the copy stops the download; before that it means nothing."""
-    out = tmp_path / "out" / "file"
-    out.parent.mkdir()
     real = os.copy_file_range
 
     def full(source: int, target: int, count: int, start: int, to: int) -> int:
@@ -164,4 +169,37 @@ async def test_a_full_disk_is_told_once_the_file_is_known_to_be_current(
         assert os.listdir(out.parent) == []
         rig.server.store(URL, NEW)
         await rig.client.get(URL, out)
-        assert out.read_bytes() == NEW
+        assert content(out) == NEW
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+async def test_a_target_that_is_opened_while_the_download_is_cancelled_is_closed(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, is_cached: bool
+) -> None:
+    """Its descriptor would stay for as long as the process."""
+    real = os.open
+    opening, going_on, opened = (threading.Event() for _ in range(3))
+
+    def held(path: Any, flags: int, *args: Any, **more: Any) -> int:
+        if path == str(out.parent) and flags & os.O_TMPFILE == os.O_TMPFILE:
+            opening.set()
+            going_on.wait()
+            fd = real(path, flags, *args, **more)
+            opened.set()
+            return fd
+        return real(path, flags, *args, **more)
+
+    async with async_rig(tmp_path / "cache", OLD) as rig:
+        if is_cached:
+            await rig.client.warm(URL)
+        monkeypatch.setattr(os, "open", held)
+        task = asyncio.ensure_future(rig.client.get(URL, out))
+        assert await turns(opening.is_set)
+        task.cancel()
+        await asyncio.sleep(0)
+        going_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await turns(opened.is_set)
+        assert nameless_bytes(out.parent) == []
+        assert os.listdir(out.parent) == []
