@@ -1,8 +1,8 @@
 """Plain answers: the replies to small reads, as nearly all servers send them.  Pure.
 
-A head of a few fields and a body of known length.  Whatever is not exactly
-that (an interim answer, a redirect, a coding, a field that is spelled in an odd way) is
-``UnusualError``: aiohttp, which knows all of HTTP, is to ask again and to judge.
+A head of a few fields and a body of known length.  Whatever is not exactly that (an interim answer,
+a redirect, a coding, a field that is spelled in an odd way) is ``UnusualError``: aiohttp, which
+knows all of HTTP, is to ask again and to judge.
 """
 
 from __future__ import annotations

