@@ -249,6 +249,31 @@ class Room:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    # Pins.
+
+    def pin(self, place: str) -> None:
+        """Keep the object of this place from being culled, whenever it is there."""
+        self.pins.add(place)
+        self.put_pin_on_record(place, pinned=True)
+
+    def unpin(self, place: str) -> bool:
+        """Undo ``pin``; False when it was not pinned."""
+        gone = self.pins.remove(place)
+        self.put_pin_on_record(place, pinned=False)
+        return gone
+
+    def put_pin_on_record(self, place: str, *, pinned: bool) -> None:
+        """So that culling need not look at it; where that cannot be done now it finds the pin."""
+        try:
+            with self.change() as change:
+                number = change.index.find(place.encode())
+                if number and pinned:
+                    change.order.pin(number)
+                elif number:
+                    change.order.unpin(number)
+        except OSError:
+            return
+
     # Places of processes.
 
     def _be_somebody(self, change: Change) -> None:

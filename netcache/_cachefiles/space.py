@@ -236,7 +236,7 @@ class Space:
             else:
                 stayed.add(target.place)
             if target.fate is Fate.PINNED:
-                self._put_pin_on_record(target.place, pinned=True)
+                self._room.put_pin_on_record(target.place, pinned=True)
         return count
 
     def _count_more(self) -> bool:
@@ -271,31 +271,6 @@ class Space:
         if self.limit_bytes is not None and self._judge_filesystem(0, culling=False).allowed:
             return f"the cache is at its limit of {self.limit_bytes} bytes, all in use or pinned"
         return "the cache's filesystem is almost full, and nothing more can go"
-
-    # Pins.
-
-    def pin(self, place: str) -> None:
-        """Keep the object of this place from being culled, whenever it is there."""
-        self._room.pins.add(place)
-        self._put_pin_on_record(place, pinned=True)
-
-    def unpin(self, place: str) -> bool:
-        """Undo ``pin``; False when it was not pinned."""
-        gone = self._room.pins.remove(place)
-        self._put_pin_on_record(place, pinned=False)
-        return gone
-
-    def _put_pin_on_record(self, place: str, *, pinned: bool) -> None:
-        """So that culling need not look at it; where that cannot be done now it finds the pin."""
-        try:
-            with self._room.change() as change:
-                number = change.index.find(place.encode())
-                if number and pinned:
-                    change.order.pin(number)
-                elif number:
-                    change.order.unpin(number)
-        except OSError:
-            return
 
     # Culling for somebody who asks for it.
 

@@ -286,12 +286,12 @@ class CachefilesStore:
     def pin(self, key: ObjectKey) -> None:
         """Keep what has, or will have, this name from culling; durable."""
         with told_as_cache_errors(self._bound):
-            self._space.pin(self._bound.place(key))
+            self._bound.room.pin(self._bound.place(key))
 
     def unpin(self, key: ObjectKey) -> bool:
         """Let it be culled in its turn; False when it was not pinned."""
         with told_as_cache_errors(self._bound):
-            return self._space.unpin(self._bound.place(key))
+            return self._bound.room.unpin(self._bound.place(key))
 
     def drop(self, key: ObjectKey, cause: Cause = Cause.DROPPED) -> int:
         """Forget the object; returns the allocated bytes given free."""
