@@ -7,40 +7,30 @@ made, and their code is imported, when they are first needed: an upload knows no
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
-from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from netcache._client.options import EXCHANGES_PER_TRANSFER, ClientOptions
 from netcache._client.saved_origins import add_origins, read_origins
-from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_file, as_folder, parse
 from netcache._netfs.inodes import key_of
 from netcache.backends.http import HttpBackend, HttpOptions
 from netcache.errors import NotCachedError, NotFoundError
-from netcache.spi import (
-    RESUMABLE_BYTES_MIN,
-    Backend,
-    ResourceInfo,
-    UploadBody,
-    UploadCondition,
-    UploadReply,
-)
+from netcache.spi import Backend, ResourceInfo, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
     from netcache._client.ahead import AheadCopy
     from netcache._client.download import Downloader, OnBytes
+    from netcache._client.file_upload import FileUploader
     from netcache._client.local import LocalHalf
     from netcache._client.trees.ports import FetchResult
     from netcache._netfs.dirty_table import DirtyTable
     from netcache._netfs.engine import ReadEngine
     from netcache._netfs.opener import Opener
     from netcache._netfs.recovery import Recovered, Recovery
-    from netcache._netfs.tee import Tee
     from netcache._netfs.upload import Uploader
     from netcache._netfs.writeback import Writeback
 
@@ -58,7 +48,6 @@ class Remote:
         self._recovering: asyncio.Task[list[Recovered]] | None = None
         if local.has_orphans():
             self._recovering = asyncio.ensure_future(self.recovery.run())
-        self._keeps_mtime: dict[str, bool] = {}
 
     # The parts.
 
@@ -97,6 +86,13 @@ class Remote:
 
         local = self._local
         return Uploader(lambda: self.backend, local.store, local.inodes, local.stats)
+
+    @cached_property
+    def _file_uploader(self) -> FileUploader:
+        from netcache._client.file_upload import FileUploader
+
+        state_dir = self._local.options.state_dir
+        return FileUploader(self.uploader, state_dir, lambda resource: self.opener.drop(resource))
 
     @cached_property
     def _writeback(self) -> Writeback:
@@ -260,81 +256,8 @@ class Remote:
         self, path: str, url: str, condition: UploadCondition | None, on_bytes: OnBytes
     ) -> UploadReply:
         """Upload a local file, caching what is sent."""
-        from netcache._netfs.bodies import BytesBody, FileBody, SourceChangedError, opened_and_read
-
         self._local.need_online("upload to", url)
-        fd, before, data = await opened_and_read(path, COMES_WHOLE_BYTES)
-        size, mtime_s, resource = before.st_size, before.st_mtime_ns // 10**9, parse(url)
-        try:
-            if len(data) == size > 0:
-                # From memory to the server and into the cache.
-                reply = await self._send(partial(BytesBody, data), resource, condition, mtime_s)
-                on_bytes(size)
-            elif size < RESUMABLE_BYTES_MIN:
-                reply = await self._send(
-                    lambda tee: FileBody(fd, size, tee, on_bytes), resource, condition, mtime_s
-                )
-            else:
-                reply = await self._send_large(path, fd, before, resource, condition, on_bytes)
-            after = os.fstat(fd)
-        finally:
-            os.close(fd)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            self.opener.drop(resource)
-            raise SourceChangedError(
-                f"upload of {path} to {url}: the file changed while it was read, so the server "
-                "may have a mixture (upload it again)",
-                url=url,
-            )
-        return reply
-
-    async def _send_large(
-        self,
-        path: str,
-        fd: int,
-        status: os.stat_result,
-        resource: Resource,
-        condition: UploadCondition | None,
-        on_bytes: OnBytes,
-    ) -> UploadReply:
-        """Upload a file so that it can go on where it is interrupted, in another process too.
-
-        What goes on does so on the version that was found when it began (promise P7).
-        """
-        # Imported here: most commands send nothing large.
-        from netcache._netfs.finishing import finished
-        from netcache._netfs.resumable_body import ResumableFileBody
-        from netcache._netfs.saved_upload import SavedUpload
-
-        state_dir = self._local.options.state_dir
-        saved = SavedUpload(state_dir, resource.url, path, status)
-        try:
-            await finished(asyncio.get_running_loop().run_in_executor(None, saved.open))
-            if condition is None and saved.ticket is not None and saved.ticket.current:
-                condition = saved.ticket.condition
-            return await self._send(
-                lambda tee: ResumableFileBody(fd, status, tee, on_bytes, saved),
-                resource,
-                condition,
-                status.st_mtime_ns // 10**9,
-            )
-        finally:
-            saved.close()
-
-    async def _send(
-        self,
-        body: Callable[[Tee], UploadBody],
-        resource: Resource,
-        condition: UploadCondition | None,
-        mtime_s: float,
-    ) -> UploadReply:
-        """Upload, on the version found now if there is no other condition."""
-        if condition is None:
-            condition = await self.uploader.found_condition(resource)
-        tee = self.uploader.tee(resource)
-        reply = await self.uploader.send(resource, body(tee), tee, condition, mtime_s)
-        self._keeps_mtime[resource.origin] = reply.mtime_kept
-        return reply
+        return await self._file_uploader.put_file(path, parse(url), condition, on_bytes)
 
     # Comparing.
 
@@ -356,7 +279,9 @@ class Remote:
 
     def keeps_mtime(self, url: str) -> bool | None:
         """Whether the origin stores the times that uploads give it."""
-        return self._keeps_mtime.get(parse(url).origin)
+        if "_file_uploader" not in vars(self):
+            return None
+        return self._file_uploader.keeps_mtime(parse(url).origin)
 
     async def exists(self, url: str) -> bool:
         """Whether there is a file or folder at ``url``."""

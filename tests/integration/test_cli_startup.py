@@ -115,7 +115,7 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
 @pytest.mark.parametrize(
     ("verb", "most", "others"),
     [
-        ("put", 121, EDITING | READING),
+        ("put", 122, EDITING | READING),
         ("warm", 154, EDITING | SENDING),
         ("get", 155, EDITING | SENDING),
     ],
