@@ -28,6 +28,11 @@ def wanted_blocks(start: int, end: int, size: int | None, block_size: int) -> Ex
     return Extent(low, high)
 
 
+def whole_blocks(length: int, block_size: int) -> int:
+    """``length`` rounded down to blocks, but no less than one."""
+    return max(block_size, round_down(length, block_size))
+
+
 def gaps_to_fetch(wanted: Extent, present: ExtentSet, on_their_way: ExtentSet) -> list[Extent]:
     """The parts of ``wanted`` that nobody has and nobody is fetching, in order."""
     gaps: list[Extent] = []

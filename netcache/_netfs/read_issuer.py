@@ -1,4 +1,4 @@
-"""The issuer of reads: cuts a request into subrequests, lets them run, retries what did not come.
+"""The issuer of reads: cuts a request into subrequests and lets them run.
 
 Rules:
 
@@ -19,10 +19,9 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netcache._core.extent import round_down
-from netcache._core.read_retry import Largest, RetryState, plan_retry
+from netcache._core.read_retry import RetryState
 from netcache._core.read_sources import Piece, Source
-from netcache._core.retry import Retries
+from netcache._core.readplan import whole_blocks
 from netcache._netfs import events
 from netcache._netfs.read_collector import Collector
 from netcache._netfs.read_exchange import GaveWholeError, ReadMeans, download, drop_reply
@@ -32,6 +31,7 @@ from netcache.errors import CacheError, TransientError
 
 if TYPE_CHECKING:
     from netcache._netfs.inode import Inode
+    from netcache._netfs.read_retrier import Retrier
     from netcache._netfs.read_sinks import ReadSink
     from netcache._netfs.read_stream import Subrequest
     from netcache.spi import ReadReply
@@ -67,7 +67,8 @@ class Issuer:
         self._running: dict[Subrequest, asyncio.Task[None] | None] = {}
         self._wakeup = asyncio.Event()
         self._crash: BaseException | None = None
-        self._retries = Retries(means.retry)
+        # Made by the first retry: most requests have none.
+        self._made_retrier: Retrier | None = None
         self._url = inode.resource.url
 
     async def run(
@@ -108,7 +109,7 @@ class Issuer:
                 return
             if request.paused:
                 await self._quiesce()
-                await self._retry()
+                await self._retrier.retry(self._again)
             elif len(self._running) >= self._means.parallel:
                 await self._wait()
             elif self._again:
@@ -124,12 +125,23 @@ class Issuer:
                 request.all_queued = True
                 return
 
+    @property
+    def _retrier(self) -> Retrier:
+        if self._made_retrier is None:
+            from netcache._netfs.read_retrier import Retrier
+
+            self._made_retrier = Retrier(
+                self.request, self._sink, self._means, self._collector, self._url
+            )
+        return self._made_retrier
+
     def _issue(self, cut_bytes: int) -> Subrequest:
         """The next subrequest; a download is cut."""
         piece = self._queue[0]
         limit = piece.end
         if piece.source is Source.DOWNLOAD:
-            limit = piece.start + self._whole_blocks(min(cut_bytes, self._offered(piece)))
+            most = min(cut_bytes, self._offered(piece))
+            limit = piece.start + whole_blocks(most, self._sink.block_size)
         if limit < piece.end:
             self._queue[0] = piece._replace(start=limit)
             piece = piece._replace(end=limit)
@@ -153,10 +165,6 @@ class Issuer:
         if negotiate is None or piece.end == OPEN_END:
             return largest
         return min(largest, max(1, negotiate(piece.start, piece.end)))
-
-    def _whole_blocks(self, length: int) -> int:
-        block_size = self._sink.block_size
-        return max(block_size, round_down(length, block_size))
 
     # Attempts.
 
@@ -278,74 +286,6 @@ class Issuer:
             while self._running:
                 await self._wait()
             events.rreq(self.request, "DONE-QUIESCE")
-
-    # Retrying.
-
-    async def _retry(self) -> None:
-        """Let everything that lacks be asked for again, in its new cut; lift the pause."""
-        request, stream = self.request, self.request.stream
-        lacking = [sub for sub in stream.subrequests if sub.state is RetryState.AGAIN]
-        if not lacking or request.failures:
-            request.paused = False
-            return
-        events.rreq(request, "RETRY")
-        request.stats.add("Retries", "rq")
-        try:
-            pause_s = self._pause_s(lacking)
-        except TransientError:
-            for sub in lacking:
-                if sub.error is not None:
-                    self._collector.give_up(sub)
-            return
-        await asyncio.sleep(pause_s)
-        self._cut_anew()
-        request.paused = False
-        events.rreq(request, "UNPAUSE")
-
-    def _pause_s(self, lacking: list[Subrequest]) -> float:
-        """How long to pause: not at all where nothing went wrong but the length."""
-        if any(sub.transferred > sub.before for sub in lacking):
-            self._retries = Retries(self._means.retry)
-        errors = [sub.error for sub in lacking if isinstance(sub.error, TransientError)]
-        if not errors:
-            return 0.0
-        return self._retries.pause_s(max(errors, key=lambda error: error.retry_after_s or 0.0))
-
-    def _cut_anew(self) -> None:
-        stream = self.request.stream
-        for sub in self._again:
-            # It has not had its turn: that is no attempt.
-            sub.retries = max(0, sub.retries - 1)
-        self._again.clear()
-        before = list(stream.subrequests)
-        largest = self._largest()
-        plan = plan_retry(
-            stream.stopped(),
-            retries_max=self._means.retry.attempts - 1,
-            in_place=largest is None,
-            largest=largest,
-        )
-        for index in plan.given_up:
-            self._collector.give_up(before[index])
-        again = stream.cut_anew(plan)
-        for sub in again:
-            self.request.stats.add("Retries", "rs")
-            events.sreq(sub, "RETRY" if sub in before else "SPLIT")
-        self._again.extend(again)
-
-    def _largest(self) -> Largest | None:
-        """What sizes are negotiated by; None when they stay as they are."""
-        negotiate = self._means.read_limit(self._url)
-        known = self.request.largest
-        from_cache = any(sub.source is Source.CACHE for sub in self.request.stream.subrequests)
-        if negotiate is None and known == OPEN_END and not from_cache:
-            return None
-
-        def largest(start: int, end: int) -> int:
-            offered = end - start if negotiate is None else negotiate(start, end)
-            return self._whole_blocks(min(offered, known)) if offered > 0 else 0
-
-        return largest
 
     # The end.
 
