@@ -5,15 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
+from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.modify import ModifiableObject
+from netcache._cachefiles.proof import STEP_BYTES
 from netcache._cachefiles.sum_table import table_name
 from netcache._cachefiles.walking import Found, Walk
+from netcache._core.extent import Extent
 from netcache._core.keys import ObjectKey
 from netcache._core.label import Label, LabelError, Why
 from netcache._core.misses import Cause
 from netcache._fscache.overview import ObjectRecord, Problem, RepairedProblem
 from netcache.errors import CacheError, InvariantError
+
+
+class CheckedObject(ModifiableObject):
+    """An object that is open only to be looked over; the level of the store does not count."""
+
+    def is_alone(self) -> bool:
+        """Whether nobody else has the object open (for the moment)."""
+        return self._file.alone()
+
+    def lacks_sums(self) -> bool:
+        """Whether the label names a table that is not there."""
+        with self._lock, told_as_cache_errors(self._bound):
+            return bool(self._label.table) and self._proof.sums.table(self._label) is None
+
+    def damage(self, *, forget: bool) -> Iterator[Extent]:
+        """Compare all that is there; yields what does not fit, and clears its record if told so."""
+        for extent in list(self.extents()):
+            for low in range(extent.start, extent.end, STEP_BYTES):
+                high = min(low + STEP_BYTES, extent.end)
+                with self._lock, told_as_cache_errors(self._bound):
+                    label = self._label
+                    wrong, absent = self._proof.unsound(label, low, high, strict=True)
+                    unsound = sorted([*wrong, *absent])
+                    if forget:
+                        self._found_damaged(unsound, strict=True)
+                yield from unsound
+
+    def settle(self) -> None:
+        """All was compared just now: what a reboot left in doubt is in doubt no more."""
+        with self._lock, told_as_cache_errors(self._bound):
+            if self._label.doubtful:
+                self._ops.fdatasync(self._file.fd)
+                self._proof.sums.sync(self._label)
+                self._change(lambda label: label._replace(doubtful=False))
 
 
 def records(bound: Bound, walk: Walk) -> Iterator[ObjectRecord]:
@@ -44,7 +81,7 @@ def records(bound: Bound, walk: Walk) -> Iterator[ObjectRecord]:
             cache_object.close()
 
 
-def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label]:
+def _open(bound: Bound, path: str, name: str) -> tuple[CheckedObject, Label]:
     """Open the object in a file of the store, by its place rather than by its key."""
     folder = bound.ops.open_folder(path, at=bound.root)
     try:
@@ -58,7 +95,7 @@ def _open(bound: Bound, path: str, name: str) -> tuple[ModifiableObject, Label]:
         bound.ops.close(fd)
         raise
     key = ObjectKey(bound.folders.volume_of(path.rsplit("/", 1)[0]), label.key)
-    return ModifiableObject(bound, key, file, label), label
+    return CheckedObject(bound, key, file, label), label
 
 
 def problems(

@@ -322,10 +322,6 @@ class CachefilesObject(ReadableObject):
                 return
             self._change(lambda label: _committed(label, covered))
 
-    def is_alone(self) -> bool:
-        """Whether nobody else has the object open (for the moment)."""
-        return self._file.alone()
-
     def mark_used(self) -> None:
         """Move to the recent end of the culling order, at most once a minute."""
         now_s = self._bound.clock()

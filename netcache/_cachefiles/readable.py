@@ -284,32 +284,6 @@ class ReadableObject:
         with self._lock:
             return bool(self._proof.damaged.within(start, end))
 
-    def lacks_sums(self) -> bool:
-        """Whether the label names a table that is not there."""
-        with self._lock, told_as_cache_errors(self._bound):
-            return bool(self._label.table) and self._proof.sums.table(self._label) is None
-
-    def damage(self, *, forget: bool) -> Iterator[Extent]:
-        """Compare all that is there; yields what does not fit, and clears its record if told so."""
-        for extent in list(self.extents()):
-            for low in range(extent.start, extent.end, STEP_BYTES):
-                high = min(low + STEP_BYTES, extent.end)
-                with self._lock, told_as_cache_errors(self._bound):
-                    label = self._label
-                    wrong, absent = self._proof.unsound(label, low, high, strict=True)
-                    unsound = sorted([*wrong, *absent])
-                    if forget:
-                        self._found_damaged(unsound, strict=True)
-                yield from unsound
-
-    def settle(self) -> None:
-        """All was compared just now: what a reboot left in doubt is in doubt no more."""
-        with self._lock, told_as_cache_errors(self._bound):
-            if self._label.doubtful:
-                self._ops.fdatasync(self._file.fd)
-                self._proof.sums.sync(self._label)
-                self._change(lambda label: label._replace(doubtful=False))
-
     def _compare(self, extent: Extent) -> list[Extent]:
         """Compare blocks with their sums; returns what is not sound, in order.
 
