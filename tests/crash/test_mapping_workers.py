@@ -11,31 +11,14 @@ import pytest
 
 import netcache
 from netcache import SharedFile
-from netcache._cachefiles.store import CachefilesStore, bind
+from netcache._cachefiles.store import CachefilesStore
 from netcache._core import mapping_record as layout
-from netcache._core.mapping_record import MappingRecord
 from netcache._fscache.sharing import Synced
-from tests.support.mapper import (
-    URL,
-    Mapper,
-    content_of,
-    mappers,
-    number_in,
-    put_version,
-    record_of,
-)
+from tests.support.mapper import URL, Mapper, content_of, mappers, number_in, put_version
+from tests.support.sharing import record
 
 HOUR_S = 3600.0
 """Longer than a test may take: only the dead not being waited for lets it end."""
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Iterator[CachefilesStore]:
-    """A store with version 1 of the resource: the process that changes it."""
-    store = bind(tmp_path)
-    put_version(store, 1)
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -43,11 +26,6 @@ def asking(cache: CachefilesStore, tmp_path: Path) -> Iterator[SharedFile]:
     """The worker that asks, in this process."""
     with netcache.Client(cache_dir=tmp_path, offline=True) as client, client.share(URL) as shared:
         yield shared
-
-
-def record(store: CachefilesStore) -> MappingRecord:
-    """The record of the resource."""
-    return record_of(Path(store.status().directory))
 
 
 @pytest.mark.parametrize("looked", [True, False], ids=["bit set", "bit clear"])

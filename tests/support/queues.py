@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
 
 from netcache._core.stats import Stats
+from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.queue_position import Position
 from netcache._netfs.segment_array import Arena, Disposal, SegmentArray
+from tests.support.bytemodel import pattern
 
 
 class CountedArena(Arena):
@@ -107,3 +111,20 @@ def resizable(buffer: bytearray) -> bool:
     except BufferError:
         return False
     return True
+
+
+@pytest.fixture
+def arena() -> Iterator[CountedArena]:
+    """An arena of which nothing may be alive in the end."""
+    arena = CountedArena()
+    yield arena
+    assert arena.alive == 0
+
+
+def filled(arena: CountedArena, *runs: tuple[int, int], streams: int = 0) -> BufferQueue:
+    """A queue with the text of runs in allocated memory."""
+    queue = BufferQueue(arena, runs[0][0], streams=streams)
+    for start, end in runs:
+        queue.allocate(end - start, at=start)
+        queue.copy_in(start, pattern(start, end))
+    return queue

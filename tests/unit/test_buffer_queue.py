@@ -1,35 +1,18 @@
-"""Buffer queues: filling, looking, slicing, cursors."""
+"""Buffer queues: filling, looking, searching, slicing, shortening."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from netcache._core.extent import Extent
 from netcache._netfs.buffer_queue import BufferQueue
-from netcache._netfs.segment_array import ARRAY_BYTES, Disposal
+from netcache._netfs.segment_array import Disposal
 from tests.support.bytemodel import pattern
-from tests.support.queues import CountedArena, resizable
-
-
-@pytest.fixture
-def arena() -> Iterator[CountedArena]:
-    """An arena of which nothing may be alive in the end."""
-    arena = CountedArena()
-    yield arena
-    assert arena.alive == 0
-
-
-def filled(arena: CountedArena, *runs: tuple[int, int], streams: int = 0) -> BufferQueue:
-    """A queue with the text of runs in allocated memory."""
-    queue = BufferQueue(arena, runs[0][0], streams=streams)
-    for start, end in runs:
-        queue.allocate(end - start, at=start)
-        queue.copy_in(start, pattern(start, end))
-    return queue
+from tests.support.queues import CountedArena, filled, resizable
 
 
 def test_an_empty_queue_is_where_it_was_told_to_begin(arena: CountedArena) -> None:
@@ -235,198 +218,6 @@ def test_what_is_cut_off_is_let_go_unless_a_slice_holds_it(arena: CountedArena) 
         part.close()
         assert resizable(second)
     assert resizable(first)
-
-
-def test_streams_take_their_parts_independently(arena: CountedArena) -> None:
-    """Parts are contiguous, bounded, and each stream sees all of them in order."""
-    with filled(arena, (0, 100), (100, 150), (200, 250), streams=2) as queue:
-        found: list[list[Extent]] = [[], []]
-        for stream, length in ((0, 60), (1, 1000)):
-            while (part := queue.take(stream, length)) is not None:
-                with part:
-                    found[stream] += part.runs()
-                    assert part.tobytes() == pattern(part.start, part.end)
-        assert found[0] == [Extent(0, 60), Extent(60, 120), Extent(120, 150), Extent(200, 250)]
-        assert found[1] == [Extent(0, 150), Extent(200, 250)]
-        assert queue.dispatched(0) == queue.dispatched(1) == 250
-        with pytest.raises(ValueError, match="empty"):
-            queue.take(0, 0)
-
-
-def test_a_part_has_at_most_so_many_segments(arena: CountedArena) -> None:
-    """For backends with a limit on them, across arrays."""
-    with BufferQueue(arena, slots=3, streams=1) as queue:
-        for _ in range(4):
-            queue.allocate(30, segment_bytes=10)
-        lengths = []
-        while (part := queue.take(0, 1000, segments=4)) is not None:
-            with part:
-                lengths.append(part.length)
-        assert lengths == [40, 40, 40]
-        queue.allocate(15, segment_bytes=10)
-        part = queue.take(0, 13, segments=2)
-        assert part is not None
-        with part:
-            assert [len(view) for view in part.buffers(120, 133)] == [10, 3]
-
-
-def test_an_idle_stream_is_jumped_forward(arena: CountedArena) -> None:
-    """It never holds up collection; it does not go back, nor past the data."""
-    with filled(arena, (0, 100), (200, 300), streams=2) as queue:
-        queue.dispatch_to(0, 250)
-        with pytest.raises(ValueError, match="not dispatched"):
-            queue.collect_to(50)
-        queue.dispatch_to(1, 150)
-        assert queue.dispatched(1) == 200
-        queue.dispatch_to(1, 120)
-        assert queue.dispatched(1) == 200
-        queue.collect_to(150)
-        assert queue.start == 200
-        with pytest.raises(ValueError, match="past the data"):
-            queue.dispatch_to(0, 301)
-        with pytest.raises(ValueError, match="dispatched past"):
-            queue.shorten(240)
-
-
-def test_collected_arrays_are_let_go_from_the_front(arena: CountedArena) -> None:
-    """A rolling buffer: what is behind the collect cursor is freed, and cannot be looked at."""
-    buffers = [bytearray(100) for _ in range(4)]
-    with BufferQueue(arena, slots=1) as queue:
-        for buffer in buffers:
-            queue.append([memoryview(buffer)], Disposal.PINNED)
-        queue.collect_to(250)
-        assert [resizable(buffer) for buffer in buffers] == [True, True, False, False]
-        assert (queue.start, queue.end) == (250, 400)
-        with pytest.raises(ValueError, match="nothing at 240"):
-            queue.buffers(240, 260)
-        queue.collect_to(400)
-        assert queue.runs() == []
-        queue.allocate(10)
-        assert all(resizable(buffer) for buffer in buffers)
-        assert queue.runs() == [Extent(400, 410)]
-        assert arena.alive == 1
-
-
-def test_an_array_does_not_grow_beyond_what_is_let_go_at_a_time(arena: CountedArena) -> None:
-    """However few slots are in use."""
-    with BufferQueue(arena) as queue:
-        for _ in range(4):
-            queue.allocate(ARRAY_BYTES // 2)
-        assert arena.alive == 2
-        queue.collect_to(ARRAY_BYTES)
-        assert arena.alive == 1
-
-
-def test_t6_the_head_has_one_source_of_truth(arena: CountedArena) -> None:
-    """T6: after any collecting, ``start``, ``runs`` and what is held agree, and so does a slice."""
-    with filled(arena, *((n * 10, n * 10 + 10) for n in range(20)), streams=1) as queue:
-        for position in (0, 1, 9, 10, 55, 100, 199, 200):
-            queue.dispatch_to(0, position)
-            queue.collect_to(position)
-            assert queue.start == position
-            assert queue.dispatched(0) == position
-            runs = queue.runs()
-            assert runs == ([Extent(position, 200)] if position < 200 else [])
-            with queue.slice(0, 200) as part:
-                assert part.runs() == runs
-
-
-def test_lent_views_end_with_their_array(arena: CountedArena) -> None:
-    """Views handed out, whole or in part, are released on disposal, so the owner is free again."""
-    buffer = bytearray(100)
-    queue = BufferQueue(arena)
-    queue.append([memoryview(buffer)], Disposal.PINNED)
-    views = [*queue.buffers(0, 100), *queue.buffers(10, 20), *queue.chunks(0, 100, limit=30)]
-    assert not resizable(buffer)
-    queue.close()
-    assert resizable(buffer)
-    for view in views:
-        with pytest.raises(ValueError, match="released"):
-            view[0]
-
-
-def test_what_was_lent_and_dropped_is_not_remembered_for_ever(arena: CountedArena) -> None:
-    """Ten thousand short looks leave a short list."""
-    with filled(arena, (0, 100)) as queue:
-        for _ in range(10_000):
-            queue.buffers(1, 2)
-        array = queue._collect.array
-        assert len(array._lent) < 200
-
-
-def test_external_views_stay_their_owners(arena: CountedArena) -> None:
-    """The queue forgets them; what it cut from them itself it releases."""
-    buffer = bytearray(100)
-    view = memoryview(buffer)
-    with BufferQueue(arena) as queue:
-        queue.append([view], Disposal.EXTERNAL)
-        queue.buffers(10, 20)
-        queue.slice(10, 20).close()
-        queue.shorten(50)
-        lent = queue.buffers(0, 50)
-    assert len(view) == 100
-    with pytest.raises(ValueError, match="released"):
-        lent[0][0]
-    view.release()
-    assert resizable(buffer)
-
-
-def test_the_owner_of_pages_is_told_when_they_are_let_go(arena: CountedArena) -> None:
-    """``then`` comes once, after the last slice, with the views released."""
-    buffer = bytearray(100)
-    told: list[bool] = []
-    queue = BufferQueue(arena)
-    queue.append(
-        [memoryview(buffer)],
-        Disposal.PAGE_CACHE,
-        then=lambda: told.append(resizable(buffer)),
-    )
-    part = queue.slice(10, 20)
-    queue.close()
-    assert told == []
-    part.close()
-    assert told == [True]
-
-
-def test_empty_views_are_let_go_at_once(arena: CountedArena) -> None:
-    """They take no slot, and pin nothing."""
-    buffer = bytearray()
-    told: list[int] = []
-    with BufferQueue(arena) as queue:
-        view = memoryview(buffer)
-        queue.append([view], Disposal.PINNED, then=lambda: told.append(1))
-        assert queue.runs() == []
-        assert resizable(buffer)
-        assert told == [1]
-
-
-def test_an_owner_that_fails_does_not_hold_up_the_others(
-    arena: CountedArena, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Everything else is let go; the failure is in the log."""
-    told: list[int] = []
-
-    def fail() -> None:
-        raise RuntimeError("cannot take it back")
-
-    queue = BufferQueue(arena)
-    queue.append([memoryview(bytes(1))], Disposal.PAGE_CACHE, then=fail)
-    queue.append([memoryview(bytes(1))], Disposal.PAGE_CACHE, then=lambda: told.append(1))
-    queue.close()
-    assert told == [1]
-    assert "cannot take it back" in caplog.text
-
-
-def test_memory_of_different_kinds_is_let_go_each_in_its_way(arena: CountedArena) -> None:
-    """Next to each other in the file, they are in different arrays."""
-    buffers = [bytearray(10) for _ in range(4)]
-    views = [memoryview(buffer) for buffer in buffers]
-    kinds = [Disposal.PINNED, Disposal.EXTERNAL, Disposal.ALLOCATED, Disposal.EXTERNAL]
-    with BufferQueue(arena) as queue:
-        for view, kind in zip(views, kinds, strict=True):
-            queue.append([view], kind)
-        assert queue.runs() == [Extent(0, 40)]
-    assert [resizable(buffer) for buffer in buffers] == [True, False, True, False]
 
 
 def test_a_search_may_begin_anywhere(arena: CountedArena) -> None:
