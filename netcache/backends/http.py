@@ -2,9 +2,10 @@
 
 The parts: ``http_wire``, ``http_fields``, ``http_plain``, ``http_ranges`` and ``http_multipart``
 decide (pure), ``http_session`` exchanges, ``http_small`` and ``http_lanes`` do where that is
-simple, ``http_body``, ``http_reply``, ``http_ranges_reply`` and ``http_takeover`` receive bodies,
-``http_write``, ``http_update`` and ``http_move`` change what is at the server, ``http_metadata``
-and ``http_listing`` tell what is there.  This module ties them together, with the retries.
+simple, ``http_ranges_read`` asks for several ranges, ``http_body``, ``http_reply``,
+``http_ranges_reply`` and ``http_takeover`` receive bodies, ``http_write``, ``http_update`` and
+``http_move`` change what is at the server, ``http_metadata`` and ``http_listing`` tell what is
+there.  This module ties them together, with the retries.
 
 Import cost: this is the only package of netcache that may import aiohttp (``aiohttp_import``).  The
 parts are made, and their code is imported, when they are first needed.
@@ -28,7 +29,7 @@ from netcache._core.urls import Resource, as_folder, parse
 from netcache.backends.http_fields import whole_digest
 from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_refusals import refusal
-from netcache.backends.http_session import Exchange, HttpOptions, HttpSession
+from netcache.backends.http_session import HttpOptions, HttpSession
 from netcache.backends.http_wire import (
     WANT_DIGEST,
     Head,
@@ -38,7 +39,7 @@ from netcache.backends.http_wire import (
     read_headers,
 )
 from netcache.backends.throttle import Throttle
-from netcache.errors import NetCacheError, NotOfferedError, TransientError
+from netcache.errors import NetCacheError, TransientError
 from netcache.spi import (
     UNCONDITIONAL,
     OriginCapabilities,
@@ -55,10 +56,8 @@ if TYPE_CHECKING:
     from netcache._core.coherency import Validator, Version
     from netcache.backends.http_metadata import Metadata
     from netcache.backends.http_move import Mover
-    from netcache.backends.http_pinning import Pin
     from netcache.backends.http_questions import OriginQuestions
-    from netcache.backends.http_ranges import RangesQuestion
-    from netcache.backends.http_ranges_reply import HttpRangesReply
+    from netcache.backends.http_ranges_read import RangesReader
     from netcache.backends.http_reply import BodyMeans
     from netcache.backends.http_small import SmallReads
     from netcache.backends.http_update import Updater
@@ -97,6 +96,12 @@ class HttpBackend:
         from netcache.backends.http_small import SmallReads
 
         return SmallReads(self._session)
+
+    @cached_property
+    def _ranges_reader(self) -> RangesReader:
+        from netcache.backends.http_ranges_read import RangesReader
+
+        return RangesReader(self._session, self._notes, self._means)
 
     @cached_property
     def _metadata(self) -> Metadata:
@@ -171,7 +176,7 @@ class HttpBackend:
         )
         invariant(expected.validator.joins_ranges, "the version joins ranges", version=expected)
         question = ranges_question(resource.url, asked, expected)
-        return await self.retried(lambda: self._open_ranges_once(resource, question))
+        return await self.retried(lambda: self._ranges_reader.open(resource, question))
 
     async def stat(
         self, url: str, *, unless: Validator | None = None, want_digest: bool = False
@@ -294,7 +299,8 @@ class HttpBackend:
         try:
             head = read_head(question, exchange.head)
         except NetCacheError:
-            self._learn_pin(question.expected, question.pin, exchange)
+            reached = exchange.resource.origin
+            self._notes.saw_refused(reached, question.expected, question.pin, exchange.head)
             exchange.give_up()
             raise
         self._notes.saw_ranges(origin, head.ranges_supported)
@@ -309,55 +315,6 @@ class HttpBackend:
                 version = await self._version_past_the_end(resource, question)
                 head = head._replace(version=version)
         return HttpReadReply(question.url, exchange.response, head, self._means)
-
-    def _learn_pin(self, expected: Version | None, pin: Pin, exchange: Exchange) -> None:
-        """An answer was refused: because the server sent a version that was excluded?"""
-        head = exchange.head
-        if (
-            expected is not None
-            and expected.validator.joins_ranges
-            and contradicts(expected.validator, head.fields)
-        ):
-            self._notes.saw_pin_ignored(exchange.resource.origin, pin, head.status)
-
-    async def _open_ranges_once(
-        self, resource: Resource, question: RangesQuestion
-    ) -> HttpRangesReply:
-        from netcache.backends.http_ranges import ranges_head, ranges_headers
-        from netcache.backends.http_ranges_reply import HttpRangesReply
-
-        origin = resource.origin
-        known = self._notes.capabilities(origin)
-        if len(question.extents) > 1 and False in (known.ranges, known.multi_ranges):
-            raise NotOfferedError(
-                f"read of {question.url} in several ranges failed: the server gives one at a time",
-                url=question.url,
-            )
-        question = question._replace(pin=self._notes.pin(origin))
-        exchange = await self._session.ask("GET", resource, ranges_headers(question), what="read")
-        self._notes.saw_reply(origin, exchange.head.fields)
-        if exchange.head.status not in (200, 206, 412, 416):
-            await exchange.drop()
-            raise refusal("read", question.url, exchange.head, time.time())
-        try:
-            head = ranges_head(question, exchange.head)
-        except NetCacheError as error:
-            self._learn_pin(question.expected, question.pin, exchange)
-            exchange.give_up()
-            if isinstance(error, NotOfferedError):
-                self._notes.saw_multi_ranges(origin, False)
-            raise
-        if exchange.head.status == 206:
-            self._notes.saw_ranges(origin, True)
-            if len(question.extents) > 1:
-                self._notes.saw_multi_ranges(origin, head.bears_all_of(question))
-        return HttpRangesReply(
-            question,
-            exchange.response,
-            head,
-            self._means,
-            lambda: self._notes.saw_multi_ranges(origin, False),
-        )
 
     async def _version_past_the_end(
         self, resource: Resource, question: ReadQuestion

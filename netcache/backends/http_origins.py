@@ -12,10 +12,13 @@ from netcache.backends.http_fields import (
     whole_digest,
 )
 from netcache.backends.http_pinning import Pin, lower
+from netcache.backends.http_wire import contradicts
 from netcache.spi import OriginCapabilities
 
 if TYPE_CHECKING:
+    from netcache._core.coherency import Version
     from netcache._core.extent import Extent
+    from netcache.backends.http_wire import Head
 
 __all__ = ["OriginNotes"]
 
@@ -60,6 +63,15 @@ class OriginNotes:
         """A read pinned by ``pin`` was answered with another version."""
         if pin is self.pin(origin):
             self._pins[origin] = lower(pin, status)
+
+    def saw_refused(self, origin: str, expected: Version | None, pin: Pin, head: Head) -> None:
+        """The answer to a read was refused: because it is of a version that was excluded?"""
+        if (
+            expected is not None
+            and expected.validator.joins_ranges
+            and contradicts(expected.validator, head.fields)
+        ):
+            self.saw_pin_ignored(origin, pin, head.status)
 
     def as_document(self, now_s: float) -> dict[str, dict[str, object]]:
         """What is worth remembering, by origin; ``learnt_s`` in seconds since 1970."""
