@@ -233,7 +233,9 @@ class Downloader:
             if await self._engine.ensure(inode, start, end, inode.size):
                 data = await loop.run_in_executor(None, _read_kept, inode, start, end)
             if len(data) < end - start:
-                data = await self._engine.read_direct(inode, start, end)
+                from netcache._netfs.direct_read import read_direct
+
+                data = await read_direct(self._engine, inode, start, end)
             await loop.run_in_executor(None, digest.update, data)
         return digest.digest()
 

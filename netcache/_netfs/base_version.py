@@ -81,7 +81,9 @@ class BaseVersion:
                 data = bytearray(end - start)
                 if _read_now(inode, memoryview(data), start):
                     return bytes(data)
-            return await self._engine.read_direct(inode, start, end, ahead)
+            from netcache._netfs.direct_read import read_direct
+
+            return await read_direct(self._engine, inode, start, end, ahead)
         finally:
             table.release(inode)
 

@@ -6,7 +6,7 @@ Rules:
 2. Only blocks that are asked for are fetched, each once: what is on its way is waited for, what
    adjoins is one exchange, distinct gaps are fetched side by side.
 3. The cache is optional at every step: ``CacheError`` means "not kept", and the bytes then come
-   from the server into memory.
+   from the server into memory (``direct_read``).
 """
 
 from __future__ import annotations
@@ -16,22 +16,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent, round_up
-from netcache._core.read_sources import Piece, Source, choose_pieces
+from netcache._core.read_sources import Piece, Source
 from netcache._core.readplan import cut_size, wanted_blocks
 from netcache._core.verifying import GROUP_BYTES
-from netcache._netfs import events
-from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.damage import not_to_be_had
 from netcache._netfs.fill_claim import is_claimed
-from netcache._netfs.flight import Flight, pieces_of, zero_limit_of
-from netcache._netfs.inode import Inode, Survey
+from netcache._netfs.flight import Flight, pieces_of
+from netcache._netfs.inode import Inode
 from netcache._netfs.misses import Misses, downloads
 from netcache._netfs.pace import Pace
 from netcache._netfs.read_exchange import ReadMeans
-from netcache._netfs.read_issuer import Issuer
-from netcache._netfs.read_sinks import MemorySink
-from netcache._netfs.request import OPEN_END, Origin, Request
-from netcache._netfs.segment_array import Arena
+from netcache._netfs.request import OPEN_END, Origin
 from netcache._netfs.spool import SpoolHolding
 from netcache.errors import CacheError, NoSpaceError, RemoteError, StaleError, TransientError
 
@@ -80,7 +75,6 @@ class ReadEngine:
         self.stats = stats
         self.offline = offline
         self.pace = Pace()
-        self._arena = Arena(stats)
         self.loop = asyncio.get_running_loop()
         self.under_pressure = under_pressure
         self.means = ReadMeans(
@@ -96,7 +90,7 @@ class ReadEngine:
     async def ensure(self, inode: Inode, start: int, end: int, ahead: int = 0) -> bool:
         """Bring ``[start, end)`` in, and let what is missing up to ``ahead`` come behind it.
 
-        False when the bytes cannot be kept locally: the caller reads them with ``read_direct``.
+        False when the bytes cannot be kept locally: the caller makes a direct read of them.
         """
         if inode.due:
             self.inodes.give_holding(inode)
@@ -187,12 +181,12 @@ class ReadEngine:
             pieces,
             self.means,
             origin=Origin.READAHEAD if ahead else Origin.READ,
-            cut_bytes=self._cut_bytes(inode, pieces),
+            cut_bytes=self.cut_bytes(inode, pieces),
             on_whole=self._launch_whole,
         )
 
-    def _cut_bytes(self, inode: Inode, pieces: list[Piece]) -> int:
-        """How large the exchanges of a flight are."""
+    def cut_bytes(self, inode: Inode, pieces: list[Piece]) -> int:
+        """How large the exchanges that bring ``pieces`` are."""
         if self.backend().capabilities(inode.resource.url).ranges is False:
             return OPEN_END
         length = pieces[-1].end - pieces[0].start
@@ -268,82 +262,6 @@ class ReadEngine:
             await reply.close()
         else:
             self.launch(inode, whole, reply)
-
-    async def read_direct(self, inode: Inode, start: int, end: int, ahead: int = 0) -> bytes:
-        """The bytes ``[start, end)`` from the server, past the cache; ``ahead`` as in ``ensure``.
-
-        The last piece read this way is kept in memory for the reads that follow it.
-        """
-        end = inode.clip(end)
-        if end <= start:
-            return b""
-        kept_start, kept = inode.memory
-        if kept_start <= start and end <= kept_start + len(kept):
-            return kept[start - kept_start : end - kept_start]
-        if self.offline:
-            raise not_to_be_had(inode, start, end)
-        stop = min(max(end, inode.clip(ahead)), max(end, start + DIRECT_BYTES_MAX))
-        data = await self._read_to_memory(inode, start, stop, end)
-        if len(data) <= DIRECT_BYTES_MAX:
-            inode.memory = (start, data)
-        return data[: end - start]
-
-    async def take_into_memory(self, inode: Inode, reply: ReadReply) -> None:
-        """Keep the body of ``reply`` in memory; what breaks off is left for the next read."""
-        pieces: list[bytes] = []
-        self.stats.add("DownOps", "DL")
-        try:
-            await reply.receive(lambda _, view: pieces.append(bytes(view)))
-        except TransientError:
-            self.stats.add("DownOps", "df")
-        finally:
-            self.stats.add("DownOps", "ds")
-            await reply.close()
-        inode.memory = (reply.extent.start, b"".join(pieces))
-        self.stats.add("DownOps", "bytes", len(inode.memory[1]))
-
-    async def _read_to_memory(self, inode: Inode, start: int, end: int, needed: int) -> bytes:
-        """``[start, end)``: from the cache what it has, from the server the rest.
-
-        What lies past ``needed`` is only read ahead.
-        """
-        self.stats.add("Reads", "DR")
-        request = Request(
-            Origin.DIRECT,
-            Extent(start, end),
-            self.stats,
-            size=inode.size,
-            zero_limit=zero_limit_of(inode),
-        )
-        events.read(request, inode.resource.url)
-        try:
-            with BufferQueue(self._arena, start) as queue:
-                queue.allocate(end - start)
-                sink = MemorySink(queue, inode, self.stats)
-                pieces = self._pieces_to_memory(inode, start, end)
-                missed = downloads(pieces, needed)
-                self.means.misses.missed_past_cache(inode, missed, request.id)
-                issuer = Issuer(request, inode, sink, self.means, resumable=True)
-                await issuer.run(pieces, self._cut_bytes(inode, pieces))
-                if request.failures:
-                    raise min(request.failures, key=lambda failure: failure[0])[1]
-                return queue.tobytes(start, end)
-        finally:
-            request.finish()
-
-    def _pieces_to_memory(self, inode: Inode, start: int, end: int) -> list[Piece]:
-        pieces: list[Piece] = []
-        while start < end:
-            survey = inode.survey(start, end) if inode.cached is not None else Survey([], end)
-            pieces += choose_pieces(
-                Extent(start, survey.reach),
-                survey.extents,
-                zero_limit=zero_limit_of(inode),
-                block_size=1,
-                copy=False,
-            )
-            start = survey.reach
-        return pieces
 
     async def close(self) -> None:
         """Cancel what is still flying and wait until it has ended."""

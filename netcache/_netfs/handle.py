@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent
@@ -291,22 +290,16 @@ class ReadHandle:
         self._last_end, self._mark = end, self._readahead.mark
         if engine.under_pressure():
             ahead = end
-        if not await engine.ensure(inode, start, end, ahead):
-            data = await engine.read_direct(inode, start, end, ahead)
-        elif self._at_read:
-            data = await self._read_now(inode, start, end, engine)
-        else:
+        kept = await engine.ensure(inode, start, end, ahead)
+        if kept and not self._at_read:
             return None
-        return data if self.show(inode) else None
+        from netcache._netfs.direct_read import read_direct, read_found
 
-    async def _read_now(self, inode: Inode, start: int, end: int, engine: ReadEngine) -> bytes:
-        """Read what has just been found present."""
-        with suppress(OSError):
-            data = os.pread(inode.window[0], end - start, start)
-            if len(data) == end - start:
-                return data
-        inode.lose_holding()
-        return await engine.read_direct(inode, start, end)
+        if kept:
+            data = await read_found(engine, inode, start, end)
+        else:
+            data = await read_direct(engine, inode, start, end, ahead)
+        return data if self.show(inode) else None
 
     async def _validated(self, opener: Opener, want: Extent | None) -> Inode:
         if self._closed:

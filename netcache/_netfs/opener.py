@@ -312,7 +312,9 @@ class Opener:
         elif inode.holding is not None:
             self._engine.launch(inode, reply.extent, reply)
         else:
-            await self._engine.take_into_memory(inode, reply)
+            from netcache._netfs.direct_read import take_into_memory
+
+            await take_into_memory(self._engine, inode, reply)
 
     def _begin_spool(self, resource: Resource, reply: ReadReply, asked_at: float) -> Inode:
         """No validator joins ranges: the whole body, in one response, into a private file."""

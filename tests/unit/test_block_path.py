@@ -13,6 +13,7 @@ import pytest
 
 import netcache
 from netcache._core.extent import Extent
+from netcache._netfs.direct_read import read_direct
 from netcache.spi import ReadReply
 from tests.integration.conftest import client, new_client, served
 from tests.support.read_rig import Answer, B, ReadRig, ScriptedBackend, read_rig
@@ -27,7 +28,7 @@ async def read(rig: ReadRig, start: int, end: int, *, direct: bool) -> bytes | N
     """``[start, end)`` through the cache of a fresh inode, or past it."""
     inode = rig.inode()
     if direct:
-        return await rig.engine.read_direct(inode, start, end)
+        return await read_direct(rig.engine, inode, start, end)
     assert await rig.engine.ensure(inode, start, end)
     return rig.content(inode, start, end)
 

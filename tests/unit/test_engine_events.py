@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from netcache._netfs.direct_read import read_direct
 from netcache._netfs.events import LOGGER_NAME
 from netcache.errors import RemoteError
 from tests.support.read_rig import Answer, B, ReadRig, broken, read_rig
@@ -91,7 +92,7 @@ async def test_each_kind_of_request_has_its_name(
         inode.sizes = inode.sizes._replace(zero_point=2 * B)
         rig.engine.go_ahead(inode, 0, 4 * B)
         assert await rig.engine.ensure(inode, 0, 4 * B)
-        await rig.engine.read_direct(inode, 0, 8 * B)
+        await read_direct(rig.engine, inode, 0, 8 * B)
     ahead, direct = story(caplog, "READAHEAD"), story(caplog, "DIO-READ")
     assert "netfs_sreq 1 ZERO TERM" in ahead
     assert "netfs_sreq 0 READ TERM" in direct

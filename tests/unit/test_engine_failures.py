@@ -12,6 +12,7 @@ import pytest
 from netcache._core.urls import parse
 from netcache._fscache.ports import CacheObject
 from netcache._netfs.base_version import BaseVersion
+from netcache._netfs.direct_read import read_direct
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
 from netcache.errors import (
@@ -72,7 +73,7 @@ async def test_t29_t22_a_cache_that_fails_costs_no_read(
             assert isinstance(request.error, CacheError)
         inode.lose_holding()
         assert not await rig.engine.ensure(inode, 0, 4 * B)
-        assert await rig.engine.read_direct(inode, 0, 4 * B) == rig.data
+        assert await read_direct(rig.engine, inode, 0, 4 * B) == rig.data
 
 
 @pytest.mark.parametrize("turns", range(30))
@@ -105,13 +106,13 @@ async def test_t21_direct_reads_may_be_cancelled_anywhere(tmp_path: Path, turns:
         inode = rig.inode()
         await rig.engine.ensure(inode, 4 * B, 8 * B)
         rig.backend.default = Answer(later=1)
-        running = asyncio.ensure_future(rig.engine.read_direct(inode, 0, 12 * B))
+        running = asyncio.ensure_future(read_direct(rig.engine, inode, 0, 12 * B))
         for _ in range(turns):
             await asyncio.sleep(0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         rig.check_idle()
-        assert await rig.engine.read_direct(inode, 0, 12 * B) == rig.data
+        assert await read_direct(rig.engine, inode, 0, 12 * B) == rig.data
 
 
 @pytest.mark.parametrize("turns", range(0, 12))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from netcache._core.read_sources import Piece, Source
+from netcache._netfs.direct_read import read_direct
 from netcache._netfs.inode import Inode
 from netcache._netfs.read_ranges import RANGES_BYTES_MAX, RANGES_MAX, group_of
 from netcache.errors import NotOfferedError, StaleError
@@ -59,7 +60,7 @@ async def test_gaps_come_in_one_exchange(tmp_path: Path) -> None:
 async def test_a_direct_read_joins_its_gaps_too(tmp_path: Path) -> None:
     """Into memory: the cached parts are read meanwhile."""
     async with rig_with_gaps(tmp_path) as (rig, inode):
-        assert await rig.engine.read_direct(inode, 10, 8 * B - 10) == rig.data[10:-10]
+        assert await read_direct(rig.engine, inode, 10, 8 * B - 10) == rig.data[10:-10]
         assert rig.backend.asked_ranges == [[(10, 2 * B), (4 * B, 6 * B)]]
         assert rig.count("CaRdOps", "RD") == 2
 

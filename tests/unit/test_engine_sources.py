@@ -14,6 +14,7 @@ from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.read_sources import Piece, Source
 from netcache._core.sizes import Sizes
+from netcache._netfs.direct_read import read_direct
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.request import Origin, Request
 from netcache.spi import BodySink, ReadReply
@@ -52,7 +53,7 @@ async def test_a_zero_point_inside_a_block(tmp_path: Path, zero_point: int) -> N
         assert rig.backend.asked == [(0, zero_point)]
         expected = rig.data[:zero_point].ljust(10 * B, b"\0")
         assert rig.content(inode, 0, 10 * B) == expected
-        direct = await rig.engine._read_to_memory(inode, 0, 10 * B, 10 * B)
+        direct = await read_direct(rig.engine, inode, 0, 10 * B)
         assert direct == expected
 
 
@@ -62,7 +63,7 @@ async def test_a_direct_read_takes_from_the_cache_what_it_has(tmp_path: Path) ->
         inode = rig.inode()
         await rig.engine.ensure(inode, 2 * B, 4 * B)
         rig.backend.asked.clear()
-        assert await rig.engine.read_direct(inode, 100, 10 * B - 100) == rig.data[100:-100]
+        assert await read_direct(rig.engine, inode, 100, 10 * B - 100) == rig.data[100:-100]
         assert rig.backend.asked == [(100, 2 * B), (4 * B, 10 * B - 100)]
         assert rig.count("CaRdOps", "RD") == rig.count("CaRdOps", "rs") == 1
 
@@ -85,10 +86,10 @@ async def test_t36_reads_at_and_past_the_end_are_empty() -> None:
     async with read_rig(None, 3 * B + 5) as rig:
         inode = rig.inode()
         end = len(rig.data)
-        assert await rig.engine.read_direct(inode, end, end + 10) == b""
-        assert await rig.engine.read_direct(inode, end + 10, end + 20) == b""
+        assert await read_direct(rig.engine, inode, end, end + 10) == b""
+        assert await read_direct(rig.engine, inode, end + 10, end + 20) == b""
         assert rig.backend.asked == []
-        assert await rig.engine.read_direct(inode, end - 1, end + 20) == rig.data[-1:]
+        assert await read_direct(rig.engine, inode, end - 1, end + 20) == rig.data[-1:]
 
 
 async def test_a_server_without_ranges_is_read_from_the_front() -> None:
@@ -96,7 +97,7 @@ async def test_a_server_without_ranges_is_read_from_the_front() -> None:
     async with read_rig(None, 10 * B) as rig:
         rig.backend.default = Answer(whole=True)
         inode = rig.inode()
-        assert await rig.engine.read_direct(inode, 100, 5 * B + 7) == rig.data[100 : 5 * B + 7]
+        assert await read_direct(rig.engine, inode, 100, 5 * B + 7) == rig.data[100 : 5 * B + 7]
         assert len(rig.backend.asked) == 1
         assert rig.count("DownOps", "bytes") <= 6 * B
 
