@@ -4,96 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from netcache._client.admin import CacheAdmin
 from netcache._client.async_files import AsyncFile
-from netcache._client.core import ClientCore
+from netcache._client.core import ClientFace
 from netcache._client.edits import AsyncEdits
 from netcache._client.explaining import Explanation
 from netcache._client.opening import open_file
 from netcache._client.operations import Operations
-from netcache._client.options import check_options
 from netcache._client.report import Report
 from netcache._client.trees.options import TreeOptions
-from netcache._client.warnings import warn_in_log
 from netcache._core.progress import ProgressSink
-from netcache._core.verifying import VERIFY_DEFAULT
-from netcache.spi import Backend, ResourceInfo
+from netcache.spi import ResourceInfo
 
 __all__ = ["AsyncClient", "AsyncFile"]
 
 PathLike = str | os.PathLike[str]
 
 
-class AsyncClient:
+class AsyncClient(ClientFace):
     """A client for one event loop; the options are those of ``netcache.Client``.
 
     Use it as an asynchronous context manager, or call ``close``.
     """
 
-    def __init__(
-        self,
-        *,
-        cache_dir: PathLike | None = None,
-        cache_size: int | str | None = None,
-        validate: str | float = "open",
-        offline: bool = False,
-        stale_if_error: str | float | None = None,
-        write_mode: str = "through",
-        durability: str | None = None,
-        timeout: float = 30.0,
-        retries: int = 4,
-        transfers: int = 4,
-        bwlimit: int | str | None = None,
-        headers: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | str | None = None,
-        token: str | None = None,
-        netrc: bool | str = False,
-        ca_cert: str | None = None,
-        insecure: bool = False,
-        block_size: int | None = None,
-        readahead: int | str = "16MiB",
-        dirty_soft: int | str = "64MiB",
-        dirty_hard: int | str = "256MiB",
-        flush_interval: float = 5.0,
-        verify: str = VERIFY_DEFAULT,
-        sync: str = "lazy",
-        use_cache: bool = True,
-        backend: Callable[[], Backend] | None = None,
-        on_warning: Callable[[str], None] | None = None,
-    ) -> None:
-        options = check_options(
-            cache_dir=cache_dir,
-            cache_size=cache_size,
-            use_cache=use_cache,
-            validate=validate,
-            offline=offline,
-            stale_if_error=stale_if_error,
-            write_mode=write_mode,
-            durability=durability,
-            timeout=timeout,
-            retries=retries,
-            transfers=transfers,
-            bwlimit=bwlimit,
-            headers=headers,
-            auth=auth,
-            token=token,
-            netrc=netrc,
-            ca_cert=ca_cert,
-            insecure=insecure,
-            block_size=block_size,
-            readahead=readahead,
-            dirty_soft=dirty_soft,
-            dirty_hard=dirty_hard,
-            flush_interval=flush_interval,
-            verify=verify,
-            sync=sync,
-            backend=backend,
-        )
-        self._core = ClientCore(options, on_warning or warn_in_log)
+    def _begin(self) -> None:
         self._do = Operations(self._core)
         self.cache = CacheAdmin(self._core)
 
@@ -221,10 +159,6 @@ class AsyncClient:
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, why, self._core, url, offset, count)
-
-    def stats(self) -> dict[str, dict[str, int]]:
-        """The counters of this client, in the groups of the netfs and fscache statistics."""
-        return self._core.stats.as_groups()
 
     async def close(self) -> None:
         """Cancel what runs, close connections and cache.  Idempotent."""

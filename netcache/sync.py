@@ -6,15 +6,13 @@ Thread-safe.  A client cannot be used in the child of a fork (``ClosedError``); 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from netcache._client.core import ClientCore
+from netcache._client.core import ClientFace
 from netcache._client.files import File, ReadFile
-from netcache._client.options import check_options
 from netcache._client.runner import Runner
-from netcache._core.verifying import VERIFY_DEFAULT
 
 if TYPE_CHECKING:
     from netcache._client.admin import CacheAdmin
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from netcache._client.report import Report
     from netcache._client.shared import SharedFile
     from netcache._core.progress import ProgressSink
-    from netcache.spi import Backend, ResourceInfo
+    from netcache.spi import ResourceInfo
 
 __all__ = ["Client", "File", "open"]
 
@@ -33,7 +31,7 @@ PathLike = str | os.PathLike[str]
 CAT_BYTES = 1 << 20
 
 
-class Client:
+class Client(ClientFace):
     """Reads and writes resources on HTTP servers through the cache on disk.
 
     Options, with their units and defaults:
@@ -69,70 +67,7 @@ class Client:
     ``UsageError`` for an option that makes no sense.
     """
 
-    def __init__(
-        self,
-        *,
-        cache_dir: PathLike | None = None,
-        cache_size: int | str | None = None,
-        validate: str | float = "open",
-        offline: bool = False,
-        stale_if_error: str | float | None = None,
-        write_mode: str = "through",
-        durability: str | None = None,
-        timeout: float = 30.0,
-        retries: int = 4,
-        transfers: int = 4,
-        bwlimit: int | str | None = None,
-        headers: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | str | None = None,
-        token: str | None = None,
-        netrc: bool | str = False,
-        ca_cert: str | None = None,
-        insecure: bool = False,
-        block_size: int | None = None,
-        readahead: int | str = "16MiB",
-        dirty_soft: int | str = "64MiB",
-        dirty_hard: int | str = "256MiB",
-        flush_interval: float = 5.0,
-        verify: str = VERIFY_DEFAULT,
-        sync: str = "lazy",
-        use_cache: bool = True,
-        backend: Callable[[], Backend] | None = None,
-        on_warning: Callable[[str], None] | None = None,
-    ) -> None:
-        options = check_options(
-            cache_dir=cache_dir,
-            cache_size=cache_size,
-            use_cache=use_cache,
-            validate=validate,
-            offline=offline,
-            stale_if_error=stale_if_error,
-            write_mode=write_mode,
-            durability=durability,
-            timeout=timeout,
-            retries=retries,
-            transfers=transfers,
-            bwlimit=bwlimit,
-            headers=headers,
-            auth=auth,
-            token=token,
-            netrc=netrc,
-            ca_cert=ca_cert,
-            insecure=insecure,
-            block_size=block_size,
-            readahead=readahead,
-            dirty_soft=dirty_soft,
-            dirty_hard=dirty_hard,
-            flush_interval=flush_interval,
-            verify=verify,
-            sync=sync,
-            backend=backend,
-        )
-        if on_warning is None:
-            from netcache._client.warnings import warn_in_log
-
-            on_warning = warn_in_log
-        self._core = ClientCore(options, on_warning)
+    def _begin(self) -> None:
         self._runner = Runner(self._core)
         self._operations: Operations | None = None
         if self._core.has_orphans():
@@ -357,10 +292,6 @@ class Client:
         from netcache._client.explaining import why
 
         return why(self._core, url, offset, count)
-
-    def stats(self) -> dict[str, dict[str, int]]:
-        """The counters of this client, in the groups of the netfs and fscache statistics."""
-        return self._core.stats.as_groups()
 
     def close(self) -> None:
         """Cancel what runs, close connections and cache.  Idempotent."""

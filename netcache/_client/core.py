@@ -1,4 +1,4 @@
-"""The core of a client: its local half, and the half that talks to servers.
+"""The core of a client: its local half, and the half that talks to servers; how a face gets one.
 
 The remote half (``remote()``) is built on the client's loop the first time that something has to be
 asked of a server; only then aiohttp is imported.
@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from netcache._client.local import LocalHalf, Warn
+from netcache._client.options import ClientOptions, check_options
 from netcache._core.urls import Resource, parse
+from netcache._core.verifying import VERIFY_DEFAULT
 
 if TYPE_CHECKING:
-    from netcache._client.options import ClientOptions
     from netcache._client.remote import Remote
+    from netcache.spi import Backend
 
 
 class ClientCore(LocalHalf):
@@ -75,3 +78,84 @@ def _close_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_close_in_child)
+
+
+class ClientFace:
+    """What both faces of a client are: a core, made with the options that a caller gives.
+
+    ``netcache.Client`` documents the options; their defaults are here, for both faces.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_size: int | str | None = None,
+        validate: str | float = "open",
+        offline: bool = False,
+        stale_if_error: str | float | None = None,
+        write_mode: str = "through",
+        durability: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 4,
+        transfers: int = 4,
+        bwlimit: int | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | str | None = None,
+        token: str | None = None,
+        netrc: bool | str = False,
+        ca_cert: str | None = None,
+        insecure: bool = False,
+        block_size: int | None = None,
+        readahead: int | str = "16MiB",
+        dirty_soft: int | str = "64MiB",
+        dirty_hard: int | str = "256MiB",
+        flush_interval: float = 5.0,
+        verify: str = VERIFY_DEFAULT,
+        sync: str = "lazy",
+        use_cache: bool = True,
+        backend: Callable[[], Backend] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
+        options = check_options(
+            cache_dir=cache_dir,
+            cache_size=cache_size,
+            use_cache=use_cache,
+            validate=validate,
+            offline=offline,
+            stale_if_error=stale_if_error,
+            write_mode=write_mode,
+            durability=durability,
+            timeout=timeout,
+            retries=retries,
+            transfers=transfers,
+            bwlimit=bwlimit,
+            headers=headers,
+            auth=auth,
+            token=token,
+            netrc=netrc,
+            ca_cert=ca_cert,
+            insecure=insecure,
+            block_size=block_size,
+            readahead=readahead,
+            dirty_soft=dirty_soft,
+            dirty_hard=dirty_hard,
+            flush_interval=flush_interval,
+            verify=verify,
+            sync=sync,
+            backend=backend,
+        )
+        if on_warning is None:
+            from netcache._client.warnings import warn_in_log
+
+            on_warning = warn_in_log
+        self._core = ClientCore(options, on_warning)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make the rest of the face; the core is there."""
+        raise NotImplementedError
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """The counters of this client, in the groups of the netfs and fscache statistics."""
+        return self._core.stats.as_groups()

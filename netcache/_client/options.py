@@ -1,4 +1,7 @@
-"""The options of a client: one place where they are parsed, checked and given their defaults."""
+"""The options of a client: one place where they are parsed and checked.
+
+Their defaults are given by ``ClientFace`` (``core``).
+"""
 
 from __future__ import annotations
 
