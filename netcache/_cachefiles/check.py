@@ -1,8 +1,9 @@
-"""Going over the whole cache: its objects, and whether all of it is as it should be."""
+"""Going over the whole cache: its objects, its figures, whether all of it is as it should be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from netcache._cachefiles.binding import PRIVATE_PREFIX, Bound
 from netcache._cachefiles.failures import told_as_cache_errors
@@ -13,10 +14,13 @@ from netcache._cachefiles.sum_table import table_name
 from netcache._cachefiles.walking import Found, Walk
 from netcache._core.extent import Extent
 from netcache._core.keys import ObjectKey
-from netcache._core.label import Label, LabelError, Why
+from netcache._core.label import FORMAT, Label, LabelError, Why
 from netcache._core.misses import Cause
-from netcache._fscache.overview import ObjectRecord, Problem, RepairedProblem
+from netcache._fscache.overview import ObjectRecord, Problem, RepairedProblem, StoreStatus
 from netcache.errors import CacheError, InvariantError
+
+if TYPE_CHECKING:
+    from netcache._cachefiles.space import Space
 
 
 class CheckedObject(ModifiableObject):
@@ -96,6 +100,25 @@ def _open(bound: Bound, path: str, name: str) -> tuple[CheckedObject, Label]:
         raise
     key = ObjectKey(bound.folders.volume_of(path.rsplit("/", 1)[0]), label.key)
     return CheckedObject(bound, key, file, label), label
+
+
+def figures(bound: Bound, space: Space, *, directory: str, missing: tuple[str, ...]) -> StoreStatus:
+    """What the cache holds and may hold; ``missing`` is what its filesystem cannot do."""
+    room = bound.ops.statvfs(bound.root)
+    files = list(space.walk.files(graveyard=True))
+    return StoreStatus(
+        directory=directory,
+        filesystem=bound.ops.filesystem(bound.root),
+        block_size=bound.block_size,
+        format=FORMAT,
+        allocated_bytes=sum(found.allocated for found in files),
+        objects=sum(not found.is_table and not found.name.startswith(".") for found in files),
+        limit_bytes=space.limit_bytes,
+        culling=space.is_culling(),
+        missing=missing,
+        free_bytes=room.f_bavail * room.f_frsize,
+        free_files=room.f_favail,
+    )
 
 
 def problems(

@@ -21,10 +21,9 @@ from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
 from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.probe import LOCKS, probe
-from netcache._cachefiles.sum_table import remove_table
 from netcache._core.checksums import INLINE_BLOCKS_MAX
-from netcache._core.keys import ObjectKey, object_file
-from netcache._core.label import FORMAT, Epoch, LabelError, Why
+from netcache._core.keys import ObjectKey
+from netcache._core.label import Epoch, LabelError, Why
 from netcache._core.misses import Cause
 from netcache._core.verifying import VERIFY_DEFAULT, VERIFY_LEVELS, Verify
 from netcache.errors import CacheError, UsageError
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from netcache._fscache.sharing import MappingWorker
 
 SYNC_POLICIES = ("lazy", "commit")
-_STAT_BLOCK = 512
 _NOT_AN_OBJECT = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 
 
@@ -295,43 +293,17 @@ class CachefilesStore:
 
     def drop(self, key: ObjectKey, cause: Cause = Cause.DROPPED) -> int:
         """Forget the object; returns the allocated bytes given free."""
+        from netcache._cachefiles.dropping import drop
+
         with told_as_cache_errors(self._bound):
-            name = object_file(key.name)
-            told = self._bound.mappings.changing(self._bound.place(key), needed=False)
-            try:
-                folder = self._bound.folders.open(key, make=False)
-                found = self._bound.ops.stat_name(name, folder)
-                freed = found.st_blocks * _STAT_BLOCK
-                self._bound.memory.going_by_name(self._bound.place(key), cause)
-                with self._bound.folders.naming(folder), told:
-                    self._bound.ops.unlink(name, folder)
-            except FileNotFoundError:
-                return 0
-            remove_table(self._bound.ops, self._bound.root, found.st_ino)
-            self._bound.room.changed(self._bound.place(key))
-            return max(freed, 1)
+            return drop(self._bound, key, cause)
 
     def clear(self) -> int:
         """Forget all objects; returns the allocated bytes given free."""
-        freed = 0
+        from netcache._cachefiles.dropping import drop_all
+
         with told_as_cache_errors(self._bound):
-            for found in list(self._space.walk.files()):
-                folder = self._bound.ops.open_folder(found.path, at=self._bound.root)
-                place = f"{found.path}/{found.name}"
-                try:
-                    if not found.is_table:
-                        self._bound.memory.going_by_name(place, Cause.DROPPED)
-                    with self._bound.mappings.changing(place, needed=False):
-                        self._bound.ops.unlink(found.name, folder)
-                    freed += found.allocated
-                    if not found.is_table:
-                        self._bound.room.changed(f"{found.path}/{found.name}")
-                except FileNotFoundError:
-                    continue
-                finally:
-                    self._bound.ops.close(folder)
-            self._space.walk.reap()
-        return freed
+            return drop_all(self._bound, self._space.walk)
 
     # The whole.
 
@@ -353,25 +325,11 @@ class CachefilesStore:
 
     def status(self) -> StoreStatus:
         """Figures for ``cache status``; walks the cache."""
-        from netcache._fscache.overview import StoreStatus
+        from netcache._cachefiles.check import figures
 
         with told_as_cache_errors(self._bound):
-            space = self._bound.ops.statvfs(self._bound.root)
-            files = list(self._space.walk.files(graveyard=True))
-            return StoreStatus(
-                directory=self._directory,
-                filesystem=self._bound.ops.filesystem(self._bound.root),
-                block_size=self.block_size,
-                format=FORMAT,
-                allocated_bytes=sum(found.allocated for found in files),
-                objects=sum(
-                    not found.is_table and not found.name.startswith(".") for found in files
-                ),
-                limit_bytes=self._space.limit_bytes,
-                culling=self._space.is_culling(),
-                missing=self._missing,
-                free_bytes=space.f_bavail * space.f_frsize,
-                free_files=space.f_favail,
+            return figures(
+                self._bound, self._space, directory=self._directory, missing=self._missing
             )
 
     def commit_pending(self) -> None:

@@ -34,6 +34,7 @@ NOT_FOR_HITS = {
             "check",
             "counting",
             "culling",
+            "dropping",
             "lease",
             "lockless",
             "mapping_table",
