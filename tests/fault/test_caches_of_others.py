@@ -17,7 +17,7 @@ from netcache.errors import CacheError
 from tests.support.commands import Commands
 from tests.support.disk_driver import watched
 from tests.support.disk_faults import DiskFaults
-from tests.support.disk_scenarios import BLOCK, DATA, OTHER, OTHER_URL, PATCH, URL, Stage, patched
+from tests.support.disk_stage import BLOCK, DATA, OTHER, OTHER_URL, PATCH, URL, Stage, patched
 from tests.support.served import Served, random_bytes, serve
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="to be another user needs root")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.disk_driver import CODES, run_all
-from tests.support.disk_scenarios import SCENARIOS, Scenario
+from tests.support.disk_scenarios import SCENARIOS
+from tests.support.disk_stage import Scenario
 
 STEP = 17
 SEED = int(os.environ.get("NETCACHE_DISK_SEED") or time.time() // 86400)

@@ -16,7 +16,7 @@ import netcache
 from netcache.errors import CacheError
 from tests.support.disk_driver import watched
 from tests.support.disk_faults import DiskFaults
-from tests.support.disk_scenarios import DATA, OTHER, OTHER_URL, URL, Stage
+from tests.support.disk_stage import DATA, OTHER, OTHER_URL, URL, Stage
 
 SECRET = b"not a part of any cache"
 

@@ -18,7 +18,7 @@ from tests.support import real_disks
 from tests.support.commands import Commands
 from tests.support.disk_driver import check_back, watched
 from tests.support.disk_faults import DiskFaults
-from tests.support.disk_scenarios import DATA, OTHER, OTHER_URL, PATCH, URL, Stage, patched
+from tests.support.disk_stage import DATA, OTHER, OTHER_URL, PATCH, URL, Stage, patched
 from tests.support.filesystems import Unavailable
 from tests.support.served import Served, random_bytes, serve
 

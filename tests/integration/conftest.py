@@ -9,6 +9,9 @@ import pytest
 
 import netcache
 from tests.support.served import Served, serve
+from tests.support.write_rig import rig
+
+__all__ = ["NewClient", "client", "new_client", "rig", "served"]
 
 NewClient = Callable[..., netcache.Client]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.disk_faults import DiskFaults
-from tests.support.disk_scenarios import DATA, NEWER, OTHER, OTHER_URL, URL, Scenario, Stage
+from tests.support.disk_stage import DATA, NEWER, OTHER, OTHER_URL, URL, Scenario, Stage
 
 MOST_CALLS = 600
 CODES = (errno.ENOSPC, errno.EIO, errno.EROFS)
