@@ -20,9 +20,8 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import pairwise
 
-from netcache._core.extent import Extent, ExtentSet, round_down
+from netcache._core.extent import Extent, round_down
 from netcache._core.sizes import Sizes
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
@@ -40,12 +39,6 @@ from netcache.errors import (
 
 BLOCK_BYTES_DEFAULT = 4096
 """The block of a file without a cache."""
-JOIN_GAP_BYTES = 256 << 10
-"""Dirty runs no farther apart are sent as one."""
-UPDATE_BYTES_MAX = 32 << 20
-"""The largest part that is sent in one exchange; also the largest atomic write."""
-EXCHANGE_BYTES = 1 << 20
-"""How many bytes of an upload an exchange is worth, when parts are weighed against the whole."""
 
 
 class DirtyFile:
@@ -110,7 +103,7 @@ class DirtyFile:
         with self.lock:
             self._need_open()
             length = max(0, min(len(view), self.size - start))
-            for piece, kind in self._pieces(start, start + length):
+            for piece, kind in self.pieces(start, start + length):
                 if kind == "zero":
                     part = view[piece.start - start : piece.end - start]
                     part[:] = bytes(len(part))
@@ -138,7 +131,7 @@ class DirtyFile:
         lacking = []
         with self.lock:
             self._need_open()
-            for piece, kind in self._pieces(start, start + len(view)):
+            for piece, kind in self.pieces(start, start + len(view)):
                 part = view[piece.start - start : piece.end - start]
                 if kind == "valid":
                     self.pages.read_into(part, piece.start)
@@ -146,8 +139,10 @@ class DirtyFile:
                     lacking.append(piece)
         return lacking
 
-    def _pieces(self, start: int, end: int) -> Iterator[tuple[Extent, str]]:
-        """``[start, end)`` in order: what is valid here, what the base has, what is zeros."""
+    def pieces(self, start: int, end: int) -> Iterator[tuple[Extent, str]]:
+        """``[start, end)`` in order: what is "valid" here, what the "base" has, what is "zero".
+
+        The caller holds ``lock``."""
         position = start
         limit = self.sizes.remote_limit
         for valid in [*self.pages.valid.within(start, end), Extent(end, end)]:
@@ -173,7 +168,7 @@ class DirtyFile:
             for block, step in self._steps(Extent(start, start + len(view))):
                 if step is Step.ZERO_AROUND:
                     self.pages.zero(block.start, min(block.end, max(self.size, start)))
-                if step.reads and not self._fill_now(block):
+                if step.reads and not self.fill_now(block):
                     return False
             self._copy_in(view, start)
         self._on_dirty(self)
@@ -221,9 +216,11 @@ class DirtyFile:
             found.append((block, step))
         return found
 
-    def _fill_now(self, block: Extent) -> bool:
-        """Complete a block from the cache; False when a part of it is not there."""
-        for piece, kind in list(self._pieces(block.start, min(block.end, self.size))):
+    def fill_now(self, block: Extent) -> bool:
+        """Complete a block from the cache; False when a part of it is not there.
+
+        The caller holds ``lock``."""
+        for piece, kind in list(self.pieces(block.start, min(block.end, self.size))):
             if kind == "base":
                 data = bytearray(piece.length)
                 if not self.base.read_now(memoryview(data), piece.start):
@@ -235,7 +232,7 @@ class DirtyFile:
 
     async def _fill(self, block: Extent) -> None:
         with self.lock:
-            pieces = list(self._pieces(block.start, min(block.end, self.size)))
+            pieces = list(self.pieces(block.start, min(block.end, self.size)))
         for piece, kind in pieces:
             if kind == "base":
                 try:
@@ -281,52 +278,6 @@ class DirtyFile:
                 self._in_turn = False
                 if self._closed:
                     self._let_go()
-
-    def take_parts(self) -> list[Extent]:
-        """Begin a writeback of parts: the extents to send.
-
-        A file that was extended without a write at its new end gets one: its last byte, a zero.
-        """
-        with self.lock:
-            last = self.size - 1
-            if self.size > self.sizes.remote:
-                self.pages.zero(last, last + 1)
-                self.pages.mark_dirty(last, last + 1)
-            self._join_runs()
-            return self.pages.take_dirty(self.block_size, self.size)
-
-    def _join_runs(self) -> None:
-        """Short gaps between dirty runs are sent along when their bytes are here."""
-        runs = list(self.pages.dirty)
-        for run, following in pairwise(runs):
-            gap = Extent(run.end, following.start)
-            if gap.length <= JOIN_GAP_BYTES and self._fill_now(gap):
-                self.pages.mark_dirty(*gap)
-
-    def whole_pays(self) -> bool:
-        """Whether sending everything is cheaper than parts, of several exchanges."""
-        with self.lock:
-            exchanges = sum(-(-run.length // UPDATE_BYTES_MAX) for run in self._distant_runs())
-            if exchanges < 2:
-                return False
-            parts = self.pages.dirty_bytes + exchanges * EXCHANGE_BYTES
-            return parts > self.size + 2 * self._lacking_bytes(parts - self.size)
-
-    def _lacking_bytes(self, enough: int) -> int:
-        """How much of the file would have to be fetched for a whole upload; ``enough`` ends it."""
-        lacking = 0
-        for piece, kind in self._pieces(0, self.size):
-            if kind == "base" and lacking <= enough:
-                lacking += self.base.missing_bytes(*piece)
-        return lacking
-
-    def _distant_runs(self) -> Iterator[Extent]:
-        """The dirty runs, those taken together that are sent as one."""
-        joined = ExtentSet()
-        for run in self.pages.dirty:
-            joined.add(run.start, run.end + JOIN_GAP_BYTES)
-        for run in joined:
-            yield Extent(run.start, run.end - JOIN_GAP_BYTES)
 
     def uploaded(self, base: BaseVersion) -> None:
         """The server has the changes under a new version: that is the base from now on."""

@@ -16,7 +16,7 @@ from netcache._core.stats import Stats
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.cache_stream import CacheStream, Piece
-from netcache._netfs.dirty_file import UPDATE_BYTES_MAX
+from netcache._netfs.changed_parts import UPDATE_BYTES_MAX, take_parts
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.finishing import finished
@@ -46,7 +46,7 @@ class PartUploader:
 
     async def send(self, request: WriteRequest) -> None:
         """Send what is dirty.  What was acknowledged is clean afterwards, also on an error."""
-        runs = request.file.take_parts()
+        runs = take_parts(request.file)
         try:
             for run in runs:
                 for start in range(run.start, run.end, UPDATE_BYTES_MAX):

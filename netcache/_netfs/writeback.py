@@ -20,6 +20,7 @@ from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.stats import Stats
 from netcache._netfs.base_version import BaseVersion
+from netcache._netfs.changed_parts import whole_pays
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
@@ -110,7 +111,7 @@ class Writeback:
         request = WriteRequest(file, origin, self._stats)
         error: BaseException | None = None
         try:
-            if await self.changes_parts(file) and not file.whole_pays():
+            if await self.changes_parts(file) and not whole_pays(file):
                 try:
                     return await self._parts.send(request)
                 except NotOfferedError:

@@ -1,0 +1,73 @@
+"""The changed parts of an edited file: what is sent of it apart, and whether that pays.
+
+Called by the writeback, in its turn; local I/O only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from netcache._core.extent import Extent, ExtentSet
+
+if TYPE_CHECKING:
+    from netcache._netfs.dirty_file import DirtyFile
+
+JOIN_GAP_BYTES = 256 << 10
+"""Dirty runs no farther apart are sent as one."""
+UPDATE_BYTES_MAX = 32 << 20
+"""The largest part that is sent in one exchange; also the largest atomic write."""
+EXCHANGE_BYTES = 1 << 20
+"""How many bytes of an upload an exchange is worth, when parts are weighed against the whole."""
+
+
+def take_parts(file: DirtyFile) -> list[Extent]:
+    """Begin a writeback of parts: the extents to send.
+
+    A file that was extended without a write at its new end gets one: its last byte, a zero.
+    """
+    with file.lock:
+        last = file.size - 1
+        if file.size > file.sizes.remote:
+            file.pages.zero(last, last + 1)
+            file.pages.mark_dirty(last, last + 1)
+        _join_runs(file)
+        return file.pages.take_dirty(file.block_size, file.size)
+
+
+def _join_runs(file: DirtyFile) -> None:
+    """Short gaps between dirty runs are sent along when their bytes are here."""
+    runs = list(file.pages.dirty)
+    for run, following in pairwise(runs):
+        gap = Extent(run.end, following.start)
+        if gap.length <= JOIN_GAP_BYTES and file.fill_now(gap):
+            file.pages.mark_dirty(*gap)
+
+
+def whole_pays(file: DirtyFile) -> bool:
+    """Whether sending everything is cheaper than parts, of several exchanges."""
+    with file.lock:
+        exchanges = sum(-(-run.length // UPDATE_BYTES_MAX) for run in _distant_runs(file))
+        if exchanges < 2:
+            return False
+        parts = file.pages.dirty_bytes + exchanges * EXCHANGE_BYTES
+        return parts > file.size + 2 * _lacking_bytes(file, parts - file.size)
+
+
+def _lacking_bytes(file: DirtyFile, enough: int) -> int:
+    """How much of the file would have to be fetched for a whole upload; ``enough`` ends it."""
+    lacking = 0
+    for piece, kind in file.pieces(0, file.size):
+        if kind == "base" and lacking <= enough:
+            lacking += file.base.missing_bytes(*piece)
+    return lacking
+
+
+def _distant_runs(file: DirtyFile) -> Iterator[Extent]:
+    """The dirty runs, those taken together that are sent as one."""
+    joined = ExtentSet()
+    for run in file.pages.dirty:
+        joined.add(run.start, run.end + JOIN_GAP_BYTES)
+    for run in joined:
+        yield Extent(run.start, run.end - JOIN_GAP_BYTES)
