@@ -193,3 +193,15 @@ class CachefilesNewObject:
             self._sums.discard()
             self._bound.discard_private(fd, self._private)
             self._writer.close()
+
+
+def publish_whole(
+    bound: Bound, key: ObjectKey, version: Version, data: bytes, *, checked_s: float
+) -> None:
+    """Make ``data`` the object of ``version``, whatever that takes; see ``whole_object``."""
+    new = CachefilesNewObject(bound, key)
+    try:
+        new.write_all(data)
+        new.publish_and_close(version, checked_s=checked_s)
+    finally:
+        new.discard()

@@ -231,18 +231,14 @@ class CachefilesStore:
 
     def keep(self, key: ObjectKey, version: Version, data: bytes, *, checked_s: float) -> None:
         """Make ``data`` the object of ``version``; see ``CacheStore``."""
-        from netcache._cachefiles.new_object import CachefilesNewObject
         from netcache._cachefiles.whole_object import make_whole
 
         with told_as_cache_errors(self._bound):
             if make_whole(self._bound, key, version, data, checked_s=checked_s):
                 return
-        new = CachefilesNewObject(self._bound, key)
-        try:
-            new.write_all(data)
-            new.publish_and_close(version, checked_s=checked_s)
-        finally:
-            new.discard()
+        from netcache._cachefiles.new_object import publish_whole
+
+        publish_whole(self._bound, key, version, data, checked_s=checked_s)
 
     def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
         """Claim to ask the server first; see ``CacheStore``."""
