@@ -25,7 +25,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netcache._core.coherency import NO_VALIDATOR, Version
 from netcache._core.extent import Extent
 from netcache._core.misses import Cause
 from netcache._core.readplan import gaps_to_fetch, wanted_blocks
@@ -35,16 +34,14 @@ from netcache._netfs.checking import can_be_checked, check
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.first_question import ask_first
 from netcache._netfs.gates import Gates
-from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode, Question
 from netcache._netfs.inodes import key_of
-from netcache._netfs.spool import SpoolHolding
 from netcache._netfs.unchanged import is_whole
 from netcache.errors import CacheError, NotFoundError, StaleError, TransientError
 
 if TYPE_CHECKING:
+    from netcache._core.coherency import Version
     from netcache._core.urls import Resource
-    from netcache._netfs.flight import Flight
     from netcache.spi import ReadReply
 
 SPARED_S = 5.0
@@ -301,7 +298,9 @@ class Opener:
             reply = await self._engine.means.open_read(resource.url)
         if self._store is not None:
             self._store.memory.superseded(key_of(resource))
-        inode = self._begin_spool(resource, reply, asked_at)
+        from netcache._netfs.spooling import begin_spool
+
+        inode = begin_spool(self._engine, resource, reply, asked_at)
         misses.missed_at_open(inode, want, reply.extent)
         return inode
 
@@ -315,29 +314,6 @@ class Opener:
             from netcache._netfs.direct_read import take_into_memory
 
             await take_into_memory(self._engine, inode, reply)
-
-    def _begin_spool(self, resource: Resource, reply: ReadReply, asked_at: float) -> Inode:
-        """No validator joins ranges: the whole body, in one response, into a private file."""
-        spool = SpoolHolding(self._store, key_of(resource))
-        inode = Inode(resource, key_of(resource), reply.version or Version(NO_VALIDATOR, -1), spool)
-        inode.complete = False
-        inode.checked_at = asked_at
-        self._inodes.replace(inode)
-        flight = self._engine.launch(inode, Extent(0, inode.size), reply)
-        flight.task.add_done_callback(lambda _: self._settle_spool(inode, flight, spool))
-        return inode
-
-    def _settle_spool(self, inode: Inode, flight: Flight, spool: SpoolHolding) -> None:
-        """The one response has ended: keep a good body, forget a bad one."""
-        if flight.task.cancelled() or flight.error is not None:
-            self._inodes.forget(inode.key, inode)
-            return
-        version = inode.version._replace(size=flight.position)
-        try:
-            published = spool.publish(version, time.time())
-        except CacheError:
-            published = None
-        inode.settle(spool, CachedHolding(published) if published else spool, version)
 
     def adopt(
         self, resource: Resource, version: Version, asked_at: float, length: int = 0
