@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import asyncio
 
+    from netcache._core.extent import Extent
     from netcache._netfs.request import Request
 
 
@@ -28,3 +29,14 @@ class Coming(Protocol):
 
     async def wait_for(self, start: int, end: int) -> None:
         """Return when ``[start, end)`` has come, or nothing more comes; else raise why."""
+
+
+class Question(NamedTuple):
+    """The server is being asked whether the version is current, and for ``extent`` with that."""
+
+    extent: Extent
+    answered: asyncio.Event
+
+    def is_for(self, position: int) -> bool:
+        """Whether the answer brings ``position``."""
+        return self.extent.start <= position < self.extent.end

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def not_to_be_had(inode: Inode, start: int, end: int) -> NetCacheError:
     """The error of a read of bytes that are not there, when no server may be asked."""
     url = inode.resource.url
-    if inode.damaged(start, end):
+    if _is_damaged(inode, start, end):
         return _damaged(url, start, end, "offline")
     return NotCachedError(
         f"read of {url} [{start}, {end}) failed: offline, and not cached", url=url
@@ -26,9 +26,15 @@ def not_to_be_had(inode: Inode, start: int, end: int) -> NetCacheError:
 
 def damaged_before(inode: Inode | None, start: int, end: int) -> NetCacheError | None:
     """What ``StaleError`` means for a reader whose bytes were there, and are damaged."""
-    if inode is None or not inode.damaged(start, end):
+    if inode is None or not _is_damaged(inode, start, end):
         return None
     return _damaged(inode.resource.url, start, end, "the server has another version now")
+
+
+def _is_damaged(inode: Inode, start: int, end: int) -> bool:
+    """Whether what is missing of ``[start, end)`` is missing because it was damaged."""
+    cached = inode.cached
+    return cached is not None and cached.object.damaged(start, end)
 
 
 def _damaged(url: str, start: int, end: int, why: str) -> IntegrityError:

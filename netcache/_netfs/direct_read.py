@@ -16,13 +16,12 @@ from netcache._netfs import events
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.damage import not_to_be_had
 from netcache._netfs.engine import DIRECT_BYTES_MAX
-from netcache._netfs.flight import zero_limit_of
-from netcache._netfs.inode import Survey
 from netcache._netfs.misses import downloads
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import MemorySink
 from netcache._netfs.request import Origin, Request
 from netcache._netfs.segment_array import Arena
+from netcache._netfs.survey import Survey, survey_of, zero_limit_of
 from netcache.errors import TransientError
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ async def _read_to_memory(
 def _pieces(inode: Inode, start: int, end: int) -> list[Piece]:
     pieces: list[Piece] = []
     while start < end:
-        survey = inode.survey(start, end) if inode.cached is not None else Survey([], end)
+        survey = survey_of(inode, start, end) if inode.cached is not None else Survey([], end)
         pieces += choose_pieces(
             Extent(start, survey.reach),
             survey.extents,

@@ -21,13 +21,14 @@ from netcache._core.readplan import cut_size, wanted_blocks
 from netcache._core.verifying import GROUP_BYTES
 from netcache._netfs.damage import not_to_be_had
 from netcache._netfs.fill_claim import is_claimed
-from netcache._netfs.flight import Flight, pieces_of
+from netcache._netfs.flight import Flight
 from netcache._netfs.inode import Inode
 from netcache._netfs.misses import Misses, downloads
 from netcache._netfs.pace import Pace
 from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.request import OPEN_END, Origin
 from netcache._netfs.spool import SpoolHolding
+from netcache._netfs.survey import pieces_of, survey_of
 from netcache.errors import CacheError, NoSpaceError, RemoteError, StaleError, TransientError
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class ReadEngine:
         position, on_their_way = blocks.start, inode.on_their_way()
         needed = round_up(wanted.end, inode.holding.block_size) if wanted.length else wanted.start
         while position < blocks.end:
-            survey = inode.survey(position, blocks.end)
+            survey = survey_of(inode, position, blocks.end)
             for run in on_their_way.missing(position, survey.reach):
                 pieces = pieces_of(inode, run, survey)
                 if not pieces:

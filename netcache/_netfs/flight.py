@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from netcache._core.content import Content
 from netcache._core.extent import Extent
-from netcache._core.read_sources import Piece, Source, choose_pieces
+from netcache._core.read_sources import Piece, choose_pieces
 from netcache._netfs import events
 from netcache._netfs.fill_claim import FillClaim
-from netcache._netfs.inode import Inode, Survey
+from netcache._netfs.inode import Inode
 from netcache._netfs.read_issuer import Issuer
 from netcache._netfs.read_sinks import HoldingSink
-from netcache._netfs.request import OPEN_END, Origin, Request
+from netcache._netfs.request import Origin, Request
 from netcache._netfs.spool import SpoolHolding
+from netcache._netfs.survey import survey_of, zero_limit_of
 from netcache.errors import TransientError
 from netcache.spi import ReadReply
 
@@ -29,24 +30,6 @@ if TYPE_CHECKING:
     from netcache._netfs.read_exchange import ReadMeans
 
 OnWhole = Callable[[Inode, ReadReply], Awaitable[None]]
-
-
-def zero_limit_of(inode: Inode) -> int:
-    """From where on nobody needs to be asked about the inode: there are zeros."""
-    return inode.sizes.remote_limit if inode.size >= 0 else OPEN_END
-
-
-def pieces_of(inode: Inode, extent: Extent, survey: Survey) -> list[Piece]:
-    """The pieces of a fill of ``extent`` after ``survey``, without what is there at its ends."""
-    block_size = inode.holding.block_size if inode.holding is not None else 1
-    pieces = choose_pieces(
-        extent, survey.extents, zero_limit=zero_limit_of(inode), block_size=block_size, copy=True
-    )
-    while pieces and pieces[0].source is Source.CACHE:
-        del pieces[0]
-    while pieces and pieces[-1].source is Source.CACHE:
-        del pieces[-1]
-    return pieces
 
 
 BEHIND_BYTES_MAX = 64 << 20
@@ -163,7 +146,7 @@ class Flight:
         pieces: list[Piece] = []
         position, end = self.request.collected_to, self.request.end
         while position < end:
-            survey = self.inode.survey(position, end)
+            survey = survey_of(self.inode, position, end)
             pieces += choose_pieces(
                 Extent(position, survey.reach),
                 survey.extents,

@@ -19,55 +19,21 @@ Threads: ``locate`` and ``window`` on any thread; everything else on the client'
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from netcache._core.content import Occupancy
 from netcache._core.extent import Extent, ExtentSet, round_out
 from netcache._netfs.holding import CachedHolding, Holding
-from netcache._netfs.windows import NO_WINDOWS, Windows
+from netcache._netfs.windows import NO_EXTENT, NO_WINDOW, NO_WINDOWS, Window, Windows
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from netcache._core.coherency import Version
     from netcache._core.following import Following
     from netcache._core.keys import ObjectKey
     from netcache._core.sizes import Sizes
     from netcache._core.urls import Resource
-    from netcache._netfs.coming import Coming
+    from netcache._netfs.coming import Coming, Question
     from netcache._netfs.spool import SpoolHolding
-
-Known = tuple[int, int, Occupancy]
-
-
-class Survey(NamedTuple):
-    """What is known of ``[start, reach)``: the extents that are there, in order.
-
-    Nothing is known of what lies at and past ``reach``.
-    """
-
-    extents: list[Known]
-    reach: int
-
-
-class Question(NamedTuple):
-    """The server is being asked whether the version is current, and for ``extent`` with that."""
-
-    extent: Extent
-    answered: asyncio.Event
-
-    def is_for(self, position: int) -> bool:
-        """Whether the answer brings ``position``."""
-        return self.extent.start <= position < self.extent.end
-
-
-Window = tuple[int, int, int]
-_NO_EXTENT = (0, -1)
-"""Holds no read, not even an empty one."""
-
-NO_WINDOW: Window = (-1, *_NO_EXTENT)
-"""Descriptor, start, end of a present extent; or of none."""
 
 RUN_BYTES = 8 << 20
 """How much is proven ahead for a reader of everything, at most."""
@@ -83,7 +49,6 @@ class Inode:
     __slots__ = (
         "_following",
         "_sizes",
-        "_told",
         "checked_at",
         "complete",
         "content",
@@ -101,6 +66,7 @@ class Inode:
         "resource",
         "retired",
         "stale",
+        "told",
         "users",
         "version",
         "window",
@@ -131,7 +97,8 @@ class Inode:
         self.users = 0
         self.received_bytes = 0
         self.stale = False
-        self._told: ExtentSet | None = None
+        # What was told as missed, and could not be kept; None for nothing.
+        self.told: ExtentSet | None = None
         # The piece last read past the cache: its start and bytes.  Replaced as a whole.
         self.memory: tuple[int, bytes] = (0, b"")
         self.complete = version.size == 0
@@ -158,13 +125,6 @@ class Inode:
     @sizes.setter
     def sizes(self, sizes: Sizes) -> None:
         self._sizes = sizes
-
-    @property
-    def told(self) -> ExtentSet:
-        """What was told as missed, and could not be kept.  Made by the first that needs it."""
-        if self._told is None:
-            self._told = ExtentSet()
-        return self._told
 
     @property
     def following(self) -> Following:
@@ -224,7 +184,7 @@ class Inode:
                 return False
             found = self.present.holding(start)
             if found is None or found.end < end:
-                self._learn(holding, start, end)
+                self.learn(holding, start, end)
                 found = self.present.holding(start)
             if found is None or found.end < end:
                 return False
@@ -238,7 +198,7 @@ class Inode:
             if self.window is not NO_WINDOW:
                 self.windows = self.windows.joined(*self.window)
             window = found.clip(*proven)
-            self.window = (holding.fileno(), *(_NO_EXTENT if holding.proves_each_read else window))
+            self.window = (holding.fileno(), *(NO_EXTENT if holding.proves_each_read else window))
             return True
 
     def _take_whole(self, holding: Holding) -> bool:
@@ -297,11 +257,6 @@ class Inode:
         proven = self._proven(holding, position, end)
         return holding.fileno(), max(position, min(self.clip(found.end), proven.end))
 
-    def damaged(self, start: int, end: int) -> bool:
-        """Whether what is missing of ``[start, end)`` is missing because it was damaged."""
-        cached = self.cached
-        return cached is not None and cached.object.damaged(start, end)
-
     def missing(self, start: int, end: int) -> list[Extent]:
         """The parts of ``[start, end)`` that are not known to be there, in order."""
         if start >= end:
@@ -309,18 +264,8 @@ class Inode:
         with self.lock:
             if self.holding is None:
                 return [Extent(start, end)]
-            self._learn(self.holding, start, end)
+            self.learn(self.holding, start, end)
             return self.present.missing(start, end)
-
-    def survey(self, start: int, end: int) -> Survey:
-        """What of ``[start, end)`` is there, by what is known and one question to the holding."""
-        with self.lock:
-            reach = end if self.holding is None else self._learn(self.holding, start, end)
-            reach = max(min(reach, end), min(start + 1, end))
-            extents: list[Known] = [
-                (*extent, Occupancy.DATA) for extent in self.present.within(start, reach)
-            ]
-            return Survey(extents, reach)
 
     def arrived(self, start: int, end: int) -> None:
         """``[start, end)`` has been stored: readers may have it."""
@@ -363,7 +308,7 @@ class Inode:
             self._sizes = None
             self.holding = holding
             self.complete = True
-            window = _NO_EXTENT if holding.proves_each_read else Extent(0, version.size)
+            window = NO_EXTENT if holding.proves_each_read else Extent(0, version.size)
             self.window, self.windows = (holding.fileno(), *window), NO_WINDOWS
         if holding is not spool:
             spool.close()
@@ -380,10 +325,10 @@ class Inode:
         for holding in holdings:
             holding.close()
 
-    def _learn(self, holding: Holding, start: int, end: int) -> int:
+    def learn(self, holding: Holding, start: int, end: int) -> int:
         """Ask the holding, once, about what of ``[start, end)`` is not known to be there.
 
-        Returns how far the answer reaches.
+        Returns how far the answer reaches.  The caller holds ``lock``.
         """
         unknown = self.present.missing(start, self.clip(end))
         if not unknown:

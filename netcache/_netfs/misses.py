@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from netcache._core.extent import Extent, round_out
+from netcache._core.extent import Extent, ExtentSet, round_out
 from netcache._core.misses import END_OF_ALL, Cause, explain
 from netcache._core.read_sources import Piece, Source
 from netcache._core.readplan import wanted_blocks
@@ -31,6 +31,13 @@ def downloads(pieces: Iterable[Piece], end: int) -> list[Extent]:
         for piece in pieces
         if piece.source is Source.DOWNLOAD and piece.start < end
     ]
+
+
+def _told(inode: Inode) -> ExtentSet:
+    """What was told as missed, and could not be kept.  Made by the first that needs it."""
+    if inode.told is None:
+        inode.told = ExtentSet()
+    return inode.told
 
 
 class Misses:
@@ -78,13 +85,13 @@ class Misses:
 
     def refused(self, inode: Inode, start: int, end: int) -> None:
         """``[start, end)`` was missed, and told; it could not be kept, and is read once more."""
-        inode.told.add(start, end)
+        _told(inode).add(start, end)
 
     def missed_past_cache(self, inode: Inode, gaps: Iterable[Extent], request: int) -> None:
         """A read waits for ``gaps``, which cannot be kept; each of them is told once."""
-        gaps = list(gaps)
-        untold = [one for gap in gaps for one in inode.told.missing(*gap)]
-        inode.told.clear()
+        gaps, told = list(gaps), _told(inode)
+        untold = [one for gap in gaps for one in told.missing(*gap)]
+        told.clear()
         self.missed(inode, untold, request)
         self._left(inode, Cause.DOWN, gaps)
 

@@ -32,10 +32,11 @@ from netcache._core.validity import Moment, may_be_stale
 from netcache._netfs.absent import note_absent
 from netcache._netfs.checking import can_be_checked, check
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
-from netcache._netfs.first_question import ask_first
+from netcache._netfs.first_question import ask_first, first_extent
 from netcache._netfs.gates import Gates
-from netcache._netfs.inode import Inode, Question
+from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import key_of
+from netcache._netfs.survey import survey_of
 from netcache._netfs.unchanged import is_whole
 from netcache.errors import CacheError, NotFoundError, StaleError, TransientError
 
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
 
 SPARED_S = 5.0
 """How long a server that failed is not asked about what may be shown without it."""
-
-FIRST_BLOCKS_DEFAULT = 4096
-"""The block that a question without a cache is rounded to, in bytes."""
 
 
 def _is_empty(inode: Inode) -> bool:
@@ -163,7 +161,7 @@ class Opener:
             return None
         end = want.end if want.end >= 0 else inode.size
         blocks = wanted_blocks(want.start, end, inode.size, inode.holding.block_size)
-        inode.survey(blocks.start, blocks.end)
+        survey_of(inode, blocks.start, blocks.end)
         gaps = gaps_to_fetch(blocks, inode.present, inode.on_their_way())
         return gaps[0] if gaps else None
 
@@ -179,6 +177,8 @@ class Opener:
             # Whoever had the claim has recorded it since we asked what is missing.
             cached.object.unlock_extent(*gap)
             return await self._ask(inode.resource, inode, want)
+        from netcache._netfs.coming import Question
+
         asked_at, left = time.monotonic(), gap
         question = inode.question = Question(gap, asyncio.Event())
         try:
@@ -252,7 +252,7 @@ class Opener:
                 self._doubt(resource, version, denied)
                 return self.adopt(resource, version, asked_at)
             return await self.begin(resource, await means.open_read(resource.url), asked_at, want)
-        reply = await means.open_read(resource.url, self._question(want))
+        reply = await means.open_read(resource.url, first_extent(self._store, want))
         if reply.version is not None:
             self._doubt(resource, reply.version, denied)
         return await self.begin(resource, reply, asked_at, want)
@@ -264,18 +264,6 @@ class Opener:
         """
         if denied is not None and version.same_as(denied):
             self.drop(resource)
-
-    def _question(self, want: Extent) -> Extent | None:
-        """``want`` as a first question: whole blocks, at least one; None for the whole."""
-        block_size = self._store.block_size if self._store else FIRST_BLOCKS_DEFAULT
-        end = want.end
-        if self._store is None:
-            most = want.start + DIRECT_BYTES_MAX
-            end = most if end < 0 else min(end, most)
-        if end < 0:
-            low = wanted_blocks(want.start, want.start, None, block_size).start
-            return Extent(low, -1) if low else None
-        return wanted_blocks(want.start, max(end, want.start + 1), None, block_size)
 
     async def begin(
         self, resource: Resource, reply: ReadReply, asked_at: float, want: Extent | None

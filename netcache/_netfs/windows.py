@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
+Window = tuple[int, int, int]
+"""The descriptor, start and end of one present extent; or of none."""
+
+NO_EXTENT = (0, -1)
+"""Holds no read, not even an empty one."""
+
+NO_WINDOW: Window = (-1, *NO_EXTENT)
+
 FRAGMENTS_MAX = 8192
 """So many windows are remembered: one more costs a copy of them all."""
 

@@ -117,8 +117,8 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
     ("verb", "most", "others"),
     [
         ("put", 122, EDITING | READING),
-        ("warm", 149, EDITING | SENDING),
-        ("get", 150, EDITING | SENDING),
+        ("warm", 150, EDITING | SENDING),
+        ("get", 151, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(

@@ -15,6 +15,7 @@ from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.direct_read import read_direct
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
+from netcache._netfs.survey import survey_of
 from netcache.errors import (
     CacheError,
     RemoteError,
@@ -89,7 +90,7 @@ async def test_t21_cancellation_at_every_point(tmp_path: Path, turns: int) -> No
         running.cancel()
         result = await asyncio.gather(running, return_exceptions=True)
         assert len(result) == 1
-        survey = inode.survey(*whole(rig))
+        survey = survey_of(inode, *whole(rig))
         for start, end, _ in survey.extents:
             assert rig.content(inode, start, end) == rig.data[start:end]
         rig.check_idle()
@@ -173,7 +174,7 @@ async def test_t22_an_error_at_every_exchange(tmp_path: Path, number: int) -> No
             rig.backend.answers[number] = answer
             inode = rig.inode()
             request = await rig.issue(inode, whole(rig), cut_bytes=2 * B)
-            for start, end, _ in inode.survey(*whole(rig)).extents:
+            for start, end, _ in survey_of(inode, *whole(rig)).extents:
                 assert rig.content(inode, start, end) == rig.data[start:end]
             for extent, error in request.failures:
                 assert extent.length

@@ -13,6 +13,7 @@ from netcache._core.read_sources import Piece, Source
 from netcache._netfs.direct_read import read_direct
 from netcache._netfs.inode import Inode
 from netcache._netfs.read_ranges import RANGES_BYTES_MAX, RANGES_MAX, group_of
+from netcache._netfs.survey import survey_of
 from netcache.errors import NotOfferedError, StaleError
 from tests.support.read_rig import Answer, B, ReadRig, broken, read_rig, whole
 
@@ -120,7 +121,7 @@ async def test_t08_more_than_was_asked_for_in_a_range(tmp_path: Path) -> None:
         rig.backend.ranges_answers[0] = Answer(extra=B)
         with pytest.raises(OSError, match="not asked for"):
             await rig.engine.ensure(inode, *whole(rig))
-        for start, end, _ in inode.survey(*whole(rig)).extents:
+        for start, end, _ in survey_of(inode, *whole(rig)).extents:
             assert rig.content(inode, start, end) == rig.data[start:end]
 
 
@@ -136,7 +137,7 @@ async def test_t21_cancelled_in_the_middle_of_ranges(tmp_path: Path, turns: int)
         for task in flights:
             task.cancel()
         await asyncio.gather(reading, *flights, return_exceptions=True)
-        for start, end, _ in inode.survey(*whole(rig)).extents:
+        for start, end, _ in survey_of(inode, *whole(rig)).extents:
             assert rig.content(inode, start, end) == rig.data[start:end]
         assert await rig.engine.ensure(inode, *whole(rig))
         assert rig.content(inode, *whole(rig)) == rig.data
