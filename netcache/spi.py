@@ -13,15 +13,18 @@ Rules for all calls:
    with its own policy; a body that breaks off is not: ``receive`` raises, and the caller asks for
    the rest.
 4. A backend is used from one event loop only.
+
+The bodies of uploads are described in ``spi_bodies``; their names are here too.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 from netcache._core.coherency import Validator, Version
 from netcache._core.extent import Extent
+from netcache.spi_bodies import RESUMABLE_BYTES_MIN, FileBody, FileRun, MemoryBody, UploadBody
 
 __all__ = [
     "RESUMABLE_BYTES_MIN",
@@ -123,56 +126,6 @@ class RangesReply(Protocol):
     async def close(self) -> None:
         """Give the exchange up."""
 
-
-class UploadBody(Protocol):
-    """A body to send: read front to back, from the start again for every attempt."""
-
-    size: int | None
-    """The length in bytes, or None when it is not known beforehand."""
-    replayable: bool
-    """Whether ``chunks`` may be called again after an attempt that failed."""
-
-    def chunks(self) -> AsyncIterator[bytes | memoryview]:
-        """The bytes from the start; a chunk stays valid until the next one is asked for."""
-
-    async def sha256(self) -> bytes | None:
-        """The digest of exactly the bytes of the last full pass of ``chunks``; may take a while.
-
-        None when it cannot be told.
-        """
-
-
-class FileRun(NamedTuple):
-    """The bytes ``[start, end)`` of an open file, at the same place of the body."""
-
-    fd: int
-    start: int
-    end: int
-
-
-@runtime_checkable
-class FileBody(Protocol):
-    """What a body also is when it can be sent by the kernel, straight from files."""
-
-    def may_run(self) -> bool:
-        """Whether ``runs`` may be used in this pass."""
-
-    def runs(self) -> AsyncIterator[FileRun]:
-        """The bytes from the start; a run stays as it is until the next one is asked for.
-
-        Like ``chunks``, in its place: a pass uses one of them.
-        """
-
-
-@runtime_checkable
-class MemoryBody(Protocol):
-    """What a body also is when all of it is held in memory: its digest is sent with it."""
-
-    data: bytes | memoryview
-
-
-RESUMABLE_BYTES_MIN = 16 << 20
-"""Smaller bodies are sent again rather than gone on with (``spi_resumable``)."""
 
 UpdateData = bytes | memoryview | Sequence[bytes | memoryview]
 """The bytes of an update: in one piece, or in several that follow each other.

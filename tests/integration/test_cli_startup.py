@@ -116,9 +116,9 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
 @pytest.mark.parametrize(
     ("verb", "most", "others"),
     [
-        ("put", 122, EDITING | READING),
-        ("warm", 150, EDITING | SENDING),
-        ("get", 151, EDITING | SENDING),
+        ("put", 123, EDITING | READING),
+        ("warm", 151, EDITING | SENDING),
+        ("get", 152, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(
