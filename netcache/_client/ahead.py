@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from netcache._client.target import TargetFile, begin_target
 from netcache._core.steps import GrowingSteps
 from netcache._netfs.finishing import finished
+from netcache._netfs.runs import run_at
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class AheadCopy:
                 begun_s = time.monotonic()
                 if not inode.locate(position, min(position + steps.bytes, inode.size)):
                     break
-                descriptor, high = inode.run_at(position, steps.bytes)
+                descriptor, high = run_at(inode, position, steps.bytes)
                 if high <= position:
                     break
                 target.take_from(descriptor, position, high)

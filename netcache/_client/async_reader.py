@@ -38,7 +38,7 @@ class AsyncReader:
             count = handle.hit_nowait(view, start)
             if count is not None:
                 return count
-            if handle.may_hit(start, len(view)):
+            if _may_hit(handle, start, len(view)):
                 loop = asyncio.get_running_loop()
                 count = await loop.run_in_executor(None, handle.hit_into, view, start)
                 if count is not None:
@@ -81,3 +81,14 @@ class AsyncReader:
             if data is not None:
                 return memoryview(data)
         return memoryview(b"")
+
+
+def _may_hit(handle: ReadHandle, start: int, length: int) -> bool:
+    """Whether a hit is to be expected, though perhaps not at once."""
+    inode = handle.inode
+    return (
+        inode is not None
+        and not handle.checks_each_read
+        and inode.size >= 0
+        and not inode.missing(start, inode.clip(start + length))
+    )

@@ -24,6 +24,7 @@ from netcache._core.steps import GrowingSteps
 from netcache._core.urls import Resource, parse
 from netcache._core.validity import Moment
 from netcache._netfs.finishing import finished
+from netcache._netfs.runs import run_at
 from netcache._netfs.small_files import SmallFile, SmallFiles
 from netcache._netfs.spool import SpoolHolding
 from netcache.errors import CacheError, StaleError, TransientError
@@ -169,7 +170,7 @@ class Downloader:
             return False
         if not await self._engine.ensure(inode, 0, size, size):
             return False
-        descriptor, high = inode.run_at(0)
+        descriptor, high = run_at(inode, 0)
         if high != size:
             return False
         try:
@@ -271,7 +272,7 @@ class Downloader:
                 kept = await self._engine.ensure(inode, position, step, inode.size)
                 descriptor, high = -1, position
                 if kept:
-                    descriptor, high = inode.run_at(position, steps.bytes)
+                    descriptor, high = run_at(inode, position, steps.bytes)
                 if kept and high <= position:
                     continue
                 if copying is not None:
@@ -333,7 +334,7 @@ def _mtime_s(version: Version, info: ResourceInfo) -> float | None:
 
 def _read_kept(inode: Inode, start: int, end: int) -> bytes:
     """What the cache gives of ``[start, end)``; nothing when its disk fails."""
-    descriptor, _ = inode.run_at(start)
+    descriptor, _ = run_at(inode, start)
     try:
         return os.pread(descriptor, end - start, start)
     except OSError:

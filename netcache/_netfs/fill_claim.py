@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netcache._core.extent import Extent
+    from netcache._core.following import Following
     from netcache._netfs.inode import Inode
     from netcache.spi import ReadReply
 
@@ -66,7 +67,7 @@ class FillClaim:
 
     async def _follow(self, came_to: Callable[[int], None]) -> None:
         """Wait until the extent is there, or its claim to be had, or until nothing comes."""
-        following, (start, end) = self._inode.following, self._extent
+        following, (start, end) = _following(self._inode), self._extent
         following.begin(start, self._inode.reach(following.reached))
         waited_s, left = 0.0, -1
         while waited_s <= self._timeout_s:
@@ -95,3 +96,12 @@ class FillClaim:
         if self._taken:
             self._taken = False
             self._object.unlock_extent(*self._extent)
+
+
+def _following(inode: Inode) -> Following:
+    """How we wait for what others bring of ``inode``.  Made by the first that has to."""
+    if inode.following is None:
+        from netcache._core.following import Following
+
+        inode.following = Following()
+    return inode.following

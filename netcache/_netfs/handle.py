@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 from netcache._core.extent import Extent
 from netcache._core.readplan import NEVER, Readahead
 from netcache._core.validity import Moment
-from netcache._netfs.windows import NO_WINDOWS
 from netcache.errors import ClosedError, StaleError
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ class ReadHandle:
         descriptor, low, high = inode.window
         end = start + length
         if start < low or end > high:
-            descriptor, end = self._find(inode, start, end)
+            descriptor, end = inode.find_window(start, end)
             if end <= start:
                 return b"" if end >= 0 and self.show(inode) else None
         self.hits += 1
@@ -146,7 +145,7 @@ class ReadHandle:
         descriptor, low, high = inode.window
         end = start + len(view)
         if start < low or end > high:
-            descriptor, end = self._find(inode, start, end)
+            descriptor, end = inode.find_window(start, end)
             if end <= start:
                 return 0 if end >= 0 and self.show(inode) else None
             view = view[: end - start]
@@ -171,7 +170,7 @@ class ReadHandle:
         descriptor, low, high = inode.window
         end = start + len(view)
         if start < low or end > high:
-            descriptor, end = self._find(inode, start, end, wait=False)
+            descriptor, end = inode.find_window(start, end, wait=False)
             if end <= start:
                 return 0 if end >= 0 and self.show(inode) else None
             view = view[: end - start]
@@ -187,16 +186,6 @@ class ReadHandle:
             self._pass_mark(start, end)
         self._last_end = end
         return count if self.inode is inode else None
-
-    def may_hit(self, start: int, length: int) -> bool:
-        """Whether a hit is to be expected, though perhaps not at once."""
-        inode = self.inode
-        return (
-            inode is not None
-            and not self._at_read
-            and inode.size >= 0
-            and not inode.missing(start, inode.clip(start + length))
-        )
 
     @property
     def _readahead(self) -> Readahead:
@@ -232,25 +221,6 @@ class ReadHandle:
         ahead = self._readahead.stretch(start, end, start)
         self._mark = self._readahead.mark
         engine.go_ahead(inode, end, ahead)
-
-    def _find(self, inode: Inode, start: int, end: int, *, wait: bool = True) -> tuple[int, int]:
-        """The descriptor and the end that can be read from ``start`` (clipped to the size).
-
-        An end of -1 for a miss; without ``wait`` also where the disk would have to be waited for.
-        """
-        size = inode.version.size
-        if size < 0:
-            return -1, -1
-        if end > size:
-            end = size
-        if end <= start:
-            return -1, start
-        windows = inode.windows
-        if windows is not NO_WINDOWS and (descriptor := windows.find(start, end)) >= 0:
-            return descriptor, end
-        if (wait or inode.prove_nowait(start, end)) and inode.locate(start, end):
-            return inode.window[0], end
-        return -1, -1
 
     async def fetch(
         self, start: int, length: int, engine: ReadEngine, opener: Opener

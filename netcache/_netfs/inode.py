@@ -12,8 +12,8 @@ Rules:
    holds no read, and only tells the descriptor, where each read is to be proven.  ``windows`` are
    those that were left for it, for readers who come back.
 
-Threads: ``locate`` and ``window`` on any thread; everything else on the client's loop.
-``lock`` guards ``present`` and the writing of ``window`` and ``windows``.
+Threads: ``locate``, ``find_window`` and ``window`` on any thread; everything else on the client's
+loop.  ``lock`` guards ``present`` and the writing of ``window`` and ``windows``.
 """
 
 from __future__ import annotations
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from netcache._netfs.coming import Coming, Question
     from netcache._netfs.spool import SpoolHolding
 
-RUN_BYTES = 8 << 20
-"""How much is proven ahead for a reader of everything, at most."""
-
 
 class Inode:
     """A version of a resource that files are open on.
@@ -47,7 +44,6 @@ class Inode:
     """
 
     __slots__ = (
-        "_following",
         "_sizes",
         "checked_at",
         "complete",
@@ -55,6 +51,7 @@ class Inode:
         "digest",
         "due",
         "flights",
+        "following",
         "follows",
         "holding",
         "key",
@@ -93,7 +90,8 @@ class Inode:
         # Whether somebody else fetches it, in the order in which we read: another process had the
         # claim of what we needed last.  It is left to him to read ahead.
         self.follows = False
-        self._following: Following | None = None
+        # How we wait for what others bring; None until we have to.
+        self.following: Following | None = None
         self.users = 0
         self.received_bytes = 0
         self.stale = False
@@ -125,15 +123,6 @@ class Inode:
     @sizes.setter
     def sizes(self, sizes: Sizes) -> None:
         self._sizes = sizes
-
-    @property
-    def following(self) -> Following:
-        """How we wait for what others bring.  Made by the first that has to."""
-        if self._following is None:
-            from netcache._core.following import Following
-
-            self._following = Following()
-        return self._following
 
     def reach(self, position: int) -> int:
         """How far everything from ``position`` on is known to be there."""
@@ -189,7 +178,7 @@ class Inode:
             if found is None or found.end < end:
                 return False
         # Without the lock, for it may read much.
-        proven = self._proven(holding, start, end)
+        proven = self.proven(holding, start, end)
         if proven.end < end:
             return False
         with self.lock:
@@ -200,6 +189,25 @@ class Inode:
             window = found.clip(*proven)
             self.window = (holding.fileno(), *(NO_EXTENT if holding.proves_each_read else window))
             return True
+
+    def find_window(self, start: int, end: int, *, wait: bool = True) -> tuple[int, int]:
+        """The descriptor and the end that can be read from ``start`` (clipped to the size).
+
+        An end of -1 for a miss; without ``wait`` also where the disk would have to be waited for.
+        """
+        size = self.version.size
+        if size < 0:
+            return -1, -1
+        if end > size:
+            end = size
+        if end <= start:
+            return -1, start
+        windows = self.windows
+        if windows is not NO_WINDOWS and (descriptor := windows.find(start, end)) >= 0:
+            return descriptor, end
+        if (wait or self.prove_nowait(start, end)) and self.locate(start, end):
+            return self.window[0], end
+        return -1, -1
 
     def _take_whole(self, holding: Holding) -> bool:
         """Open the window over all of a small complete object at once: most first reads."""
@@ -231,7 +239,7 @@ class Inode:
         except CacheError:
             return False
 
-    def _proven(self, holding: Holding, start: int, end: int) -> Extent:
+    def proven(self, holding: Holding, start: int, end: int) -> Extent:
         """What ``prove`` says; what is not proven does not count as present any more."""
         try:
             proven = holding.prove(start, end)
@@ -243,19 +251,6 @@ class Inode:
                 self.present.remove(*blocks)
                 self.window, self.windows = NO_WINDOW, NO_WINDOWS
         return proven
-
-    def run_at(self, position: int, most: int = RUN_BYTES) -> tuple[int, int]:
-        """The descriptor, and the end of what is present and sound from ``position`` on.
-
-        No more than ``most`` bytes of it are looked at.
-        """
-        with self.lock:
-            found, holding = self.present.holding(position), self.holding
-            if found is None or holding is None:
-                return -1, position
-        end = min(self.clip(found.end), position + most)
-        proven = self._proven(holding, position, end)
-        return holding.fileno(), max(position, min(self.clip(found.end), proven.end))
 
     def missing(self, start: int, end: int) -> list[Extent]:
         """The parts of ``[start, end)`` that are not known to be there, in order."""

@@ -24,6 +24,7 @@ import time
 from typing import TYPE_CHECKING
 
 from netcache._netfs.finishing import finished
+from netcache._netfs.runs import run_at
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def _digest(inode: Inode) -> bytes | None:
 
 def _read_step(inode: Inode, position: int) -> bytes:
     """Cached bytes from ``position`` on; none where there are none, or the disk fails."""
-    descriptor, end = inode.run_at(position)
+    descriptor, end = run_at(inode, position)
     try:
         return os.pread(descriptor, min(end - position, STEP_BYTES), position)
     except OSError:

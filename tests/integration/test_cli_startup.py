@@ -117,8 +117,8 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
     ("verb", "most", "others"),
     [
         ("put", 123, EDITING | READING),
-        ("warm", 151, EDITING | SENDING),
-        ("get", 152, EDITING | SENDING),
+        ("warm", 152, EDITING | SENDING),
+        ("get", 153, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(
