@@ -1,7 +1,7 @@
 """Cache objects: the bytes of one version of one resource, in one sparse file.
 
 The invariants are those of the reference (5.1), checked by ``check_invariants``; what a finished
-write records is decided by ``_core.collect``.  Reading, threads and processes: ``readable``.
+write records is decided by ``_core.collect``.  Threads and processes: ``labelled``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.failures import told_as_cache_errors
-from netcache._cachefiles.label_file import FILLS_BASE, LabelFile
-from netcache._cachefiles.proof import Proof
+from netcache._cachefiles.label_file import FILLS_BASE
 from netcache._cachefiles.readable import ReadableObject
-from netcache._cachefiles.sums import ObjectSums
-from netcache._core.checksums import PendingSums, block_sums
-from netcache._core.content import Content, WriteKind
+from netcache._core.checksums import block_sums
+from netcache._core.content import COMPLETE, Content, WriteKind
 from netcache._core.extent import round_down, round_up
 from netcache._core.label import SUM_BYTES, Label, LabelError
 from netcache.errors import CacheError
@@ -25,44 +23,13 @@ from netcache.errors import CacheError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netcache._cachefiles.binding import Bound
-    from netcache._cachefiles.writing import Writer
     from netcache._core.coherency import Version
-    from netcache._core.keys import ObjectKey
 
-USED_INTERVAL_S = 60.0
 _TAKES_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class CachefilesObject(ReadableObject):
     """An object that bytes from the server are filled into."""
-
-    def __init__(
-        self,
-        bound: Bound,
-        key: ObjectKey,
-        file: LabelFile,
-        label: Label,
-        sums: ObjectSums | None = None,
-        *,
-        writer: Writer | None = None,
-    ) -> None:
-        super().__init__(bound, key, file, label, sums)
-        self._used_s: float = file.used_s
-        # Who has just made an object has not used it again yet.
-        self._counted_s = bound.clock() if writer is not None else 0.0
-        # Made by the first write.
-        self._writer = writer
-        self._written_made: PendingSums | None = None
-        self._condemned = False
-        bound.objects.add(self)
-
-    @property
-    def _written(self) -> PendingSums:
-        """The sums of what was written and not collected yet."""
-        if self._written_made is None:
-            self._written_made = PendingSums()
-        return self._written_made
 
     # Filling.
 
@@ -179,7 +146,7 @@ class CachefilesObject(ReadableObject):
         self._file.lock()
         try:
             self._refresh()
-            if self._label.content in (Content.ALL, Content.SINGLE):
+            if self._label.content in COMPLETE:
                 start = max(start, self._label.stored_end)
             if start < end:
                 # First the record: a block without one is not there, whatever is in it.
@@ -213,6 +180,17 @@ class CachefilesObject(ReadableObject):
             if modifying:
                 self.begin_modify()
 
+    def _cancel_pending(self) -> None:
+        """What was written and never recorded must not be taken for data by the next opener."""
+        try:
+            backing = self._ops.stat(self._file.fd).st_size
+            for run in list(self._pending):
+                self._discard_run(run.start, min(run.end, backing))
+        except (OSError, LabelError):
+            with contextlib.suppress(OSError):
+                self._file.condemn()
+        self._pending.clear()
+
     def _zero_padding(self, start: int, end: int) -> None:
         """Zero the rest of the last stored block, unless it is a hole and must stay one."""
         block = end - self.block_size
@@ -235,29 +213,7 @@ class CachefilesObject(ReadableObject):
         """Make the label DIRTY, durably, before the first block changes in place."""
         raise NotImplementedError
 
-    def swap(self, file: LabelFile, label: Label, sums: ObjectSums | None = None) -> None:
-        """Go on with another backing file; the old one is closed."""
-        sums = sums or ObjectSums(self._bound)
-        try:
-            file.use()
-        except BaseException:
-            sums.close()
-            self._ops.close(file.fd)
-            raise
-        self._proof.close()
-        self._proof = Proof(self._ops, file.fd, sums)
-        self._written.clear()
-        old, self._file = self._file, file
-        self._label = label
-        self._condemned = False
-        self.inval_counter += 1
-        self._ops.close(old.fd)
-
     # Doubts.
-
-    def _doubt(self, error: OSError) -> None:
-        """Something failed in the middle: nobody may believe the object any more."""
-        self.condemn()
 
     def _doubt_fill(self, error: OSError) -> None:
         """A full disk costs a fill only its own run, which is not recorded; the rest stays."""
@@ -269,20 +225,7 @@ class CachefilesObject(ReadableObject):
         if error.errno not in _TAKES_NO_MORE:
             self._doubt(error)
 
-    @property
-    def withdrawn(self) -> bool:
-        """Whether nothing more can be kept here: the store died, or nobody believes the object."""
-        return self._bound.dead or self._condemned
-
-    def condemn(self) -> None:
-        """Make the object stale: its label goes, and with it its content."""
-        self._label = self._label._replace(content=Content.NO_DATA, stored_end=0, committed=0)
-        self._condemned = True
-        self._bound.forget(self)
-        with self._bound.mappings.changing(self._bound.place(self.key), needed=False):
-            self._file.condemn()
-
-    # Claims, times, end.
+    # Claims.
 
     def try_lock_extent(self, start: int, end: int) -> bool:
         """Claim ``[start, end)`` for a fill against other processes."""
@@ -296,80 +239,3 @@ class CachefilesObject(ReadableObject):
         if self._file.fd >= 0:
             with contextlib.suppress(OSError):
                 self._ops.unlock_range(self._file.fd, FILLS_BASE + start, max(1, end - start))
-
-    def mark_checked(self, when_s: float) -> None:
-        """Record that the version was found current at the server."""
-        with self._lock, told_as_cache_errors(self._bound):
-            self.fileno()
-            self._change(lambda label: label._replace(checked_ms=int(when_s * 1000)))
-
-    def commit_fills(self) -> None:
-        """Make filled data durable, then say so in the label; a later fill is not covered.
-
-        The label says so only of what is present from 0 on.  A map has no length below which all
-        of it is durable, and another process may be filling a hole of it at this moment: after a
-        reboot its sums tell.
-        """
-        with self._lock, told_as_cache_errors(self._bound, self._doubt):
-            self.fileno()
-            self._refresh()
-            covered = self._label.stored_end
-            if self._label.content is Content.NO_DATA:
-                return
-            self._ops.fdatasync(self._file.fd)
-            self._proof.sums.sync(self._label)
-            if self._label.content is Content.BACKFS_MAP:
-                return
-            self._change(lambda label: _committed(label, covered))
-
-    def mark_used(self) -> None:
-        """Move to the recent end of the culling order, at most once a minute."""
-        now_s = self._bound.clock()
-        if abs(now_s - self._counted_s) >= USED_INTERVAL_S:
-            self._counted_s = now_s
-            self._bound.room.opened(self._bound.place(self.key), USED_INTERVAL_S)
-        if abs(now_s - self._used_s) >= USED_INTERVAL_S:
-            self._used_s = now_s
-            with told_as_cache_errors(self._bound):
-                self._ops.touch(self.fileno(), now_s)
-
-    def close(self) -> None:
-        """Let the object go.  Idempotent."""
-        with self._lock:
-            if self._file.fd >= 0 and self._pending and not self._modifying:
-                self._cancel_pending()
-            fd, self._file.fd = self._file.fd, -1
-            if fd >= 0:
-                self._bound.released(self)
-                self._proof.sums.close()
-                self._ops.close(fd)
-                if self._writer is not None:
-                    self._bound.room.closed(self._writer)
-                if self._regions:
-                    place = self._bound.place(self.key)
-                    self._bound.room.used(place, times=0, regions=self._regions)
-
-    def _cancel_pending(self) -> None:
-        """What was written and never recorded must not be taken for data by the next opener."""
-        try:
-            backing = self._ops.stat(self._file.fd).st_size
-            for run in list(self._pending):
-                self._discard_run(run.start, min(run.end, backing))
-        except (OSError, LabelError):
-            with contextlib.suppress(OSError):
-                self._file.condemn()
-        self._pending.clear()
-
-    def check_invariants(self) -> None:
-        """INV-a to INV-k as far as one object can tell; raises ``InvariantError``."""
-        from netcache._core.label_rules import check_label
-
-        with self._lock:
-            check_label(self._label, self._ops.stat(self.fileno()).st_size, self.block_size)
-
-
-def _committed(label: Label, covered: int) -> Label:
-    """The label once everything below ``covered`` is durable."""
-    if label.content not in (Content.ALL, Content.SINGLE):
-        return label._replace(committed=0)
-    return label._replace(committed=max(label.committed, min(covered, label.stored_end)))

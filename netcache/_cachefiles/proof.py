@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from netcache._core.checksums import Run, block_sums, differing_runs, recorded_runs
-from netcache._core.content import Content
+from netcache._core.content import COMPLETE, Content
 from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 from netcache._core.verifying import GROUP_BYTES, Stride
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from netcache._cachefiles.file_port import FileOps
     from netcache._cachefiles.sums import ObjectSums
     from netcache._core.label import Label
-
-_COMPLETE = (Content.ALL, Content.SINGLE)
 
 STEP_BYTES = 256 * 1024
 """What is read and compared at once: it stays in a processor's own cache."""
@@ -125,7 +123,7 @@ class Proof:
         size, unit = label.version.size, label.unit
         if size > label.stored_end or size > GROUP_BYTES or self._damaged:
             return False
-        if label.content not in _COMPLETE:
+        if label.content not in COMPLETE:
             return False
         if self._sound is None or not self._sound.covers(0, size):
             blocks = -(-size // unit)
@@ -175,7 +173,7 @@ class Proof:
         """Clear the record of ``[start, end)``: the object is a map with a hole there."""
         self.sound.remove(start, end)
         label = self.sums.forget(label, start // label.unit, -(-end // label.unit))
-        if label.content in (Content.ALL, Content.SINGLE):
+        if label.content in COMPLETE:
             label = label._replace(content=Content.BACKFS_MAP, committed=0)
         return label
 

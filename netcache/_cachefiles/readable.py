@@ -3,121 +3,32 @@
 Two witnesses: a block of a map is there when the filesystem and the record of sums both say so.
 What content ALL promises is there without asking either.  ``prove`` then compares bytes with sums,
 as far as the level of the store asks for it (see ``_core.verifying``).
-
-Threads: ``_lock`` guards everything but ``fileno`` and the properties, which read one attribute.
-Processes: see ``label_file``.
+Threads and processes: ``labelled``.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.failures import told_as_cache_errors
-from netcache._cachefiles.proof import STEP_BYTES, Proof, end_of_data
-from netcache._cachefiles.sums import ObjectSums
-from netcache._core.content import CachedExtent, Content, Occupancy
+from netcache._cachefiles.labelled import LabelledObject
+from netcache._cachefiles.proof import STEP_BYTES, end_of_data
+from netcache._core.content import COMPLETE, CachedExtent, Content, Occupancy
 from netcache._core.cull_part import LARGE_BYTES_MIN, region_bits
 from netcache._core.extent import Extent, ExtentSet, round_down, round_out, round_up
 from netcache._core.verifying import GROUP_BYTES, STRIDE_BYTES_MAX, Verify
-from netcache.errors import CacheError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netcache._cachefiles.binding import Bound
-    from netcache._cachefiles.label_file import LabelFile
-    from netcache._core.coherency import Version
-    from netcache._core.keys import ObjectKey
     from netcache._core.label import Label
 
 _EVERYTHING = Extent(0, 1 << 62)
-_COMPLETE = (Content.ALL, Content.SINGLE)
 
 
-class ReadableObject:
-    """An open object; ``_label`` is what this process knows, possibly behind the disk.
-
-    It owns the descriptor of ``file`` and ``sums`` from the first moment, also when the
-    constructor fails.
-    """
-
-    def __init__(
-        self,
-        bound: Bound,
-        key: ObjectKey,
-        file: LabelFile,
-        label: Label,
-        sums: ObjectSums | None = None,
-    ) -> None:
-        self.key = key
-        self.block_size = bound.block_size
-        self.inval_counter = 0
-        self._bound = bound
-        self._ops = bound.ops
-        self._file = file
-        self._label = label
-        self._modifying = False
-        # Written and not collected yet: nothing of it may be read.
-        self._pending = ExtentSet()
-        self._lock = threading.RLock()
-        # Which regions of a large object were read, for culling it in parts.
-        self._regions = 0
-        self._proof = Proof(bound.ops, file.fd, sums or ObjectSums(bound))
-        try:
-            if not file.in_use:
-                file.use()
-            if label.table and (self.proves or label.content not in _COMPLETE):
-                # Now, for its name goes when another object replaces this one.
-                self._proof.sums.table(label)
-        except BaseException:
-            self._proof.close()
-            bound.ops.close(file.fd)
-            raise
-
-    # What is known without asking.
-
-    @property
-    def version(self) -> Version:
-        """The version whose bytes the object holds."""
-        return self._label.version
-
-    @property
-    def content(self) -> Content:
-        """The content state as far as this process knows it."""
-        return self._label.content
-
-    @property
-    def size(self) -> int:
-        """``S``: the size of the resource."""
-        return self._label.version.size
-
-    @property
-    def stored_end(self) -> int:
-        """``L``: nothing at or past it may be read."""
-        return self._label.stored_end
-
-    @property
-    def checked_s(self) -> float:
-        """When the version was last found current (wall clock), 0.0 for never."""
-        return self._label.checked_ms / 1000
-
-    @property
-    def proves(self) -> bool:
-        """Whether ``prove`` compares anything with its sums."""
-        return self._bound.verify is not Verify.NONE or self._label.doubtful
-
-    @property
-    def proves_each_read(self) -> bool:
-        """Whether what was proven once has to be proven again for the next read."""
-        return self._bound.verify is Verify.READ
-
-    def fileno(self) -> int:
-        """The descriptor of the backing file."""
-        if self._file.fd < 0:
-            raise CacheError("a cache object was used after it was closed")
-        return self._file.fd
+class ReadableObject(LabelledObject):
+    """An open object that can be read."""
 
     # What is there.
 
@@ -148,7 +59,7 @@ class ReadableObject:
             limit = min(self._label.stored_end, self.size)
             if start >= min(end, limit) or self._label.content is Content.NO_DATA:
                 return found
-            if self._label.content in _COMPLETE:
+            if self._label.content in COMPLETE:
                 whole = self._proof.damaged.missing(0, limit)
                 return [run for run in whole if run.start < end and start < run.end][:2]
             for run in self._data_extents(start, min(end, limit), limit):
@@ -303,7 +214,7 @@ class ReadableObject:
                     self._proof.sound.add(*sound)
                 unsound += bad
                 # In a map, what has no record was never there.
-                complete = self._label.content in _COMPLETE
+                complete = self._label.content in COMPLETE
                 self._found_damaged(list(bad) if complete else wrong)
         return unsound
 
@@ -315,7 +226,7 @@ class ReadableObject:
 
         def forget(label: Label) -> Label:
             for extent in extents:
-                complete = label.content in _COMPLETE
+                complete = label.content in COMPLETE
                 wrong, absent = self._proof.unsound(label, *extent, strict=strict)
                 for part in [*wrong, *(absent if complete else ())]:
                     label = self._proof.forget(label, *part)
@@ -326,48 +237,3 @@ class ReadableObject:
         for extent in forgotten:
             self._proof.damaged.add(*extent)
             self._bound.damaged(self.key, extent)
-
-    # The label.
-
-    def _change(self, change: Callable[[Label], Label]) -> None:
-        """Read the label again under its lock, change it, write it.
-
-        While the object is being modified the label on disk stays DIRTY, and only ours changes.
-        """
-        if self._modifying:
-            self._label = change(self._label)
-            return
-        self._file.lock()
-        try:
-            self._refresh()
-            changed = change(self._label)
-            if changed != self._label:
-                self._label = self._file.write(changed)
-        finally:
-            self._file.unlock()
-
-    def _learn(self) -> None:
-        """Learn what other processes have recorded since.
-
-        Of an object that is complete they can record no more, only less where they found damage,
-        and who compares finds that too.
-        """
-        label = self._label
-        complete = label.content in _COMPLETE and label.stored_end >= label.version.size
-        if not complete or not self.proves:
-            self._refresh()
-
-    def _refresh(self) -> None:
-        """The label is what is on disk now."""
-        if not self._modifying:
-            label = self._file.read()
-            if label.content is Content.DIRTY:
-                label = label._replace(content=Content.NO_DATA, stored_end=0)
-            self._saw_growth(self._label, label)
-            self._label = label
-
-    def _saw_growth(self, before: Label, after: Label) -> None:
-        """What others stored and recorded since we opened the object is believed like our own."""
-        grown = after.stored_end > before.stored_end and not after.doubtful
-        if grown and before.content in _COMPLETE and after.content in _COMPLETE:
-            self._proof.stored(before.stored_end, after.stored_end)

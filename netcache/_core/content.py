@@ -21,6 +21,10 @@ class Content(IntEnum):
     """On disk only: written in place of the true value while a local modification goes on."""
 
 
+COMPLETE = (Content.ALL, Content.SINGLE)
+"""Of these everything below the stored end is present."""
+
+
 class WriteKind(IntEnum):
     """What a finished run of cache writes was, for ``collect_write``."""
 
