@@ -31,6 +31,7 @@ from netcache._core.readplan import gaps_to_fetch, wanted_blocks
 from netcache._core.validity import Moment, may_be_stale
 from netcache._netfs.absent import note_absent
 from netcache._netfs.checking import can_be_checked, check
+from netcache._netfs.direct_read import take_into_memory
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.first_question import ask_first, first_extent
 from netcache._netfs.gates import Gates
@@ -299,8 +300,6 @@ class Opener:
         elif inode.holding is not None:
             self._engine.launch(inode, reply.extent, reply)
         else:
-            from netcache._netfs.direct_read import take_into_memory
-
             await take_into_memory(self._engine, inode, reply)
 
     def adopt(

@@ -26,12 +26,12 @@ from netcache._netfs import events
 from netcache._netfs.read_collector import Collector
 from netcache._netfs.read_exchange import GaveWholeError, ReadMeans, download, drop_reply
 from netcache._netfs.read_ranges import download_ranges, group_of, offers_ranges
+from netcache._netfs.read_retrier import Retrier
 from netcache._netfs.request import OPEN_END, Request
 from netcache.errors import CacheError, TransientError
 
 if TYPE_CHECKING:
     from netcache._netfs.inode import Inode
-    from netcache._netfs.read_retrier import Retrier
     from netcache._netfs.read_sinks import ReadSink
     from netcache._netfs.read_stream import Subrequest
     from netcache.spi import ReadReply
@@ -128,8 +128,6 @@ class Issuer:
     @property
     def _retrier(self) -> Retrier:
         if self._made_retrier is None:
-            from netcache._netfs.read_retrier import Retrier
-
             self._made_retrier = Retrier(
                 self.request, self._sink, self._means, self._collector, self._url
             )

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import netcache as library
+from netcache_server import FaultRule
 from tests.support.commands import Commands
-from tests.support.served import Served
+from tests.support.served import Served, random_bytes
 
 NETWORK = {"aiohttp", "asyncio", "ssl", "yarl", "multidict"}
 HEAVY = {"rich", "tomllib", "json", "logging", "lxml", "platformdirs", "concurrent.futures"}
@@ -117,8 +118,8 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
     ("verb", "most", "others"),
     [
         ("put", 124, EDITING | READING),
-        ("warm", 153, EDITING | SENDING),
-        ("get", 154, EDITING | SENDING),
+        ("warm", 160, EDITING | SENDING),
+        ("get", 161, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(
@@ -133,6 +134,20 @@ def test_a_transfer_imports_the_code_of_its_own_direction(
     assert not imported & others
     ours = {name for name in imported if name.startswith("netcache")}
     assert len(ours) <= most, (len(ours), sorted(ours))
+
+
+def test_what_a_failing_read_needs_is_imported_before_it_fails(
+    served: Served, netcache: Commands
+) -> None:
+    """Whoever has no descriptor left cannot import anything, and is to be told what failed."""
+    url = served.put("a", random_bytes(3 << 20))
+    needed = imported_by(netcache, "warm", url)
+    # For a cache that fails as well: the bytes go past it.
+    assert {"netcache._netfs.read_retrier", "netcache._netfs.direct_read"} <= needed
+    netcache("cache", "clear")
+    served.server.set_faults([FaultRule(method=("GET",), cut_after=1 << 20, count=1)])
+    assert imported_by(netcache, "warm", url) <= needed
+    assert served.count("GET") == 3
 
 
 def test_cache_commands_import_no_network_code(served: Served, netcache: Commands) -> None:
