@@ -142,7 +142,8 @@ class DirtyFile:
     def pieces(self, start: int, end: int) -> Iterator[tuple[Extent, str]]:
         """``[start, end)`` in order: what is "valid" here, what the "base" has, what is "zero".
 
-        The caller holds ``lock``."""
+        The caller holds ``lock``.
+        """
         position = start
         limit = self.sizes.remote_limit
         for valid in [*self.pages.valid.within(start, end), Extent(end, end)]:
@@ -219,7 +220,8 @@ class DirtyFile:
     def fill_now(self, block: Extent) -> bool:
         """Complete a block from the cache; False when a part of it is not there.
 
-        The caller holds ``lock``."""
+        The caller holds ``lock``.
+        """
         for piece, kind in list(self.pieces(block.start, min(block.end, self.size))):
             if kind == "base":
                 data = bytearray(piece.length)

@@ -17,7 +17,7 @@ from tests.conformance.peers import pattern, read
 from tests.conformance.updating_suite import over
 from tests.support.http_rig import DATA, MIB, MakeClient, Rig
 from tests.support.proxy import Seen, answer, scripted_server
-from tests.support.updates import ETAG, NEW, PATCH_TYPE, methods
+from tests.support.updates import ETAG, NEW, answers_questions, methods
 
 
 class TestIntegrity:
@@ -67,19 +67,16 @@ class TestLargeUpdates:
         async def script(
             seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
-            if seen.method == "OPTIONS":
-                writer.write(answer(200, Accept_Patch=PATCH_TYPE))
-            elif seen.method == "HEAD":
-                writer.write(answer(200, ETag='"v1"'))
-            else:
-                if "expect" in seen.headers:
-                    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                left = int(seen.headers["content-length"])
-                while left:
-                    data = await reader.read(min(left, 65_536))
-                    digest.update(data)
-                    left -= len(data)
-                writer.write(answer(204, ETag='"v2"'))
+            if answers_questions(seen, writer):
+                return
+            if "expect" in seen.headers:
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            left = int(seen.headers["content-length"])
+            while left:
+                data = await reader.read(min(left, 65_536))
+                digest.update(data)
+                left -= len(data)
+            writer.write(answer(204, ETag='"v2"'))
 
         whole = memoryview(bytearray(pattern(32 * MIB, seed=3)))
         pieces = [whole[start : start + 40_000] for start in range(0, len(whole), 40_000)]
@@ -111,11 +108,9 @@ class TestLargeUpdates:
         async def script(
             seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
-            if seen.method == "OPTIONS":
-                writer.write(answer(200, Accept_Patch=PATCH_TYPE))
-            elif seen.method == "HEAD":
-                writer.write(answer(200, ETag='"v1"'))
-            elif "expect" in seen.headers:
+            if answers_questions(seen, writer):
+                return
+            if "expect" in seen.headers:
                 writer.write(answer(417, Connection="close"))
                 writer.close()
             else:
@@ -132,12 +127,9 @@ class TestLargeUpdates:
         async def script(
             seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
-            if seen.method == "OPTIONS":
-                writer.write(answer(200, Accept_Patch=PATCH_TYPE))
-            elif seen.method == "HEAD":
-                writer.write(answer(200, ETag='"v1"'))
-            else:
-                await asyncio.Event().wait()
+            if answers_questions(seen, writer):
+                return
+            await asyncio.Event().wait()
 
         async with scripted_server(script) as server:
             backend = make_client(timeout_s=0.2, retry=RetryPolicy(attempts=1))
@@ -153,11 +145,9 @@ class TestLargeUpdates:
             seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
             nonlocal got
-            if seen.method == "OPTIONS":
-                writer.write(answer(200, Accept_Patch=PATCH_TYPE))
-            elif seen.method == "HEAD":
-                writer.write(answer(200, ETag='"v1"'))
-            elif begun.is_set():
+            if answers_questions(seen, writer):
+                return
+            if begun.is_set():
                 await reader.readexactly(1)
                 writer.write(answer(204))
             else:
