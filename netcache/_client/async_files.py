@@ -160,8 +160,14 @@ class AsyncReadFile(AsyncFile):
 
     async def preadinto(self, buffer: WritableBuffer, offset: int) -> int:
         """Read at ``offset`` into ``buffer``."""
+        view = memoryview(buffer).cast("B")
+        # Nothing is awaited, and nobody else called, for what is in memory.  A closed handle has
+        # nothing.
+        count = self._handle.hit_nowait(view, offset)
+        if count is not None:
+            return count
         self._need_open()
-        return await self._reader.preadinto(memoryview(buffer).cast("B"), offset)
+        return await self._reader.bring_into(view, offset)
 
     async def view(self, offset: int, length: int) -> memoryview:
         """A view of cached bytes, valid as long as it is held."""

@@ -32,12 +32,20 @@ class AsyncReader:
 
     async def preadinto(self, view: memoryview, start: int) -> int:
         """Read at ``start`` into ``view``; the count is short only at the end."""
+        count = self.handle.hit_nowait(view, start)
+        return count if count is not None else await self.bring_into(view, start)
+
+    async def bring_into(self, view: memoryview, start: int) -> int:
+        """``preadinto``, for whom ``hit_nowait`` has just answered None."""
         handle = self.handle
+        # One that was bound has missed already.
+        missed = handle.inode is not None
         handle.bind_local()
         while True:
-            count = handle.hit_nowait(view, start)
+            count = None if missed else handle.hit_nowait(view, start)
             if count is not None:
                 return count
+            missed = False
             if _may_hit(handle, start, len(view)):
                 loop = asyncio.get_running_loop()
                 count = await loop.run_in_executor(None, handle.hit_into, view, start)

@@ -15,7 +15,6 @@ from netcache.errors import ClosedError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from netcache._client.mapping import Mapping
     from netcache._client.runner import Runner
     from netcache._client.views import Views
     from netcache._core.coherency import Version
@@ -29,6 +28,9 @@ class File(io.RawIOBase):
     (``read``, ``write``, ``seek``) belongs to one at a time.  No work is done by the garbage
     collector: a writer that is not closed publishes nothing.
     """
+
+    # ``RawIOBase`` gives each file a dictionary, and Python looks into that one the slow way.
+    __slots__ = ("_gone", "_position", "mode", "name", "url")
 
     def __init__(self, url: str, mode: str) -> None:
         super().__init__()
@@ -153,17 +155,10 @@ class File(io.RawIOBase):
             raise ClosedError(f"{self.url} is closed", url=self.url)
 
 
-class _Unmapped:
-    """Stands for the mapping as long as nothing is mapped: its window holds nothing."""
-
-    window = (memoryview(b""), 0, -1)
-
-
-_UNMAPPED = _Unmapped()
-
-
 class ReadFile(File):
     """A file open for reading: it shows one version, or raises ``StaleError``."""
+
+    __slots__ = ("_descriptor", "_handle", "_runner", "_views", "_whole")
 
     def __init__(self, handle: ReadHandle, runner: Runner) -> None:
         super().__init__(handle.resource.url, "rb")
@@ -171,7 +166,8 @@ class ReadFile(File):
         self._runner = runner
         # Made by the first that asks for more than bytes: most files are only read.
         self._views: Views | None = None
-        self._mapping: Mapping | _Unmapped = _UNMAPPED
+        # A map of exactly the resource, once all of it may be shown.
+        self._whole: memoryview | None = None
         self._descriptor = -1
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -218,14 +214,6 @@ class ReadFile(File):
         self._position += len(data)
         return data
 
-    def _need_views(self) -> Views:
-        if self._views is None:
-            from netcache._client.views import Views
-
-            self._views = Views(self._handle, self._runner)
-            self._mapping = self._views.mapping
-        return self._views
-
     def expect(self, start: int, length: int | None) -> None:
         """Say what will be read first, so that a cold extent is asked for in one request."""
         self._runner.expect(self._handle, start, length)
@@ -247,11 +235,24 @@ class ReadFile(File):
 
         A private copy where they cannot be mapped (see ``docs/semantics.md``).
         """
-        base, low, high = self._mapping.window
+        whole = self._whole
+        if whole is not None and offset >= 0 <= length:
+            # A slice ends with the resource, as a view does.
+            return whole[offset : offset + length]
+        return self._view_part(offset, length)
+
+    def _view_part(self, offset: int, length: int) -> memoryview:
+        if self._views is None:
+            from netcache._client.views import Views
+
+            self._views = Views(self._handle, self._runner)
+        base, low, high = self._views.mapping.window
         end = offset + length
         if low <= offset <= end <= high:
             return base[offset:end]
-        return self._need_views().view(offset, length)
+        view = self._views.view(offset, length)
+        self._whole = self._views.whole()
+        return view
 
     def fileno(self) -> int:
         """A descriptor of the whole object's bytes, where all of them are cached.
@@ -274,6 +275,7 @@ class ReadFile(File):
         if not self._gone:
             if self._views is not None:
                 self._views.mapping.close()
+                self._whole = None
             self._handle.close()
             if self._descriptor >= 0:
                 os.close(self._descriptor)

@@ -57,3 +57,8 @@ class Views:
             data = self._runner.fetch(handle, offset, end - offset)
             if data is not None:
                 return memoryview(data)
+
+    def whole(self) -> memoryview | None:
+        """All of the resource, when all of it is mapped and may be shown."""
+        base, low, high = self.mapping.window
+        return base[:high] if not low and high == self.size else None

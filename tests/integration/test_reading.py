@@ -221,6 +221,26 @@ def test_view_is_read_only_and_outlives_the_file(served: Served, client: netcach
     del view
 
 
+@pytest.mark.parametrize("warm", [False, True], ids=["fetched piece by piece", "all there"])
+def test_views_end_with_the_resource_and_with_the_file(
+    served: Served, client: netcache.Client, warm: bool
+) -> None:
+    """However much of it is mapped: the same bytes, none behind the end, none after ``close``."""
+    url, size = served.put("data", DATA), len(DATA)
+    if warm:
+        client.warm(url)
+    with client.open(url) as file:
+        for _ in range(2):
+            for start, length in ((0, 10), (MIB, 2 * MIB), (size - 5, 100), (0, size), (7, 0)):
+                assert file.view(start, length) == DATA[start : start + length]
+            assert len(file.view(size, 1)) == len(file.view(size + 4096, 4096)) == 0
+            for start, length in ((-1, 10), (10, -1), (size, -10), (-20, 30)):
+                with pytest.raises(ValueError, match="neither may be negative"):
+                    file.view(start, length)
+    with pytest.raises(netcache.ClosedError):
+        file.view(0, 10)
+
+
 def test_fileno_is_exactly_the_resource(served: Served, client: netcache.Client) -> None:
     """The padding of the last block is not seen through the descriptor."""
     url = served.put("data", DATA)
@@ -338,6 +358,8 @@ async def test_the_asynchronous_face_reads_the_same(
             buffer = bytearray(100)
             assert await file.preadinto(buffer, 7) == 100
             assert buffer == DATA[7:107]
+        with pytest.raises(netcache.ClosedError):
+            await file.preadinto(buffer, 7)
         pieces = [bytes(piece) async for piece in other.cat(url, 100, 2 * MIB)]
         assert b"".join(pieces) == DATA[100 : 100 + 2 * MIB]
     assert served.body_bytes() == len(DATA)
