@@ -92,11 +92,14 @@ class AsyncReader:
 
 
 def _may_hit(handle: ReadHandle, start: int, length: int) -> bool:
-    """Whether a hit is to be expected, though perhaps not at once."""
+    """Whether a hit is to be expected, though perhaps not at once.
+
+    Who asks has just missed, and so learnt what is there: the cache is not asked again.
+    """
     inode = handle.inode
     return (
         inode is not None
         and not handle.checks_each_read
         and inode.size >= 0
-        and not inode.missing(start, inode.clip(start + length))
+        and inode.reach(start) >= inode.clip(start + length)
     )

@@ -1,8 +1,15 @@
-"""What brings bytes to an inode, as those see it who wait for them; see ``flight``."""
+"""What brings bytes to an inode, as those see it who wait for them; see ``flight``.
+
+On the client's loop.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from netcache._core.extent import ExtentSet
 
 if TYPE_CHECKING:
     import asyncio
@@ -12,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Coming(Protocol):
-    """One extent on its way; on the client's loop."""
+    """One extent on its way."""
 
     dense: bool
     """Whether the object holds everything before it, or will."""
@@ -40,3 +47,59 @@ class Question(NamedTuple):
     def is_for(self, position: int) -> bool:
         """Whether the answer brings ``position``."""
         return self.extent.start <= position < self.extent.end
+
+
+class Flights:
+    """All flights of one inode, sorted by where they begin.
+
+    Hundreds may be under way, and each new one asks.  Most lie apart: a lookup is O(log n) as long
+    as none is much longer than the others.
+    """
+
+    __slots__ = ("_flights", "_longest", "_starts")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._flights: list[Coming] = []
+        # In bytes; no flight that is here is longer.
+        self._longest = 0
+
+    def add(self, flight: Coming) -> None:
+        """A flight begins; its start and end stay what they are."""
+        start = flight.request.start
+        index = bisect_right(self._starts, start)
+        self._starts.insert(index, start)
+        self._flights.insert(index, flight)
+        self._longest = max(self._longest, flight.request.end - start)
+
+    def remove(self, flight: Coming) -> None:
+        """A flight has ended."""
+        index = self._flights.index(flight, bisect_left(self._starts, flight.request.start))
+        del self._starts[index], self._flights[index]
+        if not self._flights:
+            self._longest = 0
+
+    def meeting(self, start: int, end: int) -> list[Coming]:
+        """The flights that are made for part of ``[start, end)``, or that end at ``start``."""
+        first = bisect_left(self._starts, start - self._longest)
+        last = bisect_left(self._starts, end, first)
+        return [flight for flight in self._flights[first:last] if flight.request.end >= start]
+
+    def bringing(self, position: int) -> Coming | None:
+        """The flight that is going to bring ``position``, the oldest where there are more."""
+        found = [
+            flight
+            for flight in self.meeting(position, position + 1)
+            if flight.position <= position < flight.end
+        ]
+        return min(found, key=lambda flight: flight.request.id, default=None)
+
+    def still_to_come(self, start: int, end: int) -> ExtentSet:
+        """What flights are going to bring of ``[start, end)``, perhaps with more around it."""
+        return ExtentSet((flight.position, flight.end) for flight in self.meeting(start, end))
+
+    def __iter__(self) -> Iterator[Coming]:
+        return iter(self._flights)
+
+    def __len__(self) -> int:
+        return len(self._flights)

@@ -28,7 +28,7 @@ from netcache._netfs.pace import Pace
 from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.request import OPEN_END, Origin
 from netcache._netfs.spool import SpoolHolding
-from netcache._netfs.survey import pieces_of, survey_of
+from netcache._netfs.survey import on_their_way, pieces_of, survey_of
 from netcache.errors import CacheError, NoSpaceError, RemoteError, StaleError, TransientError
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ class ReadEngine:
     async def _locate(self, inode: Inode, start: int, end: int) -> bool:
         """Locate; much that has to be read to prove it is read in a worker's thread, once."""
         holding = inode.holding
+        if inode.cached is not None and not self.offline and inode.reach(start) < end:
+            # To bring it begins with the same question.
+            return False
         if (
             end - start > GROUP_BYTES
             and holding is not None
@@ -139,10 +142,10 @@ class ReadEngine:
             ahead = end
         if not self._launch_missing(inode, Extent(start, end), ahead):
             return False
-        missing = inode.missing(start, end)
+        missing = inode.missing(start, end, ask=False)
         if not missing:
             return True
-        flight, question = self._flight_of(inode, missing[0].start), inode.question
+        flight, question = inode.flights.bringing(missing[0].start), inode.question
         if flight is None:
             if question is not None and question.is_for(missing[0].start):
                 await question.answered.wait()
@@ -158,11 +161,11 @@ class ReadEngine:
         blocks = wanted_blocks(
             wanted.start, max(wanted.end, ahead), inode.size, inode.holding.block_size
         )
-        position, on_their_way = blocks.start, inode.on_their_way()
+        position, coming = blocks.start, on_their_way(inode, *blocks)
         needed = round_up(wanted.end, inode.holding.block_size) if wanted.length else wanted.start
         while position < blocks.end:
             survey = survey_of(inode, position, blocks.end)
-            for run in on_their_way.missing(position, survey.reach):
+            for run in coming.missing(position, survey.reach):
                 pieces = pieces_of(inode, run, survey)
                 if not pieces:
                     continue
@@ -201,13 +204,6 @@ class ReadEngine:
             return False
         return True
 
-    @staticmethod
-    def _flight_of(inode: Inode, position: int) -> Coming | None:
-        for flight in inode.flights:
-            if flight.position <= position < flight.end:
-                return flight
-        return None
-
     async def _await_flight(self, inode: Inode, flight: Coming, start: int, end: int) -> bool:
         try:
             await flight.wait_for(start, end)
@@ -238,7 +234,7 @@ class ReadEngine:
                 f"read of {inode.resource.url} failed: its only response broke off",
                 url=inode.resource.url,
             )
-        await inode.flights[0].wait_for(0, end)
+        await next(iter(inode.flights)).wait_for(0, end)
         await asyncio.sleep(0)
         return True
 

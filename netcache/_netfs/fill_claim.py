@@ -25,7 +25,7 @@ SHORT_BYTES = 1 << 20
 def is_claimed(inode: Inode, start: int, end: int) -> bool:
     """Whether another process has the claim of part of ``[start, end)`` at this moment."""
     cached = inode.cached
-    if cached is None or inode.flights or inode.question is not None:
+    if cached is None or inode.flying or inode.question is not None:
         # What we bring ourselves is claimed already: to give it back here would be too soon.
         return cached is not None
     taken = cached.object.try_lock_extent(start, end)

@@ -89,13 +89,13 @@ class Flight:
             inval_counter=cached.object.inval_counter if cached is not None else 0,
         )
         events.read(self.request, inode.resource.url)
-        inode.flights.append(self)
+        inode.flights.add(self)
         self.task = asyncio.ensure_future(self._run())
         self.task.add_done_callback(self._ended)
 
     def _flight_before(self, start: int) -> Coming | None:
         """The flight that brings what lies before, when the object holds everything up to it."""
-        for flight in self.inode.flights:
+        for flight in self.inode.flights.meeting(start, start + 1):
             near = start - flight.position <= BEHIND_BYTES_MAX
             if flight.dense and flight.end == start and near:
                 return flight

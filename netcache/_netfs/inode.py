@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from netcache._core.keys import ObjectKey
     from netcache._core.sizes import Sizes
     from netcache._core.urls import Resource
-    from netcache._netfs.coming import Coming, Question
+    from netcache._netfs.coming import Flights, Question
     from netcache._netfs.spool import SpoolHolding
 
 
@@ -44,13 +44,13 @@ class Inode:
     """
 
     __slots__ = (
+        "_flights",
         "_sizes",
         "checked_at",
         "complete",
         "content",
         "digest",
         "due",
-        "flights",
         "following",
         "follows",
         "holding",
@@ -84,7 +84,7 @@ class Inode:
         self.window: Window = NO_WINDOW
         self.windows: Windows = NO_WINDOWS
         self.lock = threading.Lock()
-        self.flights: list[Coming] = []
+        self._flights: Flights | None = None
         # What a flight is going to bring when the server's answer is here.
         self.question: Question | None = None
         # Whether somebody else fetches it, in the order in which we read: another process had the
@@ -123,6 +123,20 @@ class Inode:
     @sizes.setter
     def sizes(self, sizes: Sizes) -> None:
         self._sizes = sizes
+
+    @property
+    def flights(self) -> Flights:
+        """What brings bytes at this moment.  Made by the first that asks: the cache needs none."""
+        if self._flights is None:
+            from netcache._netfs.coming import Flights
+
+            self._flights = Flights()
+        return self._flights
+
+    @property
+    def flying(self) -> bool:
+        """Whether there are any flights.  Any thread."""
+        return bool(self._flights)
 
     def reach(self, position: int) -> int:
         """How far everything from ``position`` on is known to be there."""
@@ -205,7 +219,9 @@ class Inode:
         windows = self.windows
         if windows is not NO_WINDOWS and (descriptor := windows.find(start, end)) >= 0:
             return descriptor, end
-        if (wait or self.prove_nowait(start, end)) and self.locate(start, end):
+        # What is not there is not to be proven: most who ask for that are many at once.
+        ready = wait or (not self.missing(start, end) and self.prove_nowait(start, end))
+        if ready and self.locate(start, end):
             return self.window[0], end
         return -1, -1
 
@@ -252,27 +268,22 @@ class Inode:
                 self.window, self.windows = NO_WINDOW, NO_WINDOWS
         return proven
 
-    def missing(self, start: int, end: int) -> list[Extent]:
-        """The parts of ``[start, end)`` that are not known to be there, in order."""
+    def missing(self, start: int, end: int, *, ask: bool = True) -> list[Extent]:
+        """The parts of ``[start, end)`` that are not known to be there, in order; without ``ask``
+        the holding is not asked about them."""
         if start >= end:
             return []
         with self.lock:
             if self.holding is None:
                 return [Extent(start, end)]
-            self.learn(self.holding, start, end)
+            if ask:
+                self.learn(self.holding, start, end)
             return self.present.missing(start, end)
 
     def arrived(self, start: int, end: int) -> None:
         """``[start, end)`` has been stored: readers may have it."""
         with self.lock:
             self.present.add(start, end)
-
-    def on_their_way(self) -> ExtentSet:
-        """What the flights of this inode, and the answer to a question, are going to bring."""
-        coming = ExtentSet((flight.position, flight.end) for flight in self.flights)
-        if self.question is not None:
-            coming.add(*self.question.extent)
-        return coming
 
     def lose_holding(self) -> None:
         """The cache failed: go on from the server.  What was read from it stays right."""

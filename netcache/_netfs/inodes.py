@@ -180,7 +180,7 @@ class InodeTable:
     def close_idle(self) -> int:
         """Close the older half of the idle inodes, at least one; how many that were."""
         with self._lock:
-            idle = [inode for inode in self._idle.values() if not inode.flights]
+            idle = [inode for inode in self._idle.values() if not inode.flying]
             closing = idle[: -(-len(idle) // 2)]
             for inode in closing:
                 self._take_out(inode)
@@ -212,7 +212,7 @@ class InodeTable:
     def take_alone(self, inode: Inode) -> bool:
         """Take the inode out of the table for its only user; False when others show it."""
         with self._lock:
-            if inode.users > 1 or inode.flights:
+            if inode.users > 1 or inode.flying:
                 return False
             if self._current.get(inode.key) is inode:
                 del self._current[inode.key]
@@ -265,7 +265,7 @@ class InodeTable:
         self._idle.move_to_end(id(inode))
         while len(self._idle) > IDLE_INODES_MAX:
             _, oldest = self._idle.popitem(last=False)
-            if oldest.flights:
+            if oldest.flying:
                 self._idle[id(oldest)] = oldest
                 return
             self._take_out(oldest)

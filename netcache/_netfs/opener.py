@@ -37,7 +37,7 @@ from netcache._netfs.first_question import ask_first, first_extent
 from netcache._netfs.gates import Gates
 from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import key_of
-from netcache._netfs.survey import survey_of
+from netcache._netfs.survey import on_their_way, survey_of
 from netcache._netfs.unchanged import is_whole
 from netcache.errors import CacheError, NotFoundError, StaleError, TransientError
 
@@ -163,7 +163,7 @@ class Opener:
         end = want.end if want.end >= 0 else inode.size
         blocks = wanted_blocks(want.start, end, inode.size, inode.holding.block_size)
         survey_of(inode, blocks.start, blocks.end)
-        gaps = gaps_to_fetch(blocks, inode.present, inode.on_their_way())
+        gaps = gaps_to_fetch(blocks, inode.present, on_their_way(inode, *blocks))
         return gaps[0] if gaps else None
 
     async def _open_gap(self, inode: Inode, gap: Extent, want: Extent | None) -> Inode:

@@ -12,7 +12,7 @@ from netcache._core.read_sources import Piece, Source, choose_pieces
 from netcache._netfs.request import OPEN_END
 
 if TYPE_CHECKING:
-    from netcache._core.extent import Extent
+    from netcache._core.extent import Extent, ExtentSet
     from netcache._netfs.inode import Inode
 
 Known = tuple[int, int, Occupancy]
@@ -37,6 +37,15 @@ def survey_of(inode: Inode, start: int, end: int) -> Survey:
             (*extent, Occupancy.DATA) for extent in inode.present.within(start, reach)
         ]
         return Survey(extents, reach)
+
+
+def on_their_way(inode: Inode, start: int, end: int) -> ExtentSet:
+    """What of ``[start, end)`` the flights, and the answer to a question, are going to bring;
+    perhaps with more around it."""
+    coming = inode.flights.still_to_come(start, end)
+    if inode.question is not None:
+        coming.add(*inode.question.extent)
+    return coming
 
 
 def zero_limit_of(inode: Inode) -> int:

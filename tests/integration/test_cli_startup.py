@@ -118,8 +118,8 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
     ("verb", "most", "others"),
     [
         ("put", 124, EDITING | READING),
-        ("warm", 160, EDITING | SENDING),
-        ("get", 161, EDITING | SENDING),
+        ("warm", 161, EDITING | SENDING),
+        ("get", 162, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(

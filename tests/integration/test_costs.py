@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import time
 from pathlib import Path
 
@@ -42,6 +43,7 @@ OPEN_ANOTHER = {
 PYTHON_CALLS_OPEN_ANOTHER = 117
 PYTHON_CALLS_OPEN_AGAIN = 41
 KERNEL_CALLS_SMALL_FILE = 30
+KERNEL_CALLS_COLD_READ = 18
 KERNEL_CALLS_SMALL_UPLOAD = 30
 
 
@@ -260,6 +262,42 @@ def test_a_read_that_misses_looks_once_before_it_asks_and_finds_it_after(
             assert file.preadinto(buffer, MIB // 2) == len(buffer)
     assert costs.kernel["fgetxattr"] == 1
     assert costs.kernel["preadv"] == 1
+
+
+def cost_of_cold_reads(folder: Path, count: int) -> Costs:
+    """What so many cold reads that are asked for at once call, all in all, on the loop."""
+    step = 8 * KIB
+    offsets = [2 * step * index for index in range(1, count)]
+    random.Random(count).shuffle(offsets)
+    with serve(folder / "www") as served:
+        url = served.put("scattered", random_bytes(2 * count * step, count))
+
+        async def read() -> Costs:
+            async with (
+                netcache.AsyncClient(cache_dir=folder / "cache") as client,
+                await client.open(url) as file,
+            ):
+                await file.pread(1, 0)
+                with counted() as costs:
+                    await asyncio.gather(*(file.pread(step, offset) for offset in offsets))
+                return costs
+
+        costs = asyncio.run(read())
+        assert served.count() == count
+    return costs
+
+
+def test_a_cold_read_among_many_asks_the_cache_three_times_what_is_there(tmp_path: Path) -> None:
+    """When it comes, when it is launched, and when no other process can be bringing it any more.
+
+    What is missing is not compared with any sums.
+    """
+    few, more = (cost_of_cold_reads(tmp_path / str(count), count) for count in (50, 200))
+    a_read = {name: (calls - few.kernel[name]) / 150 for name, calls in more.kernel.items()}
+    assert a_read["fgetxattr"] <= 4, "the three, and the record of what came"
+    assert a_read["lseek"] <= 2.1, a_read
+    assert a_read["preadv"] <= 2, "the sums that it stands beside, and the bytes"
+    assert sum(a_read.values()) <= KERNEL_CALLS_COLD_READ, a_read
 
 
 def cost_of_small_files(folder: Path, count: int) -> Costs:

@@ -272,7 +272,7 @@ async def test_a_request_that_is_given_up_lets_what_follows_go_on(tmp_path: Path
         for _ in range(100):
             await asyncio.sleep(0)
         assert not waiting.done()
-        inode.flights[0].task.cancel()
+        next(iter(inode.flights)).task.cancel()
         assert await asyncio.wait_for(waiting, 20)
         assert await rig.engine.ensure(inode, 0, 12 * B)
         assert rig.content(inode, *whole(rig)) == rig.data

@@ -168,7 +168,7 @@ async def test_a_follower_brings_the_rest_of_what_is_given_up(tmp_path: Path) ->
         await asyncio.sleep(0)
         following = asyncio.ensure_future(two.engine.ensure(second, 0, 4 * MIB))
         assert await asyncio.wait_for(two.engine.ensure(second, 0, MIB), 20)
-        first.flights[0].task.cancel()
+        next(iter(first.flights)).task.cancel()
         assert await asyncio.wait_for(following, 20)
         assert two.content(second, 0, 4 * MIB) == two.data
         assert two.backend.asked == [(MIB, 4 * MIB)]
