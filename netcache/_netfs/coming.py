@@ -25,6 +25,8 @@ class Coming(Protocol):
     """Whether the object holds everything before it, or will."""
     request: Request
     task: asyncio.Task[None]
+    gone: asyncio.Future[None]
+    """Done when everybody has been told of the end, which is after that of ``task``."""
 
     @property
     def position(self) -> int:

@@ -262,7 +262,9 @@ class ReadEngine:
 
     async def close(self) -> None:
         """Cancel what is still flying and wait until it has ended."""
-        flights = [f.task for inode in self.inodes.all() for f in inode.flights]
-        for task in flights:
-            task.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        flights = [flight for inode in self.inodes.all() for flight in inode.flights]
+        for flight in flights:
+            flight.task.cancel()
+        # Not for the tasks: those that had ended already are no reason to wait for what is done
+        # at their end (since Python 3.12).
+        await asyncio.gather(*(flight.gone for flight in flights))

@@ -53,6 +53,7 @@ class Flight:
         "_pieces",
         "_reply",
         "dense",
+        "gone",
         "inode",
         "request",
         "task",
@@ -90,6 +91,7 @@ class Flight:
         )
         events.read(self.request, inode.resource.url)
         inode.flights.add(self)
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task = asyncio.ensure_future(self._run())
         self.task.add_done_callback(self._ended)
 
@@ -194,3 +196,4 @@ class Flight:
             self._means.later(self._drop_reply())
         self.inode.flights.remove(self)
         request.finish()
+        self.gone.set_result(None)

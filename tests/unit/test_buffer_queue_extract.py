@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import mmap
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tests.support.queues import CountedArena, resizable
 
 LENGTH = 9600
 TEXT = pattern(0, LENGTH)
+CHARACTERS = "w" if sys.version_info >= (3, 13) else "u"
+"""The type code of an array of characters."""
 START = 5000
 
 
@@ -55,7 +58,9 @@ WRITABLE: dict[str, Callable[[], Any]] = {
     "mmap": lambda: _mmap(TEXT),
     "array of bytes": lambda: array.array("B", TEXT),
     "array of longs": lambda: array.array("q", TEXT),
-    "array of characters": lambda: array.array("u", str(TEXT, "utf-32-le", "replace")[:1] * 2400),
+    "array of characters": lambda: array.array(
+        CHARACTERS, str(TEXT, "utf-32-le", "replace")[:1] * 2400
+    ),
     "ctypes array": lambda: (ctypes.c_int32 * (LENGTH // 4)).from_buffer_copy(TEXT),
     "ctypes structures": lambda: _struct(TEXT),
     "list": lambda: [bytearray(TEXT[:100]), array.array("I", TEXT[100:5000]), _mmap(TEXT[5000:])],

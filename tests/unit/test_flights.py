@@ -28,6 +28,7 @@ class OnItsWay:
         self.request = Request(Origin.READ, extent, stats, size=END)
         # Nobody cancels it.
         self.task = cast("asyncio.Task[None]", None)
+        self.gone = cast("asyncio.Future[None]", None)
 
     @property
     def position(self) -> int:
