@@ -18,7 +18,7 @@ from netcache._client.placing import Placer
 from netcache._client.target import TargetFile, begin_target, place_file
 from netcache._client.trees.ports import FetchResult
 from netcache._core.extent import Extent
-from netcache._core.readplan import COMES_WHOLE_BYTES
+from netcache._core.readplan import COMES_WHOLE_BYTES, first_part
 from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.steps import GrowingSteps
 from netcache._core.urls import Resource, parse
@@ -26,7 +26,6 @@ from netcache._core.validity import Moment
 from netcache._netfs.finishing import finished
 from netcache._netfs.runs import run_at
 from netcache._netfs.small_files import SmallFile, SmallFiles
-from netcache._netfs.spool import SpoolHolding
 from netcache.errors import CacheError, StaleError, TransientError
 
 if TYPE_CHECKING:
@@ -44,10 +43,6 @@ STEP_BYTES = 8 << 20
 
 STEP_BYTES_MAX = 32 << 20
 """The same where it goes fast."""
-
-FIRST_BYTES = 32 << 20
-"""How much of an unknown resource is asked for at first: its answer tells how far away the server
-is, and the rest then comes in as many exchanges as that is worth."""
 
 SMALL_BYTES = 1 << 20
 """A file that is no larger is fetched first, and placed in one go."""
@@ -183,44 +178,13 @@ class Downloader:
         on_bytes(size)
         return True
 
-    async def warm(
-        self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes
-    ) -> tuple[int, int]:
-        """Bring ``[offset, offset + count)`` (None: to the end) into the cache.
-
-        Returns how many bytes of the resource that is, and how many were fetched.  Raises
-        ``CacheError`` when they cannot be kept.
-        """
-        known = self._engine.inodes.find(resource)
-        before = known.received_bytes if known is not None else 0
-        want = Extent(offset, -1 if count is None else offset + count)
-        inode = await self._opener.resolve(
-            resource, time.monotonic(), Moment.OPEN, self._first(known, want)
-        )
-        self._engine.inodes.acquire(inode)
-        try:
-            if isinstance(inode.holding, SpoolHolding) and not inode.complete:
-                await self._engine.ensure(inode, 0, 1 << 62)
-            end = inode.clip(want.end if count is not None else inode.size)
-            for start in range(offset, end, STEP_BYTES):
-                step = min(start + STEP_BYTES, end)
-                if not await self._engine.ensure(inode, start, step, end):
-                    raise CacheError(
-                        f"{resource.url} cannot be kept in the cache (it is full, or failed)",
-                        url=resource.url,
-                    )
-                on_bytes(step - start)
-            return max(0, end - offset), inode.received_bytes - (before if inode is known else 0)
-        finally:
-            self._engine.inodes.release(inode)
-
     async def sha256(self, info: ResourceInfo) -> bytes:
         """The SHA-256 of a resource, read through the cache at constant memory."""
         resource = parse(info.url)
         inode = await self._resolve(resource, info, self._engine.inodes.find(resource))
         self._engine.inodes.acquire(inode)
         try:
-            if isinstance(inode.holding, SpoolHolding) and not inode.complete:
+            if inode.spools and not inode.complete:
                 await self._engine.ensure(inode, 0, 1 << 62)
             return await self._hash(inode)
         finally:
@@ -247,22 +211,15 @@ class Downloader:
         """
         if inode is not None and info.version is not None and info.version.same_as(inode.version):
             return inode
-        want = self._first(inode, Extent(0, -1))
+        want = Extent(0, -1) if inode is not None else first_part(Extent(0, -1))
         return await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, want)
-
-    def _first(self, known: Inode | None, want: Extent) -> Extent:
-        """What of ``want`` to ask for with the open: of an unknown resource not all at once."""
-        most = want.start + FIRST_BYTES
-        if known is not None or 0 <= want.end <= most:
-            return want
-        return Extent(want.start, most)
 
     async def _copy(
         self, inode: Inode, target: TargetFile, position: int, on_bytes: OnBytes
     ) -> None:
         """Copy all of the inode from ``position`` on to the target as it comes."""
         loop, steps = asyncio.get_running_loop(), GrowingSteps(STEP_BYTES, STEP_BYTES_MAX)
-        if isinstance(inode.holding, SpoolHolding) and not inode.complete:
+        if inode.spools and not inode.complete:
             await self._engine.ensure(inode, 0, 1 << 62)
         copied, copying = position, None
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from netcache._client.failures import exit_code_of, one_line
-from netcache._client.report import ItemError, Report
-from netcache._core.progress import ProgressEvent, ProgressSink
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netcache._client.report import Report
+    from netcache._core.progress import ProgressSink
 
 
 class ItemProgress:
@@ -27,6 +29,8 @@ class ItemProgress:
 
     def _tell(self, kind: str) -> None:
         if self._sink is not None:
+            from netcache._core.progress import ProgressEvent
+
             self._sink(ProgressEvent(kind, self._name, self._done, self._total))  # type: ignore[arg-type]
 
 
@@ -49,6 +53,9 @@ class Item:
         if self._item is not None:
             self._item.end(good=error is None)
         if isinstance(error, OSError) and not self._only:
+            from netcache._client.failures import exit_code_of, one_line
+            from netcache._client.report import ItemError
+
             failure = ItemError(self._name, one_line(error), exit_code_of(error))
             self._report.errors.append(failure)
             return True

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from netcache._client.items import Item, ItemProgress
 from netcache._client.report import Report
-from netcache._core.progress import ProgressSink
 from netcache._core.urls import Resource, as_file, child, is_url
 from netcache.errors import UsageError
 from netcache.spi import ResourceInfo, UploadCondition
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from netcache._client.ahead import AheadCopy
     from netcache._client.core import ClientCore
     from netcache._client.trees.options import TreeOptions
+    from netcache._core.progress import ProgressSink
 
 PathLike = str | os.PathLike[str]
 Source = PathLike | BinaryIO

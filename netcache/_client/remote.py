@@ -250,7 +250,9 @@ class Remote:
         self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes
     ) -> tuple[int, int]:
         """Bring a resource, or ``count`` bytes of it at ``offset``, into the cache."""
-        return await self._downloader.warm(resource, offset, count, on_bytes)
+        from netcache._client.warming import warm
+
+        return await warm(self.engine, self.opener, resource, offset, count, on_bytes)
 
     async def put_file(
         self, path: str, url: str, condition: UploadCondition | None, on_bytes: OnBytes

@@ -12,6 +12,10 @@ from netcache._core.extent import Extent, ExtentSet, round_down, round_up
 COMES_WHOLE_BYTES = 64 << 10
 """A file that is no larger comes with the head of its reply, as a rule."""
 
+FIRST_BYTES = 32 << 20
+"""How much of an unknown resource is asked for at first: its answer tells how far away the server
+is, and the rest then comes in as many exchanges as that is worth."""
+
 CUT_BYTES_MIN = 8 << 20
 CUT_BYTES_MAX = 32 << 20
 LATENCY_WORTH_CUTTING_S = 0.005
@@ -26,6 +30,15 @@ def wanted_blocks(start: int, end: int, size: int | None, block_size: int) -> Ex
             return Extent(size, size)
         high = min(high, size)
     return Extent(low, high)
+
+
+def first_part(want: Extent) -> Extent:
+    """What of ``want`` to ask for with the open of an unknown resource: not all at once.
+
+    An end of -1 is that of the resource.
+    """
+    most = want.start + FIRST_BYTES
+    return want if 0 <= want.end <= most else Extent(want.start, most)
 
 
 def whole_blocks(length: int, block_size: int) -> int:

@@ -25,9 +25,8 @@ from netcache._netfs.flight import Flight
 from netcache._netfs.inode import Inode
 from netcache._netfs.misses import Misses, downloads
 from netcache._netfs.pace import Pace
-from netcache._netfs.read_exchange import ReadMeans
+from netcache._netfs.read_means import ReadMeans
 from netcache._netfs.request import OPEN_END, Origin
-from netcache._netfs.spool import SpoolHolding
 from netcache._netfs.survey import on_their_way, pieces_of, survey_of
 from netcache.errors import CacheError, NoSpaceError, RemoteError, StaleError, TransientError
 
@@ -88,19 +87,31 @@ class ReadEngine:
             misses=Misses(store, stats),
         )
 
-    async def ensure(self, inode: Inode, start: int, end: int, ahead: int = 0) -> bool:
+    async def ensure(
+        self, inode: Inode, start: int, end: int, ahead: int = 0, *, patient: bool = False
+    ) -> bool:
         """Bring ``[start, end)`` in, and let what is missing up to ``ahead`` come behind it.
 
+        ``patient``: what a flight is bringing is waited for before anybody looks for it.
         False when the bytes cannot be kept locally: the caller makes a direct read of them.
         """
         if inode.due:
             self.inodes.give_holding(inode)
+        if patient and not await self._await_coming(inode, start, inode.clip(end)):
+            return False
         while start < inode.clip(end) and not await self._locate(inode, start, inode.clip(end)):
             if inode.holding is None:
                 return False
             if not await self._bring(inode, start, inode.clip(end), inode.clip(ahead)):
                 return False
         return True
+
+    async def _await_coming(self, inode: Inode, start: int, end: int) -> bool:
+        start = inode.reach(start)
+        flight = inode.flights.bringing(start) if start < end else None
+        if flight is None or flight.end < end:
+            return True
+        return await self._await_flight(inode, flight, start, end)
 
     async def _locate(self, inode: Inode, start: int, end: int) -> bool:
         """Locate; much that has to be read to prove it is read in a worker's thread, once."""
@@ -125,15 +136,14 @@ class ReadEngine:
         Best effort: nobody waits for it, and its errors are for those who come to need the bytes.
         """
         end = inode.clip(end)
-        holding = inode.holding
-        if self.offline or start >= end or holding is None or isinstance(holding, SpoolHolding):
+        if self.offline or start >= end or inode.holding is None or inode.spools:
             return
         if not (inode.follows or self.under_pressure()):
             self._launch_missing(inode, Extent(start, start), end)
 
     async def _bring(self, inode: Inode, start: int, end: int, ahead: int) -> bool:
         """One round: launch what is missing, wait for the first missing part."""
-        if isinstance(inode.holding, SpoolHolding):
+        if inode.spools:
             return await self._await_spool(inode, end)
         if self.offline:
             raise not_to_be_had(inode, start, end)
@@ -241,12 +251,11 @@ class ReadEngine:
     def launch(self, inode: Inode, extent: Extent, reply: ReadReply) -> Flight:
         """Let ``extent`` come from ``reply``, whose head is here already."""
         end = extent.end if extent.end >= 0 else OPEN_END
-        spooling = isinstance(inode.holding, SpoolHolding)
         return Flight(
             inode,
             [Piece(extent.start, end, Source.DOWNLOAD, True)],
             self.means,
-            origin=Origin.WHOLE if spooling else Origin.READ,
+            origin=Origin.WHOLE if inode.spools else Origin.READ,
             cut_bytes=OPEN_END,
             on_whole=self._launch_whole,
             reply=reply,

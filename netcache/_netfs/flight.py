@@ -17,17 +17,14 @@ from netcache._core.read_sources import Piece, choose_pieces
 from netcache._netfs import events
 from netcache._netfs.fill_claim import FillClaim
 from netcache._netfs.inode import Inode
-from netcache._netfs.read_issuer import Issuer
-from netcache._netfs.read_sinks import HoldingSink
 from netcache._netfs.request import Origin, Request
-from netcache._netfs.spool import SpoolHolding
 from netcache._netfs.survey import survey_of, zero_limit_of
 from netcache.errors import TransientError
 from netcache.spi import ReadReply
 
 if TYPE_CHECKING:
     from netcache._netfs.coming import Coming
-    from netcache._netfs.read_exchange import ReadMeans
+    from netcache._netfs.read_means import ReadMeans
 
 OnWhole = Callable[[Inode, ReadReply], Awaitable[None]]
 
@@ -147,19 +144,24 @@ class Flight:
         """What another process has brought meanwhile need not come."""
         pieces: list[Piece] = []
         position, end = self.request.collected_to, self.request.end
+        holding = self.inode.holding
         while position < end:
             survey = survey_of(self.inode, position, end)
             pieces += choose_pieces(
                 Extent(position, survey.reach),
                 survey.extents,
                 zero_limit=zero_limit_of(self.inode),
-                block_size=HoldingSink(self.inode, self._means.stats).block_size,
+                block_size=holding.block_size if holding is not None else 1,
                 copy=True,
             )
             position = survey.reach
         return pieces
 
     async def _issue(self, pieces: Sequence[Piece]) -> None:
+        # Here, for who only waits behind another process needs none of it.
+        from netcache._netfs.read_issuer import Issuer
+        from netcache._netfs.read_sinks import HoldingSink
+
         # Not kept: each flight of a long scan would keep all before it.
         behind, self._behind = self._behind, None
         issuer = Issuer(
@@ -167,7 +169,7 @@ class Flight:
             self.inode,
             HoldingSink(self.inode, self._means.stats),
             self._means,
-            resumable=not isinstance(self.inode.holding, SpoolHolding),
+            resumable=not self.inode.spools,
             behind=behind.request if behind is not None else None,
         )
         reply, self._reply = self._reply, None

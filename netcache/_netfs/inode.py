@@ -106,16 +106,14 @@ class Inode:
         self.content = object()
         # The SHA-256 of all of it, once somebody had to know.
         self.digest: bytes | None = None
-        # Only its metadata were wanted so far: it gets a holding with the first read.  Until then
-        # the cache goes on having the version before, which may come back.
+        # Only its metadata were wanted so far: it gets a holding with the first read.
         self.due = False
 
     @property
     def sizes(self) -> Sizes:
         """Replaced as a whole: its three values are read together or not at all."""
-        sizes = self._sizes
-        if sizes is not None:
-            return sizes
+        if self._sizes is not None:
+            return self._sizes
         from netcache._core.sizes import Sizes
 
         return Sizes.of(self.version.size)
@@ -166,6 +164,11 @@ class Inode:
     def cached(self) -> CachedHolding | None:
         """The holding, when it is a cache object."""
         return self.holding if isinstance(self.holding, CachedHolding) else None
+
+    @property
+    def spools(self) -> bool:
+        """Whether it comes in one piece, into a private file."""
+        return self.holding is not None and not isinstance(self.holding, CachedHolding)
 
     def clip(self, end: int) -> int:
         """``end``, not past the size where that is known."""
@@ -271,12 +274,10 @@ class Inode:
     def missing(self, start: int, end: int, *, ask: bool = True) -> list[Extent]:
         """The parts of ``[start, end)`` that are not known to be there, in order; without ``ask``
         the holding is not asked about them."""
-        if start >= end:
-            return []
         with self.lock:
             if self.holding is None:
-                return [Extent(start, end)]
-            if ask:
+                return [Extent(start, end)] if start < end else []
+            if ask and start < end:
                 self.learn(self.holding, start, end)
             return self.present.missing(start, end)
 

@@ -31,7 +31,6 @@ from netcache._core.readplan import gaps_to_fetch, wanted_blocks
 from netcache._core.validity import Moment, may_be_stale
 from netcache._netfs.absent import note_absent
 from netcache._netfs.checking import can_be_checked, check
-from netcache._netfs.direct_read import take_into_memory
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.first_question import ask_first, first_extent
 from netcache._netfs.gates import Gates
@@ -295,6 +294,9 @@ class Opener:
 
     async def _take(self, inode: Inode, reply: ReadReply) -> None:
         """Let the body of ``reply`` come: into the holding, or else into memory."""
+        # For whoever reads past the cache after a failure, too: no descriptor may be left then.
+        from netcache._netfs.direct_read import take_into_memory
+
         if reply.extent.start >= reply.extent.end:
             await reply.close()
         elif inode.holding is not None:

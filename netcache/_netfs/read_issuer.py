@@ -24,7 +24,7 @@ from netcache._core.read_sources import Piece, Source
 from netcache._core.readplan import whole_blocks
 from netcache._netfs import events
 from netcache._netfs.read_collector import Collector
-from netcache._netfs.read_exchange import GaveWholeError, ReadMeans, download, drop_reply
+from netcache._netfs.read_exchange import GaveWholeError, download, drop_reply
 from netcache._netfs.read_ranges import download_ranges, group_of, offers_ranges
 from netcache._netfs.read_retrier import Retrier
 from netcache._netfs.request import OPEN_END, Request
@@ -32,6 +32,7 @@ from netcache.errors import CacheError, TransientError
 
 if TYPE_CHECKING:
     from netcache._netfs.inode import Inode
+    from netcache._netfs.read_means import ReadMeans
     from netcache._netfs.read_sinks import ReadSink
     from netcache._netfs.read_stream import Subrequest
     from netcache.spi import ReadReply

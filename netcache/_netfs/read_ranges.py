@@ -13,12 +13,13 @@ from netcache._core.extent import Extent
 from netcache._core.read_sources import Piece, Source
 from netcache._netfs import events
 from netcache._netfs.read_collector import NOTICE_BYTES, Collector
-from netcache._netfs.read_exchange import Intake, ReadMeans, TooMuchError
+from netcache._netfs.read_exchange import Intake, TooMuchError
 from netcache.errors import NotOfferedError, RemoteProtocolError, TransientError
 
 if TYPE_CHECKING:
     from netcache._core.coherency import Version
     from netcache._netfs.inode import Inode
+    from netcache._netfs.read_means import ReadMeans
     from netcache._netfs.read_sinks import ReadSink
     from netcache._netfs.read_stream import Subrequest
     from netcache.spi import RangesReply

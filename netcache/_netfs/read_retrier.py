@@ -21,7 +21,7 @@ from netcache.errors import TransientError
 
 if TYPE_CHECKING:
     from netcache._netfs.read_collector import Collector
-    from netcache._netfs.read_exchange import ReadMeans
+    from netcache._netfs.read_means import ReadMeans
     from netcache._netfs.read_sinks import ReadSink
     from netcache._netfs.read_stream import Subrequest
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
 from netcache._core.stats import Stats
 from netcache._netfs import events
-from netcache._netfs.read_stream import Stream, Subrequest
 from netcache._netfs.request_ids import next_id
+
+if TYPE_CHECKING:
+    from netcache._netfs.read_stream import Stream, Subrequest
 
 OPEN_END = 1 << 62
 """The end of a request whose length only the end of the body tells."""
@@ -58,6 +61,7 @@ class Request:
     __slots__ = (
         "_cleaned_to",
         "_collected_to",
+        "_stream",
         "_waiters",
         "all_queued",
         "broken",
@@ -75,7 +79,6 @@ class Request:
         "size",
         "start",
         "stats",
-        "stream",
         "wakes",
         "wanted_to",
         "when_released",
@@ -99,7 +102,6 @@ class Request:
         self.zero_limit = OPEN_END if zero_limit is None else zero_limit
         self.inval_counter = inval_counter
         self.stats = stats
-        self.stream = Stream(self, extent.start)
         self.failures: list[tuple[Extent, Exception]] = []
         self.error: Exception | None = None
         self.paused = False
@@ -113,9 +115,19 @@ class Request:
         self.when_released: list[Callable[[], object]] = []
         self._collected_to = extent.start
         self._cleaned_to = extent.start
+        self._stream: Stream | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self.wanted_to = OPEN_END
         stats.add("Objs", "rr")
+
+    @property
+    def stream(self) -> Stream:
+        """How it is cut.  Made by the first that asks: what others bring is not cut here."""
+        if self._stream is None:
+            from netcache._netfs.read_stream import Stream
+
+            self._stream = Stream(self, self._collected_to)
+        return self._stream
 
     # Positions.
 
@@ -152,7 +164,8 @@ class Request:
     def skip_to(self, position: int) -> None:
         """Others have brought what lies below ``position``; nothing was issued yet."""
         if position > self._collected_to:
-            self.stream.skip_to(position)
+            if self._stream is not None:
+                self._stream.skip_to(position)
             self._collected_to = self._cleaned_to = position
             self.tell()
 
@@ -191,10 +204,11 @@ class Request:
         invariant(not self.ended, "a request ends once", id=self.id)
         self.ended = True
         events.rreq(self, "COMPLET")
-        for sub in self.stream.subrequests:
-            invariant(not sub.in_progress, "a request outlives its subrequests", sub=sub)
-            self.freed(sub)
-        self.stream.subrequests.clear()
+        if self._stream is not None:
+            for sub in self._stream.subrequests:
+                invariant(not sub.in_progress, "a request outlives its subrequests", sub=sub)
+                self.freed(sub)
+            self._stream.subrequests.clear()
         self.stats.add("Objs", "rr", -1)
         events.rreq(self, "FREE")
         self.tell()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import netcache
-from netcache._client.download import FIRST_BYTES
 from netcache._core.content import Content
+from netcache._core.readplan import FIRST_BYTES
 from netcache_server import FaultPlan, FaultRule
 from tests.support.served import Served, random_bytes, serve
 

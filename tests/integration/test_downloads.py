@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import netcache
-from netcache._client.download import FIRST_BYTES
 from netcache._core.content import Content
-from netcache._core.readplan import CUT_BYTES_MIN
+from netcache._core.readplan import CUT_BYTES_MIN, FIRST_BYTES
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
 from tests.support.served import Served, random_bytes

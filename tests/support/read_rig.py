@@ -24,8 +24,8 @@ from netcache._netfs.holding import CachedHolding
 from netcache._netfs.inode import Inode
 from netcache._netfs.inodes import InodeTable, key_of
 from netcache._netfs.opener import Opener
-from netcache._netfs.read_exchange import ReadMeans
 from netcache._netfs.read_issuer import Issuer
+from netcache._netfs.read_means import ReadMeans
 from netcache._netfs.read_sinks import HoldingSink, MemorySink
 from netcache._netfs.request import Origin, Request
 from netcache._netfs.segment_array import Arena

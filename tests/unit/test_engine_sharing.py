@@ -127,6 +127,33 @@ async def test_a_look_at_what_another_brings_is_two_system_calls(tmp_path: Path)
         assert two.backend.asked == []
 
 
+async def test_who_is_patient_looks_only_where_his_flight_does(tmp_path: Path) -> None:
+    """Nothing is asked of the cache for what is known, nor for what a flight is waiting for."""
+    async with beside_each_other(tmp_path, 2, 64 * B) as [(one, first), (two, second)]:
+        theirs = cached(first).object
+        assert theirs.try_lock_extent(0, 64 * B)
+        waiting = asyncio.ensure_future(two.engine.ensure(second, 0, 4 * B, 64 * B, patient=True))
+        await asyncio.sleep(0)
+        fill_object(theirs, 0, one.data[: 16 * B])
+        assert await waiting
+        with counted() as costs:
+            for start in range(4 * B, 16 * B, 4 * B):
+                assert await two.engine.ensure(second, start, start + 4 * B, 64 * B, patient=True)
+        assert not costs.kernel
+        with counted() as costs:
+            waiting = asyncio.ensure_future(
+                two.engine.ensure(second, 16 * B, 20 * B, 64 * B, patient=True)
+            )
+            await asyncio.sleep(0)
+        assert costs.kernel["fgetxattr"] == costs.kernel["fcntl"], costs.kernel
+        fill_object(theirs, 16 * B, one.data[16 * B : 32 * B])
+        with counted() as costs:
+            assert await waiting
+        assert costs.kernel["fgetxattr"] == costs.kernel["fcntl"], costs.kernel
+        assert two.content(second, 0, 20 * B) == two.data[: 20 * B]
+        assert two.backend.asked == []
+
+
 class FilledJustBefore:
     """An object of which another process records everything just before a claim is taken."""
 

@@ -1,0 +1,69 @@
+"""Warming: a resource, or a part of it, is brought into the cache, and nowhere else."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from netcache._core.extent import Extent
+from netcache._core.readplan import first_part
+from netcache._core.validity import Moment
+from netcache.errors import CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netcache._core.urls import Resource
+    from netcache._netfs.engine import ReadEngine
+    from netcache._netfs.inode import Inode
+    from netcache._netfs.opener import Opener
+
+STEP_BYTES = 8 << 20
+STEP_BYTES_MAX = 64 << 20
+"""How much is waited for before it is told, and at most, where more is there already."""
+
+
+async def warm(
+    engine: ReadEngine,
+    opener: Opener,
+    resource: Resource,
+    offset: int,
+    count: int | None,
+    on_bytes: Callable[[int], None],
+) -> tuple[int, int]:
+    """Bring ``[offset, offset + count)`` (None: to the end) into the cache.
+
+    Returns how many bytes of the resource that is, and how many were fetched.  Raises
+    ``CacheError`` when they cannot be kept.
+    """
+    inodes = engine.inodes
+    known = inodes.find(resource)
+    before = known.received_bytes if known is not None else 0
+    want = Extent(offset, -1 if count is None else offset + count)
+    first = want if known is not None else first_part(want)
+    inode = await opener.resolve(resource, time.monotonic(), Moment.OPEN, first)
+    inodes.acquire(inode)
+    try:
+        if inode.spools and not inode.complete:
+            await engine.ensure(inode, 0, 1 << 62)
+        end = inode.clip(want.end if count is not None else inode.size)
+        await _bring(engine, inode, Extent(offset, end), on_bytes)
+        return max(0, end - offset), inode.received_bytes - (before if inode is known else 0)
+    finally:
+        inodes.release(inode)
+
+
+async def _bring(
+    engine: ReadEngine, inode: Inode, extent: Extent, on_bytes: Callable[[int], None]
+) -> None:
+    """Bring ``extent``, step by step.  What is known to be there is one step: who follows another
+    process finds much at a time."""
+    position, end = extent
+    while position < end:
+        there = min(inode.reach(position), position + STEP_BYTES_MAX)
+        step = min(max(position + STEP_BYTES, there), end)
+        if not await engine.ensure(inode, position, step, end, patient=True):
+            url = inode.resource.url
+            raise CacheError(f"{url} cannot be kept in the cache (it is full, or failed)", url=url)
+        on_bytes(step - position)
+        position = step
