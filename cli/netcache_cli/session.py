@@ -94,6 +94,7 @@ class Session:
             timeout=settings.timeout,
             retries=settings.retries,
             transfers=settings.transfers,
+            processes=settings.processes,
             bwlimit=settings.bwlimit,
             headers=dict(settings.header),
             auth=self.credentials(),

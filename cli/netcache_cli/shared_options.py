@@ -48,6 +48,7 @@ class Settings(NamedTuple):
     timeout: float = 30.0
     retries: int = 4
     transfers: int = 4
+    processes: int | None = None
     bwlimit: int | None = None
     header: tuple[tuple[str, str], ...] = ()
     user: str | None = None
@@ -136,6 +137,12 @@ def shared_options() -> tuple[SharedOption, ...]:
             type=click.IntRange(1, 64),
             metavar="N",
             help="How many files to move at the same time: 4.",
+        ),
+        new(
+            "--processes",
+            type=click.IntRange(1, 64),
+            metavar="N",
+            help="How many processes bring trees of small files: one a core, at most 4.",
         ),
         new("--bwlimit", type=Rate(), help="The most bytes a second, such as 10M."),
         new("--header", type=Header(), metavar="K:V", multiple=True, help="Send this. Repeatable."),

@@ -44,6 +44,10 @@ class ClientCore(LocalHalf):
                 self._remote.add_credentials(resource.origin, *pair)
         return resource
 
+    def remember(self, credentials: dict[str, tuple[str, str]]) -> None:
+        """Use these credentials, by origin, from the start."""
+        self._credentials |= credentials
+
     def remote(self) -> Remote:
         """The half that talks to servers.  On the client's loop only."""
         self.need_open()
@@ -99,6 +103,7 @@ class ClientFace:
         timeout: float = 30.0,
         retries: int = 4,
         transfers: int = 4,
+        processes: int | None = None,
         bwlimit: int | str | None = None,
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | str | None = None,
@@ -129,6 +134,7 @@ class ClientFace:
             timeout=timeout,
             retries=retries,
             transfers=transfers,
+            processes=processes,
             bwlimit=bwlimit,
             headers=headers,
             auth=auth,

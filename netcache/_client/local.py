@@ -36,7 +36,7 @@ class LocalHalf:
     def __init__(self, options: ClientOptions, warn: Warn) -> None:
         self.options = options
         self.stats = Stats()
-        self._warn = warn
+        self.warn = warn
         self._checks_each_read = options.validity.at_read and not options.offline
         self._damaged: set[ObjectKey] = set()
         self._closed = False
@@ -50,7 +50,7 @@ class LocalHalf:
             return None
         from netcache._cachefiles.returning import ReturningStore
 
-        store = ReturningStore(self._bind, self._warn)
+        store = ReturningStore(self._bind, self.warn)
         with contextlib.suppress(CacheError):
             store.bound()
         return store
@@ -75,7 +75,7 @@ class LocalHalf:
             self._damaged.add(key)
             from netcache._client.object_urls import url_of
 
-            self._warn(f"the cache is damaged: {url_of(key)} {extent} (no longer served from it)")
+            self.warn(f"the cache is damaged: {url_of(key)} {extent} (no longer served from it)")
 
     @cached_property
     def journal(self) -> Journal:
@@ -128,10 +128,11 @@ class LocalHalf:
         self.inodes.close()
         if self.store is not None:
             if self.store.is_bound:
-                self._save_stats()
+                self.save_stats()
             self.store.close()
 
-    def _save_stats(self) -> None:
+    def save_stats(self) -> None:
+        """Add the counters to those of the cache directory."""
         from netcache._client.saved_stats import add_to_saved
 
         try:

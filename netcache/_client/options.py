@@ -33,6 +33,7 @@ class ClientOptions(NamedTuple):
     timeout_s: float
     retries: int
     transfers: int
+    processes: int | None
     bandwidth_limit: int | None
     headers: Mapping[str, str]
     auth: str | None
@@ -75,6 +76,7 @@ def check_options(
     timeout: float,
     retries: int,
     transfers: int,
+    processes: int | None,
     bwlimit: int | str | None,
     headers: Mapping[str, str] | None,
     auth: tuple[str, str] | str | None,
@@ -97,10 +99,10 @@ def check_options(
     _one_of("verify", verify, VERIFY_LEVELS)
     _one_of("sync", sync, ("lazy", "commit"))
     _check_times(flush_interval, timeout)
-    if not 0 <= retries <= 100:
-        raise UsageError(f"retries={retries!r}: a number from 0 to 100 is needed")
-    if not 1 <= transfers <= 64:
-        raise UsageError(f"transfers={transfers!r}: a number from 1 to 64 is needed")
+    _check_count("retries", retries, 0, 100)
+    _check_count("transfers", transfers, 1, 64)
+    if processes is not None:
+        _check_count("processes", processes, 1, 64)
     return ClientOptions(
         cache_dir=os.path.abspath(os.fspath(cache_dir) if cache_dir else default_cache_dir()),
         cache_size=_size("cache_size", cache_size),
@@ -111,6 +113,7 @@ def check_options(
         timeout_s=float(timeout),
         retries=retries,
         transfers=transfers,
+        processes=processes,
         bandwidth_limit=_size("bwlimit", bwlimit),
         headers=dict(headers or {}),
         auth=":".join(auth) if isinstance(auth, tuple) else auth,
@@ -149,6 +152,11 @@ def _check_times(flush_interval: float, timeout: float) -> None:
         raise UsageError(f"flush_interval={flush_interval!r}: a time in seconds is needed")
     if not timeout > 0:
         raise UsageError(f"timeout={timeout!r}: a time above 0 seconds is needed")
+
+
+def _check_count(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise UsageError(f"{name}={value!r}: a number from {least} to {most} is needed")
 
 
 def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:

@@ -7,6 +7,7 @@ made, and their code is imported, when they are first needed: an upload knows no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from functools import cached_property
@@ -22,7 +23,10 @@ from netcache.errors import NotCachedError, NotFoundError
 from netcache.spi import Backend, ResourceInfo, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from netcache._client.ahead import AheadCopy
+    from netcache._client.crew.crew import Crew
     from netcache._client.download import Downloader, OnBytes
     from netcache._client.file_upload import FileUploader
     from netcache._client.local import LocalHalf
@@ -36,11 +40,17 @@ if TYPE_CHECKING:
 
 
 class Remote:
-    """What a client does at servers."""
+    """What a client does at servers.
+
+    ``hands_from``: a tree of so many small files is worth the start of other processes.
+    """
+
+    hands_from = 256
 
     def __init__(self, local: LocalHalf, credentials: dict[str, tuple[str, str]]) -> None:
         options = local.options
         self._local = local
+        self._credentials = credentials
         self.transfers = options.transfers
         self._http: HttpBackend | None = None
         self.backend: Backend = self._backend(options, credentials)
@@ -245,6 +255,17 @@ class Remote:
     ) -> FetchResult:
         """Bring a file through the cache to ``path``; ``ahead`` has begun to copy it there."""
         return await self._downloader.get_file(info, path, on_bytes, ahead)
+
+    def crew(self) -> AbstractAsyncContextManager[Crew | None]:
+        """Other processes that do what ``get_file`` does, for one run; None where none can."""
+        from netcache._client.crew.conditions import processes_of
+
+        processes = processes_of(self._local.options)
+        if processes == 1:
+            return contextlib.nullcontext()
+        from netcache._client.crew.crew import Crew
+
+        return Crew(self._local, self._credentials, processes, self.hands_from)
 
     async def warm(
         self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes

@@ -118,6 +118,13 @@ class Stats:
         """The value of one counter."""
         return self._values[group, name]
 
+    def add_groups(self, groups: dict[str, dict[str, int]]) -> None:
+        """Add the counters of another client, its gauges excepted."""
+        for group, names in groups.items():
+            for name, count in names.items():
+                if (group, name) not in GAUGES:
+                    self._values[group, name] += count
+
     def as_groups(self) -> dict[str, dict[str, int]]:
         """All counters, grouped, in the order of ``GROUPS``."""
         return {

@@ -307,7 +307,7 @@ def cost_of_small_files(folder: Path, count: int) -> Costs:
             served.put(f"tree/{index}", random_bytes(4 * KIB, index))
 
         async def sync() -> Costs:
-            async with netcache.AsyncClient(cache_dir=folder / "cache") as client:
+            async with netcache.AsyncClient(cache_dir=folder / "cache", processes=1) as client:
                 with counted() as costs:
                     await client.sync(f"{served.url}tree/", folder / "out")
                 return costs

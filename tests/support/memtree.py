@@ -124,6 +124,10 @@ class MemoryTree:
             _remove(hidden)
         return FetchResult(len(stored.data), len(stored.data), None)
 
+    def crew(self) -> contextlib.nullcontext[None]:
+        """Nobody else sees this process's memory."""
+        return contextlib.nullcontext()
+
     async def put_file(
         self, path: str, url: str, condition: UploadCondition | None, on_bytes: OnBytes
     ) -> UploadReply:

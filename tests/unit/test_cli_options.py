@@ -71,6 +71,7 @@ ALL_FLAGS = {
     "--timeout=1h": {"timeout": 3600.0},
     "--retries=0": {"retries": 0},
     "--transfers=9": {"transfers": 9},
+    "--processes=2": {"processes": 2},
     "--bwlimit=10M/s": {"bwlimit": 10 << 20},
     "--header=X-A: b: c": {"header": (("X-A", "b: c"),)},
     "--user=u:p:q": {"user": "u:p:q"},
@@ -128,6 +129,7 @@ def test_the_config_file_takes_every_option(given: Given) -> None:
         timeout = "30s"
         retries = 2
         transfers = 3
+        processes = 1
         bwlimit = 1000
         header = ["A: 1", "B: 2"]
         user = "u:p"
@@ -150,6 +152,7 @@ def test_the_config_file_takes_every_option(given: Given) -> None:
         timeout=30.0,
         retries=2,
         transfers=3,
+        processes=1,
         bwlimit=1000,
         header=(("A", "1"), ("B", "2")),
         user="u:p",
@@ -230,6 +233,7 @@ def test_a_bad_variable_is_told_by_its_name(given: Given) -> None:
         "--retries=101",
         "--transfers=0",
         "--transfers=65",
+        "--processes=0",
         "--cache-size=big",
         "--bwlimit=0",
         "--validate=sometimes",

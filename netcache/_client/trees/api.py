@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import TYPE_CHECKING
 
 from netcache._client.report import Report
 from netcache._client.trees.compare import Rule
@@ -45,6 +46,9 @@ from netcache.errors import (
     RemoteProtocolError,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from netcache._client.crew.crew import Crew
 
 __all__ = [
     "TreeOptions",
@@ -130,7 +134,12 @@ class _Copy:
             if there is not None and there.kind != "folder":
                 raise _clash(place, "file", "folder")
             dest_state: DestState = "absent" if there is None else "there"
-            await self._tree(Download(self._ops, self._local(place)), resource, dest_state)
+            down = Download(self._ops, self._local(place))
+            if self._options.dry_run:
+                await self._tree(down, resource, dest_state)
+            else:
+                async with self._ops.crew() as crew:
+                    await self._tree(down, resource, dest_state, crew)
         return self._tally.finished()
 
     async def up(self, src: str, url: str, *, into_folder: bool) -> Report:
@@ -170,10 +179,12 @@ class _Copy:
             return None, False
         return (None if info is None else remote_entry(info)), True
 
-    async def _tree(self, direction: Direction, resource: Resource, dest: DestState) -> None:
+    async def _tree(
+        self, direction: Direction, resource: Resource, dest: DestState, crew: Crew | None = None
+    ) -> None:
         folder = as_folder(resource)
         root = Folder("", None, self._selection.root, folder, dest)
-        await self._run(direction, folder).run(root)
+        await self._run(direction, folder, crew).run(root)
 
     async def _file_down(self, entry: Entry, resource: Resource, place: str) -> None:
         if self._options.follow_links:
@@ -199,10 +210,10 @@ class _Copy:
         self._tally.raises = True
         await self._run(direction, resource).do(job)
 
-    def _run(self, direction: Direction, resource: Resource) -> TreeRun:
+    def _run(self, direction: Direction, resource: Resource, crew: Crew | None = None) -> TreeRun:
         rule = self._rule(resource, upload=direction.is_upload)
         return TreeRun(
-            direction, self._options, self._selection, rule, self._tally, self._ops.transfers
+            direction, self._options, self._selection, rule, self._tally, self._ops.transfers, crew
         )
 
     def _rule(self, resource: Resource, *, upload: bool) -> Rule:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol
 
 from netcache._core.coherency import Version
 from netcache.spi import ResourceInfo, UploadCondition, UploadReply
+
+if TYPE_CHECKING:
+    from netcache._client.crew.crew import Crew
 
 OnBytes = Callable[[int], None]
 """Called with the number of bytes that have arrived (or gone) since the last call."""
@@ -42,6 +46,9 @@ class TreeOps(Protocol):
         there (a link is replaced, not followed), with the resource's mtime.  ``info`` may be as
         sparse as a listing entry.  Nothing is left behind when it fails or is killed.
         """
+
+    def crew(self) -> AbstractAsyncContextManager[Crew | None]:
+        """Other processes that do what ``get_file`` does, for one run; None where none can."""
 
     async def put_file(
         self, path: str, url: str, condition: UploadCondition | None, on_bytes: OnBytes

@@ -13,6 +13,8 @@ Rules:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netcache._client.trees.compare import Rule, Verdict
 from netcache._client.trees.deletion import Deletion
 from netcache._client.trees.directions import Direction
@@ -31,6 +33,9 @@ from netcache._client.trees.plan import (
 from netcache._client.trees.tally import Tally
 from netcache._client.trees.walk import Walk
 
+if TYPE_CHECKING:
+    from netcache._client.crew.crew import Crew
+
 
 class TreeRun:
     """One run of one tree.  On the event loop only."""
@@ -43,6 +48,7 @@ class TreeRun:
         rule: Rule,
         tally: Tally,
         transfers: int,
+        crew: Crew | None = None,
     ) -> None:
         self._direction = direction
         self._options = options
@@ -50,7 +56,12 @@ class TreeRun:
         self._rule = rule
         self._tally = tally
         self._transfers = transfers
-        self._walk = Walk(self._scan, self.do, transfers)
+        handing = None
+        if crew is not None:
+            from netcache._client.trees.handing import Handing
+
+            handing = Handing(crew, tally)
+        self._walk = Walk(self._scan, self.do, transfers, handing)
         self._deletion = Deletion(direction.remove, direction.batches, tally, transfers)
         self._clashes: list[tuple[Folder, Clash]] = []
 

@@ -2,7 +2,8 @@
 
 Scanners take folders off a stack (depth first, so that few wait), list both sides, plan, and put
 files that need work on a bounded queue; copiers take them from there.  Scanners wait while the
-queue is full, copiers never wait for scanners' room: no circle.  Memory is bounded by the listings
+queue is full, copiers never wait for scanners' room: no circle.  What others do (``handing``) keeps
+no copier.  Memory is bounded by the listings
 being worked on and the folders above them.  All on one event loop.
 """
 
@@ -10,9 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
 
 from netcache._client.trees.folders import Folder, Job
 from netcache._client.trees.parallel import single_errors
+
+if TYPE_CHECKING:
+    from netcache._client.trees.handing import Handing
 
 SCANNERS_MIN = 2
 SCANNERS_MAX = 8
@@ -32,12 +37,14 @@ class Walk:
         scan: Callable[[Folder], Awaitable[None]],
         do: Callable[[Job], Awaitable[None]],
         copier_count: int,
+        handing: Handing | None = None,
     ) -> None:
         self._scan = scan
         self._do = do
         self._copier_count = copier_count
+        self._handing = handing
         self._folders: asyncio.LifoQueue[Folder] = asyncio.LifoQueue()
-        self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._jobs_most = copier_count * JOBS_PER_COPIER
         self._has_room = asyncio.Event()
 
@@ -62,16 +69,16 @@ class Walk:
         scanner_count = max(SCANNERS_MIN, min(SCANNERS_MAX, self._copier_count))
         with single_errors():
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._copier_count):
-                    group.create_task(self._copier())
-                scanners = [group.create_task(self._scanner()) for _ in range(scanner_count)]
+                workers = [group.create_task(self._copier()) for _ in range(self._copier_count)]
+                workers += [group.create_task(self._scanner()) for _ in range(scanner_count)]
+                if self._handing is not None:
+                    workers.append(group.create_task(self._hear(self._handing)))
                 for job in jobs:
                     await self.hand_on(job)
                 await self._folders.join()
-                for scanner in scanners:
-                    scanner.cancel()
-                for _ in range(self._copier_count):
-                    self._jobs.put_nowait(None)
+                await self._jobs.join()
+                for worker in workers:
+                    worker.cancel()
 
     async def _scanner(self) -> None:
         while True:
@@ -80,7 +87,26 @@ class Walk:
             self._folders.task_done()
 
     async def _copier(self) -> None:
-        while (job := await self._jobs.get()) is not None:
+        handing = self._handing
+        while True:
+            job = await self._jobs.get()
             if self._jobs.qsize() <= self._jobs_most // 2:
                 self._has_room.set()
-            await self._do(job)
+            if handing is None:
+                await self._do(job)
+            elif handing.take(job):
+                # Done when it is answered.
+                continue
+            else:
+                async with handing.turns:
+                    await self._do(job)
+            self._jobs.task_done()
+
+    async def _hear(self, handing: Handing) -> None:
+        """Hear what became of the jobs that were handed out; some come back."""
+        while True:
+            count, undone = await handing.answered()
+            for job in undone:
+                self._jobs.put_nowait(job)
+            for _ in range(count):
+                self._jobs.task_done()

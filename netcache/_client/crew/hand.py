@@ -1,0 +1,175 @@
+"""A hand, as the process that started it sees it: another process that brings small files for it.
+
+Rules:
+
+1. Nobody waits for its start: it is given work only when it has said that it is ready.
+2. What it has not answered when it ends, however it ends, goes back to whoever ordered it.
+3. Nothing of it is left when ``end`` returns: neither a process nor a zombie.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from netcache._client.crew.channel import Channel
+from netcache._client.crew.messages import (
+    Begin,
+    Counted,
+    Done,
+    Failed,
+    Logged,
+    Message,
+    Order,
+    Ready,
+    Returned,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from netcache._client.local import LocalHalf
+    from netcache._client.trees.folders import Job
+    from netcache.spi import ResourceInfo
+
+_MODULE = "netcache._client.crew.at_work"
+
+ENDING_S = 5.0
+"""A hand that takes longer to end is killed: as safe, but its counters are lost."""
+
+WAITING_MAX = 32
+"""At most so many files wait in a hand."""
+
+_logger = logging.getLogger("netcache.crew")
+
+OnAnswer = Callable[["Job", Done | Failed | None], None]
+"""Called with what became of a file; None: it is to be brought by somebody else."""
+
+
+class Hand:
+    """One hand of a crew, with ``in_flight`` files at a time.  On the client's loop."""
+
+    def __init__(self, local: LocalHalf, in_flight: int, on_answer: OnAnswer) -> None:
+        self.in_flight = in_flight
+        self.is_gone = False
+        self._local = local
+        self._on_answer = on_answer
+        self._jobs: dict[int, Job] = {}
+        self.ordered = 0
+        self._waiting_max = in_flight
+        self._is_ready = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._has_ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._channel = Channel(self._take, self._gone)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self, credentials: dict[str, tuple[str, str]]) -> None:
+        """Start the process; returns when it is ready, or gone.  Raises ``OSError``."""
+        level = max(logging.INFO, _logger.getEffectiveLevel())
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = _started(theirs)
+            await self._channel.open(ours)
+        except BaseException:
+            ours.close()
+            raise
+        self._channel.send(Begin(self._local.options, credentials, self.in_flight, level))
+        await self._is_ready.wait()
+
+    # Work.
+
+    @property
+    def room(self) -> int:
+        """How many files more it can be given now, so that none of them waits long."""
+        return 0 if self.is_gone else self.in_flight + self._waiting_max - len(self._jobs)
+
+    def order(self, job: Job, info: ResourceInfo, path: str) -> None:
+        """Have it bring a file."""
+        self.ordered += 1
+        self._jobs[self.ordered] = job
+        self._is_idle.clear()
+        self._channel.send(Order(self.ordered, info, path))
+
+    async def idle(self) -> None:
+        """Returns when it has nothing to do, or is gone."""
+        if not self._jobs:
+            return
+        await self._is_idle.wait()
+
+    def _take(self, messages: list[Message]) -> None:
+        before = len(self._jobs)
+        for message in messages:
+            self._take_one(message)
+        # It answers every few milliseconds: what it does in two such times may wait for it.
+        self._waiting_max = min(WAITING_MAX, self.in_flight + 2 * (before - len(self._jobs)))
+
+    def _take_one(self, message: Message) -> None:
+        if isinstance(message, Done | Failed):
+            self._answer(message.number, message)
+        elif isinstance(message, Returned):
+            self._answer(message.number, None)
+        elif isinstance(message, Ready):
+            self._is_ready.set()
+        elif isinstance(message, Warned):
+            self._local.warn(message.text)
+        elif isinstance(message, Logged):
+            logging.getLogger(message.logger).log(message.level, "%s", message.text)
+        elif isinstance(message, Counted):
+            self._local.stats.add_groups(message.groups)
+
+    def _answer(self, number: int, what: Done | Failed | None) -> None:
+        job = self._jobs.pop(number)
+        if not self._jobs:
+            self._is_idle.set()
+        self._on_answer(job, what)
+
+    def _gone(self) -> None:
+        """It will say nothing more."""
+        _logger.debug("a hand has ended; %d files come back", len(self._jobs))
+        self.is_gone = True
+        for number in list(self._jobs):
+            self._answer(number, None)
+        self._is_ready.set()
+        self._has_ended.set()
+
+    # The end.
+
+    async def end(self) -> None:
+        """Have it drop what it is at, take its counters, and see the process off."""
+        process = self._process
+        if process is None:
+            return
+        if self._is_ready.is_set() and not self.is_gone:
+            self._channel.end()
+            try:
+                async with asyncio.timeout(ENDING_S):
+                    await self._has_ended.wait()
+            except TimeoutError:
+                _logger.debug("a hand does not end, and is killed")
+        self._channel.close()
+        process.kill()
+        await self._loop.run_in_executor(None, process.wait)
+
+
+def _started(end: socket.socket) -> subprocess.Popen[bytes]:
+    """The process, with its end of the channel as its input; takes a few milliseconds."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", _MODULE],
+        stdin=end.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=_environ(),
+    )
+
+
+def _environ() -> dict[str, str]:
+    """This process's environment, with the places where it looks for modules."""
+    paths = [path or os.getcwd() for path in sys.path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -1,0 +1,74 @@
+"""Handing out: which files of a run the hands of a crew bring, and what becomes of them.
+
+Rules:
+
+1. A file is handed out when nothing has to be asked about it, its folder is there, and it is small
+   enough to come whole.  All others are this process's.
+2. Its progress is told when it is answered, all at once: until then it may come back.
+3. What came back once is brought by this process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netcache._client.trees.compare import Verdict
+from netcache._core.readplan import COMES_WHOLE_BYTES
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from netcache._client.crew.crew import Answer, Crew
+    from netcache._client.trees.folders import Job
+    from netcache._client.trees.tally import Tally
+
+
+class Handing:
+    """What one run hands out to its crew."""
+
+    def __init__(self, crew: Crew, tally: Tally) -> None:
+        self._crew = crew
+        self._tally = tally
+        self._came_back: set[str] = set()
+
+    @property
+    def turns(self) -> asyncio.Semaphore:
+        """Whoever does something himself takes one."""
+        return self._crew.turns
+
+    def take(self, job: Job) -> bool:
+        """Whether a hand does the job; it is then among the next ``answered``."""
+        info, size = job.entry.info, job.entry.size
+        if size is None or size > COMES_WHOLE_BYTES or info is None:
+            return False
+        if job.verdict is not Verdict.DIFFERENT or not job.is_known:
+            return False
+        if job.folder is None or not job.folder.is_made or job.name in self._came_back:
+            return False
+        return self._crew.take(job, info, job.path)
+
+    async def answered(self) -> tuple[int, list[Job]]:
+        """Wait for answers, and count them; how many, and the jobs that are not done."""
+        answers, undone = await self._crew.answers(), []
+        for answer in answers:
+            if answer.what is None:
+                self._came_back.add(answer.job.name)
+                undone.append(answer.job)
+            else:
+                self._count(answer)
+        return len(answers), undone
+
+    def _count(self, answer: Answer) -> None:
+        from netcache._client.crew.messages import Failed
+
+        job, what = answer
+        assert what is not None
+        item = self._tally.start(job.name, job.entry.size)
+        if what.told_bytes:
+            item(what.told_bytes)
+        if isinstance(what, Failed):
+            item.end(good=False)
+            self._tally.failed(job.name, what.error, told=True)
+            return
+        self._tally.copied(what.size, what.fetched_bytes)
+        item.end(good=True)

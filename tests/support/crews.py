@@ -1,0 +1,106 @@
+"""Crews under watch: a run begins in earnest when its hands are ready, so there is work left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from netcache._client.crew.hand import Hand
+from netcache._client.remote import Remote
+from netcache._client.trees.folders import Job
+from netcache._client.trees.ports import FetchResult, OnBytes
+from netcache.spi import ResourceInfo
+
+
+def _nothing() -> None:
+    return
+
+
+class CrewWatch:
+    """The hands of the runs of one test.
+
+    What this process brings itself waits until all hands of its run are ready, or cannot be.
+    ``before_file`` is called before any file is brought, or given to a hand.  ``kill_at``: the hand
+    that is given so many files is killed.
+    """
+
+    def __init__(self) -> None:
+        self.hands: list[Hand] = []
+        self.before_file: Callable[[], None] = _nothing
+        self.kill_at: int | None = None
+        self._begun: list[Hand] = []
+        self._all_begun = asyncio.Event()
+
+    @property
+    def ordered(self) -> int:
+        """How many files were given to hands."""
+        return sum(hand.ordered for hand in self.hands)
+
+    def made(self, hand: Hand) -> None:
+        """A hand exists."""
+        self.hands.append(hand)
+        self._all_begun = asyncio.Event()
+
+    def begun(self, hand: Hand) -> None:
+        """A hand is ready, or gone."""
+        self._begun.append(hand)
+        if len(self._begun) == len(self.hands):
+            self._all_begun.set()
+
+    async def gate(self) -> None:
+        """Wait until it is time to work."""
+        if self.hands:
+            await self._all_begun.wait()
+        self.before_file()
+
+    def given(self, hand: Hand) -> None:
+        """A hand was given a file."""
+        if hand.ordered == self.kill_at:
+            process = hand._process
+            assert process is not None
+            os.kill(process.pid, signal.SIGKILL)
+
+    def nothing_is_left(self) -> bool:
+        """Whether all hands have ended, and were waited for."""
+        return all(
+            hand._process is None or hand._process.returncode is not None for hand in self.hands
+        )
+
+
+@pytest.fixture
+def crew(monkeypatch: pytest.MonkeyPatch) -> CrewWatch:
+    """Every tree is worth a hand, and the hands are watched."""
+    watch = CrewWatch()
+    make, start, order, get_file = Hand.__init__, Hand.start, Hand.order, Remote.get_file
+
+    def made(hand: Hand, *args: object) -> None:
+        make(hand, *args)  # type: ignore[arg-type]
+        watch.made(hand)
+
+    async def started(hand: Hand, credentials: dict[str, tuple[str, str]]) -> None:
+        try:
+            await start(hand, credentials)
+        finally:
+            watch.begun(hand)
+
+    def ordered(hand: Hand, job: Job, info: ResourceInfo, path: str) -> None:
+        watch.before_file()
+        order(hand, job, info, path)
+        watch.given(hand)
+
+    async def got(
+        remote: Remote, info: ResourceInfo, path: str, on_bytes: OnBytes, ahead: None = None
+    ) -> FetchResult:
+        await watch.gate()
+        return await get_file(remote, info, path, on_bytes, ahead)
+
+    monkeypatch.setattr(Remote, "hands_from", 1)
+    monkeypatch.setattr(Hand, "__init__", made)
+    monkeypatch.setattr(Hand, "start", started)
+    monkeypatch.setattr(Hand, "order", ordered)
+    monkeypatch.setattr(Remote, "get_file", got)
+    return watch
