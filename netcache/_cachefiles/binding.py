@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.fan_out import Folders
@@ -16,7 +17,7 @@ from netcache._cachefiles.memory import CacheMemory
 from netcache._cachefiles.room import Room
 from netcache._cachefiles.sum_table import remove_table
 from netcache._core.content import Content
-from netcache._core.keys import ObjectKey, folder_and_file
+from netcache._core.keys import PLACES_MAX, ObjectKey, folder_and_file
 from netcache._core.label import Binding, Epoch, Label, LabelError, Why
 from netcache._core.misses import Cause
 
@@ -109,6 +110,7 @@ class Bound:
             return self._questions
 
     @staticmethod
+    @lru_cache(maxsize=PLACES_MAX)
     def place(key: ObjectKey) -> str:
         """Where the object of ``key`` is, from the cache directory on."""
         return "/".join((STORE, *folder_and_file(*key)))

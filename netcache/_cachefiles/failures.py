@@ -17,10 +17,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from netcache._core.label import LabelError
+from netcache._core.label import LabelError, Why
 from netcache.errors import CacheError, NetCacheError, NoSpaceError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_NOT_AN_OBJECT = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 _BROKEN = frozenset(
     {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN}
     # How ext4, XFS and btrfs call structures and sums that are wrong.
@@ -43,8 +45,17 @@ class Mortal(Protocol):
         """Whether the directory is not there any more."""
 
 
+def out_of_use() -> CacheError:
+    """What every call on a dead store raises."""
+    return CacheError("the cache is out of use: it was withdrawn, or its disk failed")
+
+
 class told_as_cache_errors:
-    """Translate errors inside the block; ``undo`` is given the error first."""
+    """Translate errors inside the block; ``undo`` is given the error first.
+
+    Entering and leaving it costs as much as a small system call.  Where that counts, the block is
+    tried, and what it raises is raised once more inside one of these.
+    """
 
     __slots__ = ("_bound", "_undo")
 
@@ -54,7 +65,7 @@ class told_as_cache_errors:
 
     def __enter__(self) -> None:
         if self._bound.dead:
-            raise CacheError("the cache is out of use: it was withdrawn, or its disk failed")
+            raise out_of_use()
 
     def __exit__(
         self,
@@ -93,3 +104,13 @@ class told_as_cache_errors:
         else:
             bound.tell(told)
         return told
+
+
+def as_a_miss(error: OSError | LabelError) -> None:
+    """What opening an object raised: returns when there is just none that can be used, else raises
+    what is the matter."""
+    if isinstance(error, OSError):
+        if not isinstance(error, _NOTHING_THERE) and error.errno not in _NOT_AN_OBJECT:
+            raise error
+    elif error.why is Why.NEWER:
+        raise CacheError("an object has a newer format than this version knows") from error

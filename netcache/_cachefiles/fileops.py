@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _PROC_FD = "/proc/self/fd"
+_OPEN_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
 _NO_ATTRIBUTE = getattr(errno, "ENODATA", getattr(errno, "ENOATTR", 0))
@@ -60,8 +61,7 @@ class PosixFileOps(PosixMappingOps):
 
     def open_file(self, name: str, at: int) -> int:
         """Open a file for reading and writing; never waits for a FIFO, never follows a link."""
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        return os.open(name, flags, dir_fd=at)
+        return os.open(name, _OPEN_FLAGS, dir_fd=at)
 
     def open_new(self, name: str, at: int) -> int:
         """Make a file that was not there."""

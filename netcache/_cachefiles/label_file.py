@@ -42,6 +42,8 @@ USE_BYTE = LABEL_BYTE + 1
 FILLS_BASE = 1 << 61
 """Reserved bytes, far above any data: locks only, nothing is ever written there."""
 
+# Looked up for each file opened: see ``label``.
+_DIRTY, _NO_DATA = Content.DIRTY, Content.NO_DATA
 _LOCK_TRIES = 100
 _LOCK_PAUSE_S = 0.002
 
@@ -86,7 +88,8 @@ class LabelFile:
         while True:
             found = self._ops.identify(self.fd)
             # A file of another user can be changed by him at any time.
-            if not stat.S_ISREG(found.mode) or found.owner != os.getuid():
+            mode, owner, _, size, used_s, _, _ = found
+            if not stat.S_ISREG(mode) or owner != os.getuid():
                 raise LabelError(Why.TYPE)
             label = self.read()
             try:
@@ -94,10 +97,10 @@ class LabelFile:
                 break
             except LabelError as error:
                 # Between the two looks the file may have grown, and its label with it.
-                if error.why is not Why.LENGTH or self._ops.identify(self.fd).size <= found.size:
+                if error.why is not Why.LENGTH or self._ops.identify(self.fd).size <= size:
                     raise
-        self.used_s = found.used_s
-        self._loaded_size = found.size
+        self.used_s = used_s
+        self._loaded_size = size
         if label.epoch != self._epoch:
             label = self._take_over(key)
         return label
@@ -112,23 +115,26 @@ class LabelFile:
         return self._known[1]
 
     def _check(self, label: Label, key: bytes, found: Identity) -> None:
-        backing_size = found.size
-        if label.binding != (found.inode, found.born_ns):
+        # Each is looked at at each open: a tuple is taken apart faster than asked for its parts.
+        _, _, inode, backing_size, _, born_ns, _ = found
+        version, content, _, stored_end, committed, _, binding, _, own_key, unit, _, _, _ = label
+        block_size = self._block_size
+        if binding != (inode, born_ns):
             raise LabelError(Why.BINDING)
-        if label.key != key:
+        if own_key != key:
             raise LabelError(Why.KEY)
-        if label.content is Content.DIRTY:
+        if content is _DIRTY:
             raise LabelError(Why.DIRTY)
-        whole = backing_size >= label.stored_end and backing_size % self._block_size == 0
+        whole = backing_size >= stored_end and backing_size % block_size == 0
         if not whole and not _provable(label, self._epoch):
             raise LabelError(Why.LENGTH)
-        if label.stored_end % self._block_size or label.unit > self._block_size:
+        if stored_end % block_size or unit > block_size:
             raise LabelError(Why.LENGTH)
-        if label.committed > label.stored_end:
+        if committed > stored_end:
             raise LabelError(Why.LENGTH)
-        if label.stored_end > round_up(label.version.size, self._block_size):
+        if stored_end > round_up(version.size, block_size):
             raise LabelError(Why.SIZE)
-        if label.content is Content.NO_DATA and label.stored_end:
+        if content is _NO_DATA and stored_end:
             raise LabelError(Why.CONTENT)
 
     def _take_over(self, key: bytes) -> Label:

@@ -59,10 +59,9 @@ class LabelledObject:
         self._label = label
         self._modifying = False
         self._condemned = False
-        # Written and not collected yet: nothing of it may be read.
-        self._pending = ExtentSet()
         # Made by the first write.
         self._writer = writer
+        self._pending_made: ExtentSet | None = None
         self._written_made: PendingSums | None = None
         self._lock = threading.RLock()
         # Which regions of a large object were read, for culling it in parts.
@@ -125,6 +124,13 @@ class LabelledObject:
         if self._file.fd < 0:
             raise CacheError("a cache object was used after it was closed")
         return self._file.fd
+
+    @property
+    def _pending(self) -> ExtentSet:
+        """What was written and not collected yet: nothing of it may be read."""
+        if self._pending_made is None:
+            self._pending_made = ExtentSet()
+        return self._pending_made
 
     @property
     def _written(self) -> PendingSums:
@@ -226,10 +232,11 @@ class LabelledObject:
 
     def mark_used(self) -> None:
         """Move to the recent end of the culling order, at most once a minute."""
-        now_s = self._bound.clock()
+        bound = self._bound
+        now_s = bound.clock()
         if abs(now_s - self._counted_s) >= USED_INTERVAL_S:
             self._counted_s = now_s
-            self._bound.room.opened(self._bound.place(self.key), USED_INTERVAL_S)
+            bound.room.opened(bound.place(self.key), now_s, USED_INTERVAL_S)
         if abs(now_s - self._used_s) >= USED_INTERVAL_S:
             self._used_s = now_s
             with told_as_cache_errors(self._bound):
@@ -256,10 +263,10 @@ class LabelledObject:
     def close(self) -> None:
         """Let the object go.  Idempotent."""
         with self._lock:
-            if self._file.fd >= 0 and self._pending and not self._modifying:
-                self._cancel_pending()
-            fd, self._file.fd = self._file.fd, -1
-            if fd >= 0:
+            if self._file.fd >= 0:
+                if self._pending_made and not self._modifying:
+                    self._cancel_pending()
+                fd, self._file.fd = self._file.fd, -1
                 self._bound.released(self)
                 self._proof.sums.close()
                 self._ops.close(fd)

@@ -218,7 +218,7 @@ class CacheMemory:
 
     # What was read.
 
-    def note_read(self, key: ObjectKey, start: int, end: int, cause: Cause | None) -> None:
+    def note_read(self, key: ObjectKey, start: int, end: int, cause: Cause) -> None:
         """A read missed."""
         place, end = self._bound.place(key), min(end, END_OF_ALL)
         self._reads.note_miss(place, self._now_ms(), start, end, cause)

@@ -118,20 +118,25 @@ class Proof:
         absent: list[Run] = [run for low, high in differing for run in present.missing(low, high)]
         return _extents(wrong, unit), _extents(absent, unit)
 
-    def prove_whole(self, label: Label) -> bool:
-        """Whether all of a small object is there, and every block fits its sum; else False."""
-        size, unit = label.version.size, label.unit
-        if size > label.stored_end or size > GROUP_BYTES or self._damaged:
-            return False
-        if label.content not in COMPLETE:
-            return False
-        if self._sound is None or not self._sound.covers(0, size):
-            blocks = -(-size // unit)
-            recorded = self.sums.read(label, 0, blocks)
-            if differing_runs(recorded, self._found(0, blocks, unit, size), 0):
-                return False
-            self.sound.add(0, blocks * unit)
-        return True
+    def read_whole(self, label: Label, start: int, end: int) -> bytes | None:
+        """``[start, end)`` when all of a small object is there, and every block fits its sum.
+
+        One read for both.  With ``start == end`` there may be nothing left to compare.
+        """
+        version, content, _, stored_end, _, _, _, _, _, unit, _, _, _ = label
+        size = version.size
+        if size > stored_end or size > GROUP_BYTES or self._damaged or content not in COMPLETE:
+            return None
+        if start == end and self._sound is not None and self._sound.covers(0, size):
+            return b""
+        blocks = -(-size // unit)
+        view = _scratch.buffer[: blocks * unit]
+        count = self._ops.read_into(self._fd, view, 0)
+        recorded = self.sums.read(label, 0, blocks)
+        if differing_runs(recorded, _padded_sums(view, count, unit, size), 0):
+            return None
+        self.sound.add(0, blocks * unit)
+        return view[start:end].tobytes()
 
     def prove_in_memory(self, label: Label, start: int, end: int) -> bool:
         """Whether ``[start, end)``, at most ``GROUP_BYTES``, is sound, by what is in memory alone.

@@ -10,6 +10,7 @@ import sys
 
 _OFD_SETLK = 37
 _FLOCK = struct.Struct("hhqqi4x")
+_HAS_LOCKS = sys.platform == "linux"
 
 
 def set_lock(fd: int, kind: int, start: int, length: int) -> bool:
@@ -17,7 +18,7 @@ def set_lock(fd: int, kind: int, start: int, length: int) -> bool:
 
     False when somebody else has one there; True also where there are no such locks.
     """
-    if sys.platform != "linux":
+    if not _HAS_LOCKS:
         return True
     try:
         fcntl.fcntl(fd, _OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))

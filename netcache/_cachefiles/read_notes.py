@@ -35,25 +35,37 @@ _HITS_MAX = (1 << 32) - 1
 _FAILURES = (OSError, CacheError, ValueError)
 
 
-class _Waiting:
-    """A note that waits: a miss for ``cause``, or ``hits`` reads that hit."""
+class _Hits:
+    """A note that waits: reads of an object that hit."""
 
-    __slots__ = ("cause", "end", "hits", "place", "start", "when_ms")
+    __slots__ = ("count", "place", "when_ms")
 
-    def __init__(
-        self, place: str, when_ms: int, start: int, end: int, hits: int, cause: Cause | None
-    ) -> None:
+    def __init__(self, place: str, when_ms: int, count: int) -> None:
+        self.place = place
+        self.when_ms = when_ms
+        self.count = count
+
+    def record(self) -> Record:
+        """What is written of it, but for its number."""
+        hits = min(self.count, _HITS_MAX)
+        return tag_of(self.place), Trace(0, self.when_ms, 0, 0, hits, None, 0)
+
+
+class _Miss:
+    """A note that waits: a read that missed."""
+
+    __slots__ = ("cause", "end", "place", "start", "when_ms")
+
+    def __init__(self, place: str, when_ms: int, start: int, end: int, cause: Cause) -> None:
         self.place = place
         self.when_ms = when_ms
         self.start = start
         self.end = end
-        self.hits = hits
         self.cause = cause
 
     def record(self) -> Record:
         """What is written of it, but for its number."""
-        hits = min(self.hits, _HITS_MAX)
-        return tag_of(self.place), Trace(0, self.when_ms, self.start, self.end, hits, self.cause, 0)
+        return tag_of(self.place), Trace(0, self.when_ms, self.start, self.end, 0, self.cause, 0)
 
 
 class ReadNotes:
@@ -62,31 +74,30 @@ class ReadNotes:
     def __init__(self, ops: FileOps, root: int) -> None:
         self._ops = ops
         self._root = root
-        self._pending: list[_Waiting] = []
-        # The last note of each object that has one waiting.
-        self._last: dict[str, _Waiting] = {}
+        self._pending: list[_Hits | _Miss] = []
+        # Those of objects whose last note that waits is one of hits.
+        self._hits: dict[str, _Hits] = {}
         self._closed = False
         self._lock = threading.Lock()
 
-    def note_miss(
-        self, place: str, when_ms: int, start: int, end: int, cause: Cause | None
-    ) -> None:
+    def note_miss(self, place: str, when_ms: int, start: int, end: int, cause: Cause) -> None:
         """A read missed ``[start, end)``."""
         with self._lock:
-            self._add(_Waiting(place, when_ms, start, end, 0, cause))
+            self._hits.pop(place, None)
+            self._add(_Miss(place, when_ms, start, end, cause))
 
     def note_hits(self, place: str, when_ms: int, count: int) -> None:
         """Reads hit: counted with those last noted of the same object, if they still wait."""
         with self._lock:
-            last = self._last.get(place)
-            if last is not None and last.cause is None:
-                last.hits += count
+            last = self._hits.get(place)
+            if last is not None:
+                last.count += count
                 last.when_ms = when_ms
             else:
-                self._add(_Waiting(place, when_ms, 0, 0, count, None))
+                self._hits[place] = note = _Hits(place, when_ms, count)
+                self._add(note)
 
-    def _add(self, note: _Waiting) -> None:
-        self._last[note.place] = note
+    def _add(self, note: _Hits | _Miss) -> None:
         self._pending.append(note)
         if len(self._pending) >= PENDING_MAX:
             self._write_pending()
@@ -109,7 +120,7 @@ class ReadNotes:
 
     def _write_pending(self) -> None:
         pending, self._pending = self._pending, []
-        self._last.clear()
+        self._hits.clear()
         if pending and not self._closed:
             try:
                 self._write([note.record() for note in pending])

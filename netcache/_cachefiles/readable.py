@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from netcache._cachefiles.failures import told_as_cache_errors
+from netcache._cachefiles.failures import out_of_use, told_as_cache_errors
 from netcache._cachefiles.labelled import LabelledObject
 from netcache._cachefiles.proof import STEP_BYTES, end_of_data
 from netcache._core.content import COMPLETE, CachedExtent, Content, Occupancy
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netcache._core.label import Label
 
 _EVERYTHING = Extent(0, 1 << 62)
+_OPEN = Verify.OPEN
 
 
 class ReadableObject(LabelledObject):
@@ -144,11 +145,20 @@ class ReadableObject(LabelledObject):
             self._compare(gap)
         return proof.sound.holding(start) or Extent(start, start)
 
-    def prove_whole(self) -> bool:
-        """Whether all of it is there and sound, where one comparison tells; else False."""
-        with self._lock, told_as_cache_errors(self._bound):
+    def read_whole(self, start: int, end: int) -> bytes | None:
+        """``[start, end)`` when all of it is there and sound, where one comparison tells."""
+        bound = self._bound
+        if bound.dead:
+            raise out_of_use()
+        with self._lock:
             self.fileno()
-            return self._bound.verify is Verify.OPEN and self._proof.prove_whole(self._label)
+            try:
+                if bound.verify is not _OPEN:
+                    return None
+                return self._proof.read_whole(self._label, start, end)
+            except OSError:
+                with told_as_cache_errors(bound):
+                    raise
 
     def _proven_now(self, wanted: Extent) -> Extent:
         """How much of ``wanted`` from its start on is sound at this moment."""

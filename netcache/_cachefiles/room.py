@@ -78,7 +78,7 @@ class Room:
         self._changed: dict[str, int] = {}
         self._uses: dict[str, Use] = {}
         # When the opening of an object was last counted as a use.
-        self._counted: dict[str, int] = {}
+        self._counted: dict[str, float] = {}
         self._number = -1
         self._opened = 0
 
@@ -120,19 +120,18 @@ class Room:
             self._uses[place] = self._uses.get(place, _NO_USE).and_then(use)
         self._flush_batch()
 
-    def opened(self, place: str, interval_s: float) -> None:
+    def opened(self, place: str, now_s: float, interval_s: float) -> None:
         """The object was opened: a use, if none was counted for that long.
 
         Counting takes several times as long as opening, and who opens a file again and again
         would count each time.
         """
-        now_ms = int(self._clock() * 1000)
-        last_ms = self._counted.get(place)
-        if last_ms is not None and abs(now_ms - last_ms) < interval_s * 1000:
+        last_s = self._counted.get(place)
+        if last_s is not None and -interval_s < now_s - last_s < interval_s:
             return
         if len(self._counted) >= REMEMBERED_MAX:
             self._counted.clear()
-        self._counted[place] = now_ms
+        self._counted[place] = now_s
         self.used(place)
 
     def _now_ms(self) -> int:

@@ -6,7 +6,6 @@ cannot be used with one clear ``CacheError``.  See ``docs/on-disk-format.md`` fo
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from netcache._cachefiles.binding import Bound
 from netcache._cachefiles.committer import Committer
-from netcache._cachefiles.failures import told_as_cache_errors
+from netcache._cachefiles.failures import as_a_miss, out_of_use, told_as_cache_errors
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.layout import prepare
@@ -23,7 +22,7 @@ from netcache._cachefiles.modify import ModifiableObject
 from netcache._cachefiles.probe import LOCKS, probe
 from netcache._core.checksums import INLINE_BLOCKS_MAX
 from netcache._core.keys import ObjectKey
-from netcache._core.label import Epoch, LabelError, Why
+from netcache._core.label import Epoch, LabelError
 from netcache._core.misses import Cause
 from netcache._core.verifying import VERIFY_DEFAULT, VERIFY_LEVELS, Verify
 from netcache.errors import CacheError, UsageError
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from netcache._fscache.sharing import MappingWorker
 
 SYNC_POLICIES = ("lazy", "commit")
-_NOT_AN_OBJECT = (errno.ELOOP, errno.ENXIO, errno.ENODEV)
 
 
 def bind(
@@ -167,22 +165,20 @@ class CachefilesStore:
 
     def lookup(self, key: ObjectKey) -> CacheObject | None:
         """Open the object of ``key`` if there is a usable one, whatever its version."""
-        with told_as_cache_errors(self._bound):
-            try:
-                file, label = self._bound.open_object(key)
-            except LabelError as error:
-                if error.why is Why.NEWER:
-                    raise CacheError(
-                        "an object has a newer format than this version knows"
-                    ) from error
-                return None
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                return None
-            except OSError as error:
-                if error.errno in _NOT_AN_OBJECT:
-                    return None
+        bound = self._bound
+        if bound.dead:
+            raise out_of_use()
+        try:
+            file, label = bound.open_object(key)
+        except (OSError, LabelError) as error:
+            with told_as_cache_errors(bound):
+                as_a_miss(error)
+            return None
+        try:
+            return ModifiableObject(bound, key, file, label)
+        except (OSError, LabelError):
+            with told_as_cache_errors(bound):
                 raise
-            return ModifiableObject(self._bound, key, file, label)
 
     def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
         """A new empty object for ``version``, unless somebody has just made one of it."""

@@ -26,7 +26,7 @@ _HEX_BELOW = 16
 """From here on a byte has two digits.  Then words cost ``2n + n/4`` characters, and more than the
 ``4n/3 + 2`` of the other spelling from five bytes on."""
 _VOLUMES_MAX = 256
-_PLACES_MAX = 4096
+PLACES_MAX = 4096
 
 
 class ObjectKey(NamedTuple):
@@ -64,7 +64,7 @@ def object_file(key: bytes) -> str:
     return name if len(name) <= NAME_BYTES_MAX else "+" + _sha256(key)
 
 
-@lru_cache(maxsize=_PLACES_MAX)
+@lru_cache(maxsize=PLACES_MAX)
 def folder_and_file(volume: str, key: bytes) -> tuple[str, str]:
     """Where an object is: its folder, from the folder of all volumes on, and its file name.
 

@@ -95,42 +95,39 @@ class Stats:
     __slots__ = ("_values",)
 
     def __init__(self) -> None:
-        self._values = {(group, name): 0 for group, names in GROUPS.items() for name in names}
+        self._values = {group: dict.fromkeys(names, 0) for group, names in GROUPS.items()}
 
     def add(self, group: str, name: str, count: int = 1) -> None:
         """Add ``count`` (negative for gauges only) to a counter; ``KeyError`` for an unknown."""
-        self._values[group, name] += count
+        self._values[group][name] += count
 
     def add_lookup(self, *, found: bool) -> None:
         """An object was looked up."""
-        values = self._values
-        values["Acquire", "n"] += 1
-        values["Acquire", "ok"] += found
+        acquired = self._values["Acquire"]
+        acquired["n"] += 1
+        acquired["ok"] += found
 
     def add_cache_reads(self, count: int) -> None:
         """``count`` reads were served by the cache."""
-        values = self._values
-        values["CaRdOps", "RD"] += count
-        values["CaRdOps", "rs"] += count
-        values["IO", "rd"] += count
+        reads = self._values["CaRdOps"]
+        reads["RD"] += count
+        reads["rs"] += count
+        self._values["IO"]["rd"] += count
 
     def value(self, group: str, name: str) -> int:
         """The value of one counter."""
-        return self._values[group, name]
+        return self._values[group][name]
 
     def add_groups(self, groups: dict[str, dict[str, int]]) -> None:
         """Add the counters of another client, its gauges excepted."""
         for group, names in groups.items():
             for name, count in names.items():
                 if (group, name) not in GAUGES:
-                    self._values[group, name] += count
+                    self._values[group][name] += count
 
     def as_groups(self) -> dict[str, dict[str, int]]:
         """All counters, grouped, in the order of ``GROUPS``."""
-        return {
-            group: {name: self._values[group, name] for name in names}
-            for group, names in GROUPS.items()
-        }
+        return {group: dict(values) for group, values in self._values.items()}
 
 
 def encode(groups: dict[str, dict[str, int]]) -> str:

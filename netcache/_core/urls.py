@@ -58,20 +58,28 @@ class Resource(NamedTuple):
         return f"{self.path}?{self.query}" if self.query else self.path
 
     @property
+    def keys(self) -> tuple[str, bytes]:
+        """The keys of the volume, and of the object inside it.
+
+        The first begins with the filesystem's name, and has no slash.  The other one is path and
+        query, without the first slash, which stays where leaving it out would make two paths one
+        (``/`` and ``//``).
+        """
+        _, scheme, authority, path, query, _, _ = self
+        key = path[1:]
+        if not key or key[0] == "/":
+            key = path
+        return f"netcache,{scheme},{authority}", (f"{key}?{query}" if query else key).encode()
+
+    @property
     def volume_key(self) -> str:
-        """The key of the volume: begins with the filesystem's name, has no slash."""
-        return f"netcache,{self.scheme},{self.authority}"
+        """The first of ``keys``."""
+        return self.keys[0]
 
     @property
     def object_key(self) -> bytes:
-        """The key of the object inside its volume: path and query, without the first slash.
-
-        The slash stays where leaving it out would make two paths one (``/`` and ``//``).
-        """
-        key = self.path[1:]
-        if not key or key.startswith("/"):
-            key = self.path
-        return (f"{key}?{self.query}" if self.query else key).encode()
+        """The second of ``keys``."""
+        return self.keys[1]
 
     @property
     def is_folder(self) -> bool:
@@ -106,7 +114,8 @@ def _parse_canonical(url: str) -> Resource | None:
     scheme, authority, path, query = found.groups("")
     if "/." in path or authority.endswith(_DEFAULT_ENDS[scheme]):
         return None
-    return Resource(url, scheme, authority, path, query, None, None)
+    # What the class calls itself, in Python.
+    return tuple.__new__(Resource, (url, scheme, authority, path, query, None, None))
 
 
 def _parse_any(url: str) -> Resource:

@@ -28,7 +28,7 @@ class Memory(Protocol):
     def traces(self, key: ObjectKey) -> list[Trace]:
         """What has left, in no order; the newest has the highest ``number``."""
 
-    def note_read(self, key: ObjectKey, start: int, end: int, cause: Cause | None) -> None:
+    def note_read(self, key: ObjectKey, start: int, end: int, cause: Cause) -> None:
         """``[start, end)`` was missed for ``cause``.  Kept for a while before it is written."""
 
     def note_hits(self, key: ObjectKey, count: int) -> None:
@@ -51,7 +51,7 @@ class NoMemory:
         """See ``Memory``."""
         return []
 
-    def note_read(self, key: ObjectKey, start: int, end: int, cause: Cause | None) -> None:
+    def note_read(self, key: ObjectKey, start: int, end: int, cause: Cause) -> None:
         """See ``Memory``."""
 
     def note_hits(self, key: ObjectKey, count: int) -> None:

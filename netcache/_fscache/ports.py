@@ -107,11 +107,13 @@ class CacheObject(Protocol):
         from several threads, and does not keep others from filling the object for long.
         """
 
-    def prove_whole(self) -> bool:
-        """``query_occupancy`` and ``prove`` of everything in one step, for small complete objects.
+    def read_whole(self, start: int, end: int) -> bytes | None:
+        """``query_occupancy`` and ``prove`` of everything, and the bytes ``[start, end)`` of it, in
+        one step, for small complete objects.
 
-        True: all of ``[0, S)`` is there, and proven as far as the level asks for it.  False says
-        nothing: it is not complete, too large to be compared at once, or damaged.
+        Bytes (none with ``start == end``): all of ``[0, S)`` is there, and proven as far as the
+        level asks for it.  None says nothing: it is not complete, too large to be compared at once,
+        or damaged.
         """
 
     def is_proven(self, start: int, end: int) -> bool:

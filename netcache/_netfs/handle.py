@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES_DEFAULT = 4096
 """The block of the readahead without a cache."""
 
+_OPEN = Moment.OPEN
 _REOPENS_MAX = 3
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
@@ -102,9 +103,8 @@ class ReadHandle:
         if self._closed:
             raise ClosedError(f"{self.resource.url} is closed", url=self.resource.url)
         if self.inode is None and not self._at_read:
-            inode = self._table.find_valid(self.resource, self._opened_at, Moment.OPEN)
-            if inode is not None:
-                self._bind(inode)
+            inode = self._table.acquire_valid(self.resource, self._opened_at, _OPEN)
+            return self._bind(inode) if inode is not None else None
         return self.inode
 
     def show(self, inode: Inode) -> bool:
@@ -119,16 +119,21 @@ class ReadHandle:
             return None
         descriptor, low, high = inode.window
         end = start + length
+        data = None
         if start < low or end > high:
-            descriptor, end = inode.find_window(start, end)
-            if end <= start:
-                return b"" if end >= 0 and self.show(inode) else None
+            if descriptor < 0 and (data := inode.read_first(start, end)) is not None:
+                end = start + len(data)
+            else:
+                descriptor, end = inode.find_window(start, end)
+                if end <= start:
+                    return b"" if end >= 0 and self.show(inode) else None
         self.hits += 1
         if end > self._mark:
             self._pass_mark(start, end)
         self._last_end = end
         try:
-            data = os.pread(descriptor, end - start, start)
+            if data is None:
+                data = os.pread(descriptor, end - start, start)
         except OSError:
             data = b""
         if len(data) != end - start:
@@ -292,6 +297,7 @@ class ReadHandle:
                     url=self.resource.url,
                 )
             self.unbind()
+        self._table.acquire(inode)
         return self._bind(inode)
 
     async def open(self, start: int, length: int, opener: Opener) -> None:
@@ -304,12 +310,14 @@ class ReadHandle:
         return await self._validated(opener, None)
 
     def _bind(self, inode: Inode) -> Inode:
-        """Bind, unless another thread has just done so; returns what the handle is bound to."""
+        """Bind to an acquired inode, unless another thread was faster; returns what it bound to."""
         with self._binding:
-            if self.inode is None:
-                self._table.acquire(inode)
+            bound = self.inode
+            if bound is None:
                 self.inode = inode
-            return self.inode
+                return inode
+        self._table.release(inode)
+        return bound
 
     def unbind(self) -> None:
         """Let the inode go."""

@@ -38,8 +38,8 @@ class Holding(Protocol):
         """A proven extent from ``start``, or before it, on; it ends before ``end`` where a block
         was damaged, which is not there any more.  Raises ``CacheError``."""
 
-    def prove_whole(self) -> bool:
-        """Whether everything is there and proven, where one step tells; else False.
+    def read_whole(self, start: int, end: int) -> bytes | None:
+        """``[start, end)``, when one read tells that everything is there and proven; else None.
 
         Raises ``CacheError``."""
 
@@ -89,9 +89,9 @@ class CachedHolding:
         """What the object finds."""
         return self.object.prove(start, end)
 
-    def prove_whole(self) -> bool:
+    def read_whole(self, start: int, end: int) -> bytes | None:
         """What the object finds."""
-        return self.object.prove_whole()
+        return self.object.read_whole(start, end)
 
     def is_proven(self, start: int, end: int) -> bool:
         """What the object knows."""

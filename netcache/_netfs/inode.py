@@ -19,6 +19,7 @@ loop.  ``lock`` guards ``present`` and the writing of ``window`` and ``windows``
 from __future__ import annotations
 
 import threading
+from math import inf
 from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent, ExtentSet, round_out
@@ -101,7 +102,7 @@ class Inode:
         self.memory: tuple[int, bytes] = (0, b"")
         self.complete = version.size == 0
         # The monotonic time at which the version was last found current; -inf for never.
-        self.checked_at = float("-inf")
+        self.checked_at = -inf
         # The same for inodes whose bytes were proven to be the same, whatever their versions.
         self.content = object()
         # The SHA-256 of all of it, once somebody had to know.
@@ -183,7 +184,7 @@ class Inode:
         holding = self.holding
         if holding is None:
             return False
-        if not self.present and self._take_whole(holding):
+        if self.read_first(0, 0) is not None:
             return end <= self.size
         with self.lock:
             if self.holding is not holding:
@@ -215,8 +216,7 @@ class Inode:
         size = self.version.size
         if size < 0:
             return -1, -1
-        if end > size:
-            end = size
+        end = min(end, size)
         if end <= start:
             return -1, start
         windows = self.windows
@@ -228,20 +228,23 @@ class Inode:
             return self.window[0], end
         return -1, -1
 
-    def _take_whole(self, holding: Holding) -> bool:
-        """Open the window over all of a small complete object at once: most first reads."""
+    def read_first(self, start: int, end: int) -> bytes | None:
+        """``[start, end)``, clipped to the size, of a small complete object of which nothing is
+        known yet: the read that proves all of it.  None where it is not that."""
+        holding, size = self.holding, self.version.size
+        end = min(end, size)
+        if holding is None or self.present or not 0 <= start <= end:
+            return None
         try:
-            if not holding.prove_whole():
-                return False
+            data = holding.read_whole(start, end)
         except CacheError:
-            return False
+            return None
         with self.lock:
-            if self.holding is not holding:
-                return False
-            size = self.version.size
+            if data is None or self.holding is not holding:
+                return None
             self.present.add(0, size)
             self.window = (holding.fileno(), 0, size)
-            return True
+        return data
 
     def to_prove(self, start: int, end: int) -> bool:
         """Whether ``locate`` would have to read what it finds, to prove it."""
@@ -325,11 +328,9 @@ class Inode:
         with self.lock:
             self.window, self.windows = NO_WINDOW, NO_WINDOWS
             self.present.clear()
-            holdings, self.retired = self.retired, []
-            if self.holding is not None:
-                holdings.append(self.holding)
-            self.holding = None
-        for holding in holdings:
+            holdings: list[Holding | None] = [*self.retired, self.holding]
+            self.retired, self.holding = [], None
+        for holding in filter(None, holdings):
             holding.close()
 
     def learn(self, holding: Holding, start: int, end: int) -> int:

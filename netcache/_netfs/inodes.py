@@ -33,7 +33,8 @@ IDLE_INODES_MAX = 128
 
 def key_of(resource: Resource) -> ObjectKey:
     """The cache key of a resource."""
-    return ObjectKey(resource.volume_key, resource.object_key)
+    # What the class calls itself, in Python; this is asked at each open.
+    return tuple.__new__(ObjectKey, resource.keys)
 
 
 class InodeTable:
@@ -57,20 +58,25 @@ class InodeTable:
 
         ``again``: nothing was found a moment ago; to find nothing once more is not counted.
         """
-        key = key_of(resource)
         with self._lock:
-            inode = self._current.get(key)
-            cut_off = inode is not None and self.store is not None and inode.cut_off
-            if inode is not None and not cut_off:
-                return inode
-            found = self._lookup(key, again=again)
-            if found is None:
-                # What is cut off is of use only where nothing else can be had.
-                return inode if self._offline else None
-            inode = Inode(resource, key, found.object.version, found)
-            self._current[key] = inode
-            self._rest(inode)
+            inode = self._find(resource, again=again)
+            if inode is not None and not inode.users and id(inode) not in self._idle:
+                self._rest(inode)
             return inode
+
+    def _find(self, resource: Resource, *, again: bool) -> Inode | None:
+        """``find``, under ``_lock``; one that was not in the table is not put to rest yet."""
+        key = key_of(resource)
+        inode = self._current.get(key)
+        if inode is not None and (self.store is None or not inode.cut_off):
+            return inode
+        found = self._lookup(key, again=again)
+        if found is None:
+            # What is cut off is of use only where nothing else can be had.
+            return inode if self._offline else None
+        inode = Inode(resource, key, found.object.version, found)
+        self._current[key] = self._every[id(inode)] = inode
+        return inode
 
     def check_due(self, inode: Inode, opened_at: float, moment: Moment) -> bool:
         """Whether the server must be asked before a file opened at ``opened_at`` may show it."""
@@ -83,20 +89,30 @@ class InodeTable:
             now_s=time.time(),
         )
 
-    def find_valid(self, resource: Resource, opened_at: float, moment: Moment) -> Inode | None:
-        """The inode when it may be shown without asking the server, else None.
+    def acquire_valid(self, resource: Resource, opened_at: float, moment: Moment) -> Inode | None:
+        """The inode, with one user more, when it may be shown without asking the server, else None.
 
         Offline, ``NotCachedError`` when there is none at all.
         """
-        inode = self.find(resource)
-        if inode is not None and self._asks_nothing and not self._offline:
-            return inode
-        return self.valid(resource, inode, opened_at, moment)
+        with self._lock:
+            inode = self._find(resource, again=False)
+            if inode is not None:
+                inode.users += 1
+                self._idle.pop(id(inode), None)
+                if self._asks_nothing and not self._offline:
+                    return inode
+        valid = None
+        try:
+            valid = self.valid(resource, inode, opened_at, moment)
+        finally:
+            if valid is None and inode is not None:
+                self.release(inode)
+        return valid
 
     def valid(
         self, resource: Resource, inode: Inode | None, opened_at: float, moment: Moment
     ) -> Inode | None:
-        """``inode``, which ``find`` has found, or None, as ``find_valid``."""
+        """``inode``, which ``find`` has found, or None, as ``acquire_valid``."""
         if self._offline:
             self.raise_if_absent(resource, inode)
         if inode is not None and not self.check_due(inode, opened_at, moment):

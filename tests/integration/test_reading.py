@@ -196,6 +196,22 @@ def test_an_empty_file(served: Served, client: netcache.Client) -> None:
         assert file.pread(10, 0) == b""
 
 
+def test_the_first_read_of_a_small_cached_file_is_of_what_was_asked_for(
+    served: Served, new_client: NewClient
+) -> None:
+    """Wherever it is: the read that proves the whole file brings more."""
+    data = DATA[: 5 * KIB + 100]
+    url = served.put("small", data)
+    new_client().warm(url)
+    served.forget()
+    for length in (0, 1, 5000, 1 << 20):
+        for start in (0, 1, 4095, 4096, len(data) - 1, len(data), len(data) + 1, 1 << 20):
+            with new_client(validate="never").open(url) as file:
+                assert file.pread(length, start) == data[start : start + length]
+                assert file.pread(10, 20) == data[20:30]
+    assert served.count() == 0
+
+
 def test_a_missing_resource_is_a_file_not_found_error(
     served: Served, client: netcache.Client
 ) -> None:
