@@ -20,7 +20,6 @@ import time
 from typing import TYPE_CHECKING
 
 from netcache._core.content import Content
-from netcache._core.extent import round_up
 from netcache._core.label import (
     ATTRIBUTE,
     Binding,
@@ -132,7 +131,8 @@ class LabelFile:
             raise LabelError(Why.LENGTH)
         if committed > stored_end:
             raise LabelError(Why.LENGTH)
-        if stored_end > round_up(version.size, block_size):
+        # No block begins past the end of the resource.
+        if stored_end >= version.size + block_size:
             raise LabelError(Why.SIZE)
         if content is _NO_DATA and stored_end:
             raise LabelError(Why.CONTENT)

@@ -135,7 +135,7 @@ class Proof:
         recorded = self.sums.read(label, 0, blocks)
         if differing_runs(recorded, _padded_sums(view, count, unit, size), 0):
             return None
-        self.sound.add(0, blocks * unit)
+        self._sound = ExtentSet(((0, blocks * unit),))
         return view[start:end].tobytes()
 
     def prove_in_memory(self, label: Label, start: int, end: int) -> bool:

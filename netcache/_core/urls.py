@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from netcache.errors import UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DEFAULT_ENDS = {"http": ":80", "https": ":443"}
+_REMEMBERED_MAX = 4096
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 # Compiled by the first URL that is not in canonical form: most are.
 _BAD = r"[\x00-\x20\x7f]"
@@ -106,8 +108,13 @@ def parse(url: str) -> Resource:
     return _parse_canonical(url) or _parse_any(url)
 
 
+@lru_cache(maxsize=_REMEMBERED_MAX)
 def _parse_canonical(url: str) -> Resource | None:
-    """What ``_parse_any`` makes of a URL that is surely canonical; None for all others."""
+    """What ``_parse_any`` makes of a URL that is surely canonical; None for all others.
+
+    Remembered, as the places of objects are: what opens files again opens the same ones.  There
+    are no credentials in it.
+    """
     found = _CANONICAL.fullmatch(url)
     if found is None:
         return None

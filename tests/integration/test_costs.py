@@ -39,8 +39,8 @@ OPEN_ANOTHER = {
     "preadv": 1,  # what it holds, compared with its sums; and what was asked for
     "close": 1,  # the file that was idle for longest
 }
-PYTHON_CALLS_OPEN_ANOTHER = 96
-PYTHON_CALLS_OPEN_AGAIN = 36
+PYTHON_CALLS_OPEN_ANOTHER = 93
+PYTHON_CALLS_OPEN_AGAIN = 35
 KERNEL_CALLS_SMALL_FILE = 30
 KERNEL_CALLS_COLD_READ = 18
 KERNEL_CALLS_SMALL_UPLOAD = 30
