@@ -115,9 +115,22 @@ def test_transfers_of_files_import_nothing_for_folders(served: Served, netcache:
             "aiofiles",
             "netcache.backends.http_listing",
             "netcache._client.trees.api",
+            "netcache._client.crew",
         }
         assert not imported & {"rich", "lxml"}
     assert (served.root / "b").read_bytes() == b"x" * 10_000
+
+
+def test_a_short_tree_imports_nothing_for_other_processes(
+    served: Served, netcache: Commands
+) -> None:
+    """But what counts its files, unless it is told to stay alone."""
+    served.put("tree/a", b"x")
+    for processes, counts in (("2", True), ("1", False)):
+        imported = imported_by(netcache, "sync", "--processes", processes, served.url, processes)
+        assert "netcache._client.trees.api" in imported
+        assert ("netcache._client.crew.crew" in imported) is counts
+        assert not imported & {f"netcache._client.crew.{name}" for name in ("hand", "channel")}
 
 
 @pytest.mark.parametrize(

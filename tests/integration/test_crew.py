@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -167,6 +168,32 @@ def test_all_hands_may_be_killed(
     report = new_client(processes=4).sync(f"{served.url}tree/", tmp_path / "out")
     assert (report.copied, report.errors) == (len(tree), [])
     assert [hand.is_gone for hand in crew.hands] == [True] * 3
+
+
+def test_a_cancelled_run_ends_its_hands_before_it_returns(
+    served: Served, tree: dict[str, bytes], crew: CrewWatch, tmp_path: Path
+) -> None:
+    """In the middle of their work, of which nothing partial is left."""
+    served.server.set_faults([FaultRule(path="/tree/*/?*", skip=10, latency_s=60)])
+    counts: dict[str, int] = {}
+
+    async def cancelled() -> None:
+        at_work = asyncio.Event()
+        crew.before_file = lambda: at_work.set() if crew.ordered >= 2 else None
+        async with netcache.AsyncClient(cache_dir=tmp_path / "cache", processes=2) as client:
+            running = asyncio.create_task(client.sync(f"{served.url}tree/", tmp_path / "out"))
+            await at_work.wait()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert children() == []
+            counts.update(client.stats()["DownOps"])
+
+    asyncio.run(cancelled())
+    assert [hand.is_gone for hand in crew.hands] == [True]
+    there = {name: data for name, (data, _) in content(tmp_path / "out").items()}
+    assert there.items() <= tree.items()
+    assert counts["DL"] == counts["ds"] >= len(there)
 
 
 @pytest.mark.parametrize("program", ["#!/bin/sh\nexit 3\n", None], ids=["fails", "is_not_there"])

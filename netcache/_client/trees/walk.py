@@ -3,8 +3,8 @@
 Scanners take folders off a stack (depth first, so that few wait), list both sides, plan, and put
 files that need work on a bounded queue; copiers take them from there.  Scanners wait while the
 queue is full, copiers never wait for scanners' room: no circle.  What others do (``handing``) keeps
-no copier.  Memory is bounded by the listings
-being worked on and the folders above them.  All on one event loop.
+no copier.  Memory is bounded by the listings being worked on and the folders above them.  All on
+one event loop.
 """
 
 from __future__ import annotations
