@@ -6,7 +6,7 @@ A body knows nothing of the backend that sends it.  Whoever writes a backend fin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 __all__ = ["RESUMABLE_BYTES_MIN", "FileBody", "FileRun", "MemoryBody", "UploadBody"]
@@ -31,11 +31,16 @@ class UploadBody(Protocol):
 
 
 class FileRun(NamedTuple):
-    """The bytes ``[start, end)`` of an open file, at the same place of the body."""
+    """The bytes ``[start, end)`` of an open file, at the same place of the body.
+
+    ``pieces``, if given, has them in memory one after the other, and does something with each that
+    is to be done when they are sent.  It blocks, and is closed by who has taken what he wants.
+    """
 
     fd: int
     start: int
     end: int
+    pieces: Callable[[], Generator[memoryview, None, None]] | None = None
 
 
 @runtime_checkable

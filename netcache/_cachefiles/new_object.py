@@ -103,6 +103,11 @@ class CachefilesNewObject:
                     break
         return self._size - begin
 
+    @property
+    def shares(self) -> bool:
+        """Whether ``copy_from`` may share blocks; False once it was tried in vain."""
+        return self._shares
+
     def _share(self, source: int, end: int) -> bool:
         """Let the file have the blocks of ``source`` up to ``end``; False where it cannot."""
         buffer = memoryview(bytearray(min(STEP_BYTES, end - self._size)))

@@ -229,6 +229,10 @@ class NewObject(Protocol):
         """
 
     @property
+    def shares(self) -> bool:
+        """Whether ``copy_from`` may share blocks; False once it was tried in vain."""
+
+    @property
     def size(self) -> int:
         """How many bytes were appended."""
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from netcache.spi import FileRun
 
 RUN_BYTES = 4 << 20
-"""How much of a file is copied for the cache while as much before it is sent, at first."""
+"""How much of a file is sent at a time, at first."""
 
-RUN_BYTES_MAX = 32 << 20
+RUN_BYTES_MAX = 64 << 20
 """The same where it goes fast."""
 
 STEP_BYTES = 16 << 20
@@ -69,6 +69,7 @@ class FileBody:
         import aiofiles
 
         position = self.start
+        await self._tee.drain()
         if not position:
             self._tee.restart()
         left = (self.size or 0) - position
@@ -100,28 +101,39 @@ class FileBody:
     async def runs(self) -> AsyncIterator[FileRun]:
         """The file from ``start`` on, in runs to be sent by the kernel.
 
-        While one is sent, the next is copied for the cache.
+        While one is sent, the next is copied for the cache.  Where the first one shows that the
+        kernel cannot share its blocks, those that follow are kept while they are sent.
         """
         assert isinstance(self._path, int)
-        loop = asyncio.get_running_loop()
+        loop, tee = asyncio.get_running_loop(), self._tee
         if not self.start:
-            self._tee.restart()
+            await tee.drain()
+            tee.restart()
         size, source = self.size or 0, self._path
         steps = GrowingSteps(RUN_BYTES, RUN_BYTES_MAX)
 
-        def take(start: int) -> asyncio.Future[FileRun]:
+        def copy(start: int) -> asyncio.Future[FileRun]:
             end = min(start + steps.bytes, size)
-            return loop.run_in_executor(None, self._tee.run_of, source, start, end)
+            return loop.run_in_executor(None, tee.run_of, source, start, end)
 
-        coming = take(self.start) if self.start < size else None
+        coming: asyncio.Future[FileRun] | None = None
+        position = self.start
         try:
-            while coming is not None:
-                run = await finished(coming)
-                coming = take(run.end) if run.start < run.end < size else None
+            while position < size:
+                if coming is None and tee.copies_by_hand_at(position):
+                    run = _kept_run(tee, source, position, min(position + steps.bytes, size))
+                else:
+                    coming = coming or copy(position)
+                    run = await finished(coming)
+                    further = run.start < run.end < size and not tee.copies_by_hand_at(run.end)
+                    coming = copy(run.end) if further else None
                 begun_s = loop.time()
                 yield run
                 steps.took(loop.time() - begun_s)
                 self._report(run.end)
+                if run.end == position:
+                    return
+                position = run.end
         finally:
             if coming is not None:
                 await finished(asyncio.gather(coming, return_exceptions=True))
@@ -189,6 +201,13 @@ class PipeBody:
         """The digest of what was sent, when the origin was known to tell digests."""
         await self._tee.drain()
         return self._tee.sha256()
+
+
+def _kept_run(tee: Tee, source: int, start: int, end: int) -> FileRun:
+    # Imported here: only what is large comes to it.
+    from netcache._netfs.kept_run import kept_run
+
+    return kept_run(tee.taking(), source, start, end)
 
 
 async def sha256_of(source: str | int) -> bytes:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netcache._netfs.finishing import finished
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 """How much of a body is in the hand at a time."""
 
+Take = Callable[[memoryview], None]
+
 
 class Tee:
     """Keeps a copy of what is sent, for the cache, and its digest.
 
     ``keep`` puts a chunk under way on a worker thread, one at a time; ``drain`` waits for the last.
+    ``taking`` is for a thread that has chunks to keep; after a ``drain`` it keeps nothing more.
     """
 
     def __init__(self, store: CacheStore | None, resource: Resource, *, hashing: bool) -> None:
@@ -42,6 +47,10 @@ class Tee:
         self._new: NewObject | None = None
         self._digest = hashlib.sha256()
         self._keeping: asyncio.Future[None] | None = None
+        # Held while a chunk of ``taking`` is kept, which counts only for the pass it belongs to.
+        self._lock = threading.Lock()
+        self._pass = 0
+        self._is_taking = False
         self.size = 0
         self.copied_bytes = 0
         """What was written to the cache, in all passes."""
@@ -52,10 +61,29 @@ class Tee:
         self._keeping = asyncio.get_running_loop().run_in_executor(None, self.feed, chunk)
 
     async def drain(self) -> None:
-        """Wait until everything given to ``keep`` is kept."""
+        """Wait until what was given to ``keep`` is kept; what ``taking`` was to keep is not."""
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
             await finished(keeping)
+        if self._is_taking:
+            self._is_taking = False
+            await finished(asyncio.get_running_loop().run_in_executor(None, self._end_pass))
+
+    def taking(self) -> Take:
+        """What keeps chunks of this pass, the next bytes, on any one thread; it may block."""
+        self._is_taking = True
+        number = self._pass
+
+        def take(chunk: memoryview) -> None:
+            with self._lock:
+                if number == self._pass:
+                    self.feed(chunk)
+
+        return take
+
+    def _end_pass(self) -> None:
+        with self._lock:
+            self._pass += 1
 
     def restart(self) -> None:
         """Begin a pass from the first byte."""
@@ -80,6 +108,11 @@ class Tee:
                 self.copied_bytes += len(chunk)
             except CacheError:
                 self.discard()
+
+    def copies_by_hand_at(self, position: int) -> bool:
+        """Whether what is at ``position`` is the next to be kept, and has to pass through here."""
+        new = self._new if self._store is not None else None
+        return new is not None and position == self.size and not new.shares
 
     @property
     def may_copy(self) -> bool:

@@ -13,7 +13,8 @@ import os
 import select
 import socket
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 from netcache.backends.aiohttp_import import Payload
@@ -39,7 +40,12 @@ _POLL_MS = 200
 
 
 class Sender(Protocol):
-    """Who has the body, and watches over its sending; see ``http_upload``."""
+    """Who has the body, and watches over its sending; see ``http_upload``.
+
+    ``failure`` is what went wrong in the body itself.
+    """
+
+    failure: BaseException | None
 
     def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
         """The body in pieces, for a pass of its own."""
@@ -130,15 +136,33 @@ class _Pump:
         poller = select.poll()
         poller.register(self._socket, select.POLLOUT)
         position = run.start
-        while position < run.end and not self._stopped.is_set():
+        with closing(self._pieces_of(run) if run.pieces else self._read(run)) as pieces:
+            for piece in pieces:
+                self._sender.moving(len(piece))
+                self._send_all(piece, poller)
+                position += len(piece)
+                if self._stopped.is_set():
+                    break
+        return position
+
+    def _read(self, run: FileRun) -> Generator[memoryview, None, None]:
+        position = run.start
+        while position < run.end:
             step = self._buffer[: min(STEP_BYTES, run.end - position)]
             count = os.preadv(run.fd, [step], position)
             if not count:
-                break
-            self._sender.moving(count)
-            self._send_all(step[:count], poller)
+                return
+            yield step[:count]
             position += count
-        return position
+
+    def _pieces_of(self, run: FileRun) -> Generator[memoryview, None, None]:
+        assert run.pieces is not None
+        try:
+            yield from run.pieces()
+        except Exception as error:
+            # Not the connection's.
+            self._sender.failure = error
+            raise
 
     def _send_all(self, view: memoryview, poller: select.poll) -> None:
         while len(view) and not self._stopped.is_set():

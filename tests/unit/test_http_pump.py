@@ -29,6 +29,8 @@ STEPS = 3
 class Counting:
     """Who has the body: compares what it is told with what has arrived at the other end."""
 
+    failure: BaseException | None = None
+
     def __init__(self, far: socket.socket) -> None:
         self._far = far
         self.told = 0
