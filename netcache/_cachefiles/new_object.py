@@ -17,6 +17,7 @@ from netcache._core.content import Content
 from netcache._core.extent import round_up
 from netcache._core.keys import ObjectKey
 from netcache._core.label import Label
+from netcache._fscache.buffers import page_buffer
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class CachefilesNewObject:
 
     def _share(self, source: int, end: int) -> bool:
         """Let the file have the blocks of ``source`` up to ``end``; False where it cannot."""
-        buffer = memoryview(bytearray(min(STEP_BYTES, end - self._size)))
+        buffer = page_buffer(min(STEP_BYTES, end - self._size))
         with told_as_cache_errors(self._bound), self._growing(end - self._size):
             if not self._bound.ops.clone_range(source, self.fileno(), self._size, end):
                 return False
@@ -128,7 +129,7 @@ class CachefilesNewObject:
         By hand: the bytes pass through here for their sums anyway, and a kernel that has to copy
         them would only do so once more.
         """
-        buffer = memoryview(bytearray(min(COPY_BYTES, end - self._size)))
+        buffer = page_buffer(min(COPY_BYTES, end - self._size))
         while self._size < end:
             count = self._bound.ops.read_into(source, buffer[: end - self._size], self._size)
             if not count:

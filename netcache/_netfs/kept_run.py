@@ -14,6 +14,7 @@ from collections.abc import Generator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from netcache._fscache.buffers import page_buffer
 from netcache.spi import FileRun
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class _Pieces:
         # None: nobody wants any more.
         self._free: SimpleQueue[memoryview | None] = SimpleQueue()
         # None: there are no more; an exception is why.
-        self._kept: SimpleQueue[memoryview | Exception | None] = SimpleQueue()
+        self._kept: SimpleQueue[tuple[memoryview, int] | Exception | None] = SimpleQueue()
 
     def each(self) -> Generator[memoryview, None, None]:
         """The pieces in order, each valid until the next; fewer where the file is shorter.  Blocks.
@@ -50,17 +51,16 @@ class _Pieces:
         Nothing is read or kept any more when the generator has been closed.
         """
         for _ in range(PIECES):
-            self._free.put(memoryview(bytearray(min(PIECE_BYTES, self._end - self._start))))
+            self._free.put(page_buffer(min(PIECE_BYTES, self._end - self._start)))
         keeper = threading.Thread(target=self._keep, name="netcache-keeper", daemon=True)
         keeper.start()
         try:
-            while (piece := self._kept.get()) is not None:
-                if isinstance(piece, Exception):
-                    raise piece
-                yield piece
-                whole = piece.obj
-                assert isinstance(whole, bytearray)
-                self._free.put(memoryview(whole))
+            while (kept := self._kept.get()) is not None:
+                if isinstance(kept, Exception):
+                    raise kept
+                room, count = kept
+                yield room[:count]
+                self._free.put(room)
         finally:
             self._free.put(None)
             keeper.join()
@@ -75,7 +75,7 @@ class _Pieces:
                 if not count:
                     break
                 self._take(room[:count])
-                self._kept.put(room[:count])
+                self._kept.put((room, count))
                 position += count
         except Exception as error:
             end = error

@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
+from netcache._fscache.buffers import page_buffer
 from netcache.backends.aiohttp_import import Payload
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class _Pump:
         self._socket = socket.socket(fileno=os.dup(fd))
         self._sender = sender
         self._stopped = threading.Event()
-        self._buffer = memoryview(bytearray(STEP_BYTES))
+        self._buffer = page_buffer(STEP_BYTES)
 
     def send(self, run: FileRun) -> int:
         """Send a run; returns how far its file went, when the kernel has all of that.  Blocks."""

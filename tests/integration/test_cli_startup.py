@@ -136,7 +136,7 @@ def test_a_short_tree_imports_nothing_for_other_processes(
 @pytest.mark.parametrize(
     ("verb", "most", "others"),
     [
-        ("put", 124, EDITING | READING),
+        ("put", 126, EDITING | READING),
         ("warm", 153, EDITING | SENDING),
         ("get", 161, EDITING | SENDING),
     ],
