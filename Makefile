@@ -23,6 +23,7 @@ check:
 	.ci/run
 
 bench: install
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 	$(BIN)/python -m benchmarks --json docs/benchmarks.json --chart docs/benchmarks.svg
 
 lint: install

@@ -1,7 +1,7 @@
 """The programs that are measured: our own command, and those of others that are installed.
 
 Peers that are not here are left out, and named: fsspec, obstore and aiofiles are Python packages
-(``pip install fsspec obstore aiohttp aiofiles``); curl and rclone are found on the path.
+(``make bench`` installs them); curl and rclone are found on the path.
 """
 
 from __future__ import annotations
