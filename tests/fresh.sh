@@ -20,7 +20,7 @@ done
 [ "$(id -u)" = 0 ] || { echo "fresh.sh: needs root, for debootstrap and chroot" >&2; exit 1; }
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/netcache-fresh.XXXXXX")
-trap 'rm -rf --one-file-system "$root"' EXIT
+trap 'rm -rf --one-file-system "$root" "$root.log"' EXIT
 
 # Ubuntu's releases are all made the same way, and an older debootstrap does not know the newest.
 script=$suite
@@ -32,7 +32,6 @@ debootstrap ${DEBOOTSTRAP_OPTIONS:-} --variant=minbase --components=$components 
   --include=$packages "$suite" "$root" "$mirror" \
   "/usr/share/debootstrap/scripts/$script" >"$root.log" 2>&1 ||
   { tail -5 "$root.log" >&2; exit 1; }
-rm -f "$root.log"
 
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 # Where a proxy with an authority of its own is between here and the package index.

@@ -39,9 +39,10 @@ class _Scratch(threading.local):
     """A buffer for each thread: making one costs more than comparing."""
 
     def __init__(self) -> None:
-        # Large blocks of memory begin 16 bytes behind the start of a page.  A copy of whole pages
-        # to there takes AMD's processors (Zen 3 and 4) two and a half times as long as elsewhere:
-        # the destination must not lie less than 32 bytes behind the source, by their low 12 bits.
+        # Large blocks of memory begin 16 bytes behind the start of a page, where the copy of whole
+        # pages is slow (see ``_fscache.buffers``, which would be one module more for each command
+        # that reads).  It is where the destination lies less than 32 bytes behind the source, by
+        # their low 12 bits.
         self.buffer = memoryview(bytearray(STEP_BYTES + _ASIDE))[_ASIDE:]
 
 

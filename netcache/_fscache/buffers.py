@@ -1,8 +1,7 @@
 """Buffers for the kernel to copy files into.
 
-Large blocks of memory begin 16 bytes behind the start of a page.  A copy of whole pages to there
-takes AMD's processors (Zen 3 and 4) half as long again as one to the start of a page: 0.23 s a GiB
-instead of 0.16.
+Large blocks of memory begin 16 bytes behind the start of a page.  Some processors copy whole pages
+to there slowly: reading a GiB out of the page cache took an AMD EPYC 0.23 s instead of 0.16.
 """
 
 from __future__ import annotations
