@@ -14,7 +14,7 @@ from benchmarks.sink import sink
 _OBSTORE = """
 import obstore, sys
 from obstore.store import HTTPStore
-store = HTTPStore.from_url(sys.argv[1])
+store = HTTPStore.from_url(sys.argv[1], client_options={"allow_http": True})
 with open(sys.argv[2], "wb") as file:
     for chunk in obstore.get(store, "big.bin").stream(min_chunk_size=1 << 20):
         file.write(chunk)
