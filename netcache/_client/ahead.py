@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from netcache._client.target import TargetFile, begin_target
 from netcache._core.steps import GrowingSteps
-from netcache._netfs.finishing import finished
+from netcache._finishing import finished
 from netcache._netfs.runs import run_at
 from netcache.errors import CacheError
 

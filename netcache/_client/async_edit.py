@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from netcache._client.async_files import AsyncFile, ReadableBuffer, WritableBuffer
 from netcache._client.target import begin_target
+from netcache._finishing import finished
 from netcache._netfs.edit_handle import EditHandle
-from netcache._netfs.finishing import finished
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.steps import GrowingSteps
 from netcache._core.urls import Resource, parse
 from netcache._core.validity import Moment
-from netcache._netfs.finishing import finished
+from netcache._finishing import finished
 from netcache._netfs.runs import run_at
 from netcache._netfs.small_files import SmallFile, SmallFiles
 from netcache.errors import CacheError, StaleError, TransientError

@@ -84,7 +84,7 @@ class FileUploader:
         What goes on does so on the version that was found when it began (promise P7).
         """
         # Imported here: most commands send nothing large.
-        from netcache._netfs.finishing import finished
+        from netcache._finishing import finished
         from netcache._netfs.resumable_body import ResumableFileBody
         from netcache._netfs.saved_upload import SavedUpload
 

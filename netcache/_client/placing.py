@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from netcache._client.target import place_bytes
-from netcache._netfs.finishing import finished
+from netcache._finishing import finished
 
 SLOW_S = 0.01
 """Who waits longer than this for a small file keeps everything else from going on."""

@@ -11,8 +11,8 @@ import contextlib
 import errno
 import os
 
+from netcache._finishing import finished
 from netcache._fscache.copying import copy_range
-from netcache._netfs.finishing import finished
 from netcache.errors import CacheError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

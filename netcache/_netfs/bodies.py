@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from netcache._core.steps import GrowingSteps
-from netcache._netfs.finishing import finished
+from netcache._finishing import finished
 from netcache._netfs.tee import CHUNK_BYTES, Tee
 from netcache.errors import NetCacheError
 

@@ -20,8 +20,8 @@ from collections.abc import Awaitable, Callable
 
 from netcache._core.keys import ObjectKey
 from netcache._core.urls import Resource
+from netcache._finishing import finished
 from netcache._netfs.dirty_file import DirtyFile
-from netcache._netfs.finishing import finished
 from netcache._netfs.inodes import key_of
 from netcache._netfs.writeback import Writeback
 from netcache.errors import NetCacheError

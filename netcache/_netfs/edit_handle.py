@@ -11,10 +11,10 @@ import os
 
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
+from netcache._finishing import finished
 from netcache._netfs.changed_parts import UPDATE_BYTES_MAX
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_table import DirtyTable
-from netcache._netfs.finishing import finished
 from netcache._netfs.journaled import save, try_to_save
 from netcache.errors import (
     CacheError,

@@ -13,11 +13,11 @@ from netcache._core.extent import Extent, ExtentSet
 from netcache._core.journal_record import JournalRecord
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
+from netcache._finishing import finished
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
 from netcache._netfs.doubt import Doubt
-from netcache._netfs.finishing import finished
 from netcache._netfs.journal import JournalEntry
 
 _logger = logging.getLogger("netcache.writeback")

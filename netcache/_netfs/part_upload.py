@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.stats import Stats
+from netcache._finishing import finished
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.cache_stream import CacheStream, Piece
 from netcache._netfs.changed_parts import UPDATE_BYTES_MAX, take_parts
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
-from netcache._netfs.finishing import finished
 from netcache._netfs.journaled import keep_up, on_disk, save
 from netcache._netfs.opener import Opener
 from netcache._netfs.stored_version import stored_version

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from netcache._core.extent import round_down, round_up
-from netcache._netfs.finishing import finished
+from netcache._finishing import finished
 from netcache.errors import CacheError
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+from netcache._finishing import finished
 from netcache._netfs.bodies import (
     RUN_BYTES,
     FileBody,
@@ -12,7 +13,6 @@ from netcache._netfs.bodies import (
     SourceChangedError,
     sha256_of,
 )
-from netcache._netfs.finishing import finished
 from netcache._netfs.saved_upload import SavedUpload
 from netcache._netfs.tee import Tee
 from netcache.spi_resumable import UploadTicket

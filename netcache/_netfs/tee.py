@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from netcache._netfs.finishing import finished
+from netcache._finishing import finished
 from netcache._netfs.inodes import key_of
 from netcache.errors import CacheError
 from netcache.spi import FileRun

@@ -23,7 +23,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from netcache._netfs.finishing import finished
+from netcache._finishing import finished
 from netcache._netfs.runs import run_at
 from netcache.errors import CacheError
 

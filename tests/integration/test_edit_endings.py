@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import netcache
-from netcache._netfs.finishing import finished
+from netcache._finishing import finished
 from tests.support.bytemodel import pattern
 from tests.support.memory_rig import URL, AsyncRig, async_rig, turns
 from tests.support.schedules import run_scheduled

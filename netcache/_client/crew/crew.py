@@ -77,7 +77,7 @@ class Crew:
         trace: TracebackType | None,
     ) -> None:
         if self._keepers:
-            from netcache._netfs.finishing import finished
+            from netcache._finishing import finished
 
             await finished(self._end())
 
