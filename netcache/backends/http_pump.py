@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
+from netcache._finishing import finished
 from netcache._fscache.buffers import page_buffer
 from netcache.backends.aiohttp_import import Payload
 
@@ -51,8 +52,8 @@ class Sender(Protocol):
     def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
         """The body in pieces, for a pass of its own."""
 
-    def runs(self) -> AsyncGenerator[FileRun, None]:
-        """The body in runs of files, for a pass of its own."""
+    def runs(self, pump: Pump) -> AsyncGenerator[FileRun, None]:
+        """The body in runs of files, for a pass of its own, which ends with the end of ``pump``."""
 
     def moving(self, count: int) -> None:
         """``count`` bytes go out next, all before are taken; called on any thread."""
@@ -94,21 +95,16 @@ class FilePayload(Payload):
         await writer.drain()
         if _is_near(transport):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_BYTES)
-        pump = _Pump(sock.fileno(), self._sender)
+        pump = Pump(sock.fileno(), self._sender)
         try:
-            async for run in self._sender.runs():
+            async for run in self._sender.runs(pump):
                 await self._send(pump, run)
         finally:
-            pump.close()
+            await pump.end()
 
-    async def _send(self, pump: _Pump, run: FileRun) -> None:
-        sending = asyncio.get_running_loop().run_in_executor(None, pump.send, run)
+    async def _send(self, pump: Pump, run: FileRun) -> None:
         try:
-            position = await asyncio.shield(sending)
-        except asyncio.CancelledError:
-            pump.stop()
-            await asyncio.gather(sending, return_exceptions=True)
-            raise
+            position = await pump.sent(run)
         except OSError:
             # The answer that made the server close may be here already: let it be read.
             await asyncio.sleep(ANSWER_WAIT_S)
@@ -123,17 +119,39 @@ def _is_near(transport: asyncio.BaseTransport) -> bool:
     return bool(own and peer and own[0] == peer[0])
 
 
-class _Pump:
-    """Moves bytes from files to a socket, on a worker thread; one ``send`` at a time."""
+class Pump:
+    """Moves bytes from files to a socket, on a worker thread; one run at a time.
+
+    The thread outlives whoever waits for it: an answer cancels aiohttp's writing, in the middle and
+    more than once.  So who has the files ends the pump before he closes them.
+    """
 
     def __init__(self, fd: int, sender: Sender) -> None:
         self._socket = socket.socket(fileno=os.dup(fd))
         self._sender = sender
         self._stopped = threading.Event()
         self._buffer = page_buffer(STEP_BYTES)
+        self._sending: asyncio.Future[int] | None = None
+
+    async def sent(self, run: FileRun) -> int:
+        """Send a run; returns how far its file went, when the kernel has all of that."""
+        self._sending = asyncio.get_running_loop().run_in_executor(None, self.send, run)
+        return await asyncio.shield(self._sending)
+
+    async def end(self) -> None:
+        """Send nothing more; returns when no thread does, cancelled or not.  Idempotent.
+
+        The connection itself stays open.
+        """
+        self._stopped.set()
+        try:
+            if self._sending is not None:
+                await finished(asyncio.gather(self._sending, return_exceptions=True))
+        finally:
+            self._socket.close()
 
     def send(self, run: FileRun) -> int:
-        """Send a run; returns how far its file went, when the kernel has all of that.  Blocks."""
+        """``sent``, on this thread.  Blocks."""
         poller = select.poll()
         poller.register(self._socket, select.POLLOUT)
         position = run.start
@@ -171,11 +189,3 @@ class _Pump:
                 view = view[self._socket.send(view) :]
             except BlockingIOError:
                 poller.poll(_POLL_MS)
-
-    def stop(self) -> None:
-        """Let a ``send`` that is under way return soon."""
-        self._stopped.set()
-
-    def close(self) -> None:
-        """Give the descriptor back; the connection itself stays open."""
-        self._socket.close()

@@ -24,7 +24,7 @@ from netcache.backends.http_fields import (
     sha256_field,
     validator_of,
 )
-from netcache.backends.http_pump import FilePayload
+from netcache.backends.http_pump import FilePayload, Pump
 from netcache.backends.http_wire import WANT_DIGEST, condition_headers
 from netcache.errors import IntegrityError, RemoteError, RemoteTimeoutError, UsageError
 from netcache.spi import UNCONDITIONAL, FileBody, FileRun, MemoryBody, UploadBody, UploadCondition
@@ -42,6 +42,7 @@ EXPECT_BYTES_MIN = 1 << 20
 """From this size on a conditional upload asks first whether it is welcome."""
 _ENDING_STEP_S = 0.001
 _ENDING_STEPS_MAX = 10_000
+_Pass = AsyncGenerator[Any, None]
 
 # From 3.12 on asyncio keeps what it could not send at once without copying it.
 _TRANSPORT_KEEPS_VIEWS = sys.version_info >= (3, 12)
@@ -72,7 +73,7 @@ class BodySender:
         self._run_bytes = 0
         self.waiting_for_server = False
         self._throttle = throttle
-        self._pass: AsyncGenerator[Any, None] | None = None
+        self._pass: _Pass | None = None
 
     @property
     def may_send(self) -> bool:
@@ -100,10 +101,10 @@ class BodySender:
         self._pass = passing = self._pieces(self._pass)
         return passing
 
-    def runs(self) -> AsyncGenerator[FileRun, None]:
-        """The body in runs of files, for a pass of its own."""
+    def runs(self, pump: Pump) -> AsyncGenerator[FileRun, None]:
+        """The body in runs of files, for a pass of its own, which ends with the end of ``pump``."""
         self._need_sendable()
-        self._pass = passing = self._runs(self._pass)
+        self._pass = passing = self._runs(self._pass, pump)
         return passing
 
     def moving(self, count: int) -> None:
@@ -131,13 +132,11 @@ class BodySender:
             raise
 
     async def close(self) -> None:
-        """End the pass that is under way, if any."""
+        """End the pass that is under way, if any: nobody reads the body any more."""
         current, self._pass = self._pass, None
         await _end(current)
 
-    async def _pieces(
-        self, former: AsyncGenerator[Any, None] | None
-    ) -> AsyncGenerator[bytes | memoryview, None]:
+    async def _pieces(self, former: _Pass | None) -> AsyncGenerator[bytes | memoryview, None]:
         await _end(former)
         self.begun, self.sent_bytes, self.sent_all = True, self.start, False
         chunks = self.body.chunks()
@@ -164,9 +163,7 @@ class BodySender:
             self.waiting_for_server = False
             await _end(chunks)
 
-    async def _runs(
-        self, former: AsyncGenerator[Any, None] | None
-    ) -> AsyncGenerator[FileRun, None]:
+    async def _runs(self, former: _Pass | None, pump: Pump) -> AsyncGenerator[FileRun, None]:
         assert isinstance(self.body, FileBody)
         await _end(former)
         self.begun, self.sent_bytes, self.sent_all = True, self.start, False
@@ -187,7 +184,10 @@ class BodySender:
             raise
         finally:
             self.waiting_for_server = False
-            await _end(runs)
+            try:
+                await pump.end()
+            finally:
+                await _end(runs)
 
     async def _exhaust_runs(self, runs: AsyncIterator[FileRun]) -> None:
         async for more in runs:

@@ -18,7 +18,7 @@ from aiohttp import ClientSession, web
 from netcache._core.urls import parse
 from netcache._netfs.bodies import FileBody
 from netcache._netfs.tee import Tee
-from netcache.backends.http_pump import NEAR_BYTES, STEP_BYTES, FilePayload, _Pump
+from netcache.backends.http_pump import NEAR_BYTES, STEP_BYTES, FilePayload, Pump
 from netcache.backends.http_upload import BodySender
 from netcache.backends.throttle import Throttle
 from netcache.spi import FileRun
@@ -40,7 +40,7 @@ class Counting:
         """Not asked for: the connection is plain."""
         raise NotImplementedError
 
-    def runs(self) -> AsyncGenerator[FileRun, None]:
+    def runs(self, pump: Pump) -> AsyncGenerator[FileRun, None]:
         """Not asked for: the test gives the run."""
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class Counting:
         raise NotImplementedError
 
 
-def test_bytes_are_told_before_the_server_can_have_them() -> None:
+async def test_bytes_are_told_before_the_server_can_have_them() -> None:
     """The answer to the last byte may be read before the thread that sent it goes on: an upload
     that was complete was then told as one of which a step had not been sent."""
     near, far = socket.socketpair()
@@ -65,11 +65,11 @@ def test_bytes_are_told_before_the_server_can_have_them() -> None:
         file.write(os.urandom(STEPS * STEP_BYTES))
         file.flush()
         sender = Counting(far)
-        pump = _Pump(near.fileno(), sender)
+        pump = Pump(near.fileno(), sender)
         try:
-            end = pump.send(FileRun(file.fileno(), 0, STEPS * STEP_BYTES))
+            end = await pump.sent(FileRun(file.fileno(), 0, STEPS * STEP_BYTES))
         finally:
-            pump.close()
+            await pump.end()
         assert end == sender.told == STEPS * STEP_BYTES
         assert sender.arrived == [(step * STEP_BYTES,) * 2 for step in range(STEPS)]
 
@@ -78,11 +78,12 @@ async def test_all_is_sent_only_when_the_last_step_goes_out() -> None:
     """A server that says "stored" before that cannot have the file, though its last run has been
     handed over."""
     size = STEPS * STEP_BYTES
-    with tempfile.TemporaryFile() as file:
+    near, far = socket.socketpair()
+    with near, far, tempfile.TemporaryFile() as file:
         file.truncate(size)
         tee = Tee(None, parse("http://x/"), hashing=False)
         sender = BodySender(FileBody(file.fileno(), size, tee, lambda _: None), Throttle(None))
-        runs = sender.runs()
+        runs = sender.runs(Pump(near.fileno(), sender))
         run = await anext(runs)
         assert (run.start, run.end) == (0, size)
         for _ in range(STEPS):
