@@ -10,7 +10,7 @@ from typing import BinaryIO, Self
 
 from netcache._client.admin import CacheAdmin
 from netcache._client.async_files import AsyncFile
-from netcache._client.core import ClientFace
+from netcache._client.core import ClientFace, asking
 from netcache._client.edits import AsyncEdits
 from netcache._client.explaining import Explanation
 from netcache._client.opening import open_file
@@ -41,7 +41,8 @@ class AsyncClient(ClientFace):
         For reading nothing is asked of the server before the first read, which then opens, checks
         and reads in one request; a missing resource raises ``NotFoundError`` there.
         """
-        return await open_file(self._core, url, mode)
+        with asking("opening", url):
+            return await open_file(self._core, url, mode)
 
     async def get(
         self,
@@ -53,9 +54,10 @@ class AsyncClient(ClientFace):
         progress: ProgressSink | None = None,
     ) -> Report:
         """Bring resources or trees to local files; see ``netcache.Client.get``."""
-        return await self._do.get(
-            url, path, recursive=recursive, follow_links=follow_links, progress=progress
-        )
+        with asking("get", url):
+            return await self._do.get(
+                url, path, recursive=recursive, follow_links=follow_links, progress=progress
+            )
 
     async def put(
         self,
@@ -69,15 +71,16 @@ class AsyncClient(ClientFace):
         progress: ProgressSink | None = None,
     ) -> Report:
         """Upload files, trees or streams; see ``netcache.Client.put``."""
-        return await self._do.put(
-            path,
-            url,
-            recursive=recursive,
-            if_match=if_match,
-            no_clobber=no_clobber,
-            follow_links=follow_links,
-            progress=progress,
-        )
+        with asking("upload", url):
+            return await self._do.put(
+                path,
+                url,
+                recursive=recursive,
+                if_match=if_match,
+                no_clobber=no_clobber,
+                follow_links=follow_links,
+                progress=progress,
+            )
 
     async def sync(
         self,
@@ -105,7 +108,8 @@ class AsyncClient(ClientFace):
             exclude=tuple(exclude),
             follow_links=follow_links,
         )
-        return await self._do.sync(src, dst, options, progress)
+        with asking("the sync"):
+            return await self._do.sync(src, dst, options, progress)
 
     async def warm(
         self,
@@ -117,7 +121,8 @@ class AsyncClient(ClientFace):
         progress: ProgressSink | None = None,
     ) -> Report:
         """Bring resources, or ``count`` bytes at ``offset``, into the cache."""
-        return await self._do.warm(url, offset, count, recursive=recursive, progress=progress)
+        with asking("warm", url):
+            return await self._do.warm(url, offset, count, recursive=recursive, progress=progress)
 
     async def pin(self, url: str | Sequence[str]) -> None:
         """Keep resources from being culled, those too that are cached later."""
@@ -129,23 +134,27 @@ class AsyncClient(ClientFace):
 
     async def stat(self, url: str) -> ResourceInfo:
         """What ``url`` is; ``NotFoundError`` when it is nothing."""
-        return await self._core.remote().stat(self._core.parse(url).url)
+        with asking("stat", url):
+            return await self._core.remote().stat(self._core.parse(url).url)
 
     async def ls(self, url: str, *, recursive: bool = False) -> list[ResourceInfo]:
         """The entries of a folder; of the whole tree, with relative names, when recursive."""
-        return await self._do.ls(url, recursive=recursive)
+        with asking("listing", url):
+            return await self._do.ls(url, recursive=recursive)
 
     async def rm(self, url: str, *, recursive: bool = False, if_match: str | None = None) -> Report:
         """Delete a file, an empty folder or a tree at the server, and forget it in the cache."""
-        return await self._do.rm(url, recursive=recursive, if_match=if_match)
+        with asking("deletion", url):
+            return await self._do.rm(url, recursive=recursive, if_match=if_match)
 
     async def mv(
         self, url: str, to_url: str, *, if_match: str | None = None, no_clobber: bool = False
     ) -> str:
         """Give a file or folder another name; see ``netcache.Client.mv``."""
-        from netcache._client.moving import mv
+        with asking("move", url):
+            from netcache._client.moving import mv
 
-        return await mv(self._core, url, to_url, if_match=if_match, no_clobber=no_clobber)
+            return await mv(self._core, url, to_url, if_match=if_match, no_clobber=no_clobber)
 
     def cat(
         self, url: str, offset: int = 0, count: int | None = None

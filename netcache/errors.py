@@ -114,7 +114,8 @@ class ConflictError(NetCacheError):
 
 
 class TransientError(RemoteError):
-    """It may work later: a cut connection, 429, 5xx.  Raised when the retries are used up.
+    """It may work later: a cut connection, 429, 5xx.  Raised when the retries are used up; at once
+    with ``errno`` ``EMFILE`` or ``ENFILE`` when there is no file descriptor to begin with.
 
     ``retry_after_s`` is what the server asked for in ``Retry-After`` (seconds), or None.
     """

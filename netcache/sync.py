@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from netcache._client.core import ClientFace
+from netcache._client.core import ClientFace, asking
 from netcache._client.files import File, ReadFile
 from netcache._client.runner import Runner
 
@@ -81,7 +81,8 @@ class Client(ClientFace):
     @property
     def _do(self) -> Operations:
         if self._operations is None:
-            from netcache._client.operations import Operations
+            with asking():
+                from netcache._client.operations import Operations
 
             self._operations = Operations(self._core)
         return self._operations
@@ -109,13 +110,14 @@ class Client(ClientFace):
         resource = self._core.parse(url)
         if mode == "rb":
             return ReadFile(self._core.open_handle(resource), self._runner)
-        from netcache._client.async_edit import AsyncEditFile
-        from netcache._client.opening import canonical_mode, open_file
-        from netcache._client.writer_files import EditFile, StreamFile
+        with asking():
+            from netcache._client.async_edit import AsyncEditFile
+            from netcache._client.opening import canonical_mode, open_file
+            from netcache._client.writer_files import EditFile, StreamFile
 
         if canonical_mode(mode) == "rb":
             return ReadFile(self._core.open_handle(resource), self._runner)
-        inner = self._runner.run(open_file(self._core, url, mode))
+        inner = self._runner.run(open_file(self._core, url, mode), "opening", url)
         if isinstance(inner, AsyncEditFile):
             return EditFile(inner, self._runner)
         return StreamFile(inner, self._runner)
@@ -148,7 +150,9 @@ class Client(ClientFace):
         return self._runner.run(
             self._do.get(
                 url, path, recursive=recursive, follow_links=follow_links, progress=progress
-            )
+            ),
+            "get",
+            url,
         )
 
     def put(
@@ -178,7 +182,9 @@ class Client(ClientFace):
                 no_clobber=no_clobber,
                 follow_links=follow_links,
                 progress=progress,
-            )
+            ),
+            "upload",
+            url,
         )
 
     def sync(
@@ -201,7 +207,8 @@ class Client(ClientFace):
         ``delete`` removes what ``src`` has not (at most ``max_delete``, else nothing);
         ``checksum`` and ``size_only`` change how files are compared; ``dry_run`` only reports.
         """
-        from netcache._client.trees.options import TreeOptions
+        with asking():
+            from netcache._client.trees.options import TreeOptions
 
         options = TreeOptions(
             delete=delete,
@@ -213,7 +220,7 @@ class Client(ClientFace):
             exclude=tuple(exclude),
             follow_links=follow_links,
         )
-        return self._runner.run(self._do.sync(src, dst, options, progress))
+        return self._runner.run(self._do.sync(src, dst, options, progress), "the sync")
 
     def warm(
         self,
@@ -226,7 +233,7 @@ class Client(ClientFace):
     ) -> Report:
         """Bring resources, or ``count`` bytes at ``offset``, into the cache."""
         return self._runner.run(
-            self._do.warm(url, offset, count, recursive=recursive, progress=progress)
+            self._do.warm(url, offset, count, recursive=recursive, progress=progress), "warm", url
         )
 
     def pin(self, url: str | Sequence[str]) -> None:
@@ -244,15 +251,17 @@ class Client(ClientFace):
         async def work() -> ResourceInfo:
             return await self._core.remote().stat(resource.url)
 
-        return self._runner.run(work())
+        return self._runner.run(work(), "stat", url)
 
     def ls(self, url: str, *, recursive: bool = False) -> list[ResourceInfo]:
         """The entries of a folder; of the whole tree, with relative names, when recursive."""
-        return self._runner.run(self._do.ls(url, recursive=recursive))
+        return self._runner.run(self._do.ls(url, recursive=recursive), "listing", url)
 
     def rm(self, url: str, *, recursive: bool = False, if_match: str | None = None) -> Report:
         """Delete a file, an empty folder or a tree at the server, and forget it in the cache."""
-        return self._runner.run(self._do.rm(url, recursive=recursive, if_match=if_match))
+        return self._runner.run(
+            self._do.rm(url, recursive=recursive, if_match=if_match), "deletion", url
+        )
 
     def mv(
         self, url: str, to_url: str, *, if_match: str | None = None, no_clobber: bool = False
@@ -263,10 +272,11 @@ class Client(ClientFace):
         into a ``to_url`` that ends with a slash.  A folder goes with all that lies in it, and only
         to a name that is free.
         """
-        from netcache._client.moving import mv
+        with asking():
+            from netcache._client.moving import mv
 
         return self._runner.run(
-            mv(self._core, url, to_url, if_match=if_match, no_clobber=no_clobber)
+            mv(self._core, url, to_url, if_match=if_match, no_clobber=no_clobber), "move", url
         )
 
     def cat(self, url: str, offset: int = 0, count: int | None = None) -> Iterator[bytes]:

@@ -221,24 +221,30 @@ class CachefilesStore:
 
     def begin(self, key: ObjectKey) -> NewObject:
         """A new private object to be written front to back."""
-        from netcache._cachefiles.new_object import CachefilesNewObject
+        with told_as_cache_errors(self._bound):
+            from netcache._cachefiles.new_object import CachefilesNewObject
 
         return CachefilesNewObject(self._bound, key)
 
     def keep(self, key: ObjectKey, version: Version, data: bytes, *, checked_s: float) -> None:
         """Make ``data`` the object of ``version``; see ``CacheStore``."""
-        from netcache._cachefiles.whole_object import make_whole
-
         with told_as_cache_errors(self._bound):
+            from netcache._cachefiles.whole_object import make_whole
+
             if make_whole(self._bound, key, version, data, checked_s=checked_s):
                 return
-        from netcache._cachefiles.new_object import publish_whole
+            from netcache._cachefiles.new_object import publish_whole
 
         publish_whole(self._bound, key, version, data, checked_s=checked_s)
 
     def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
         """Claim to ask the server first; see ``CacheStore``."""
-        return self._bound.questions.claim(self._bound.place(key))
+        try:
+            questions = self._bound.questions
+        except OSError:
+            # Nothing to import it with: as where its file cannot be had.
+            return lambda: None
+        return questions.claim(self._bound.place(key))
 
     def worker(self) -> MappingWorker:
         """This process's place among those that share maps of objects."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from netcache._client.async_files import AsyncFile, ReadableBuffer, WritableBuffer
+from netcache._client.core import asking
 from netcache._client.target import begin_target
 from netcache._finishing import finished
 from netcache._netfs.edit_handle import EditHandle
@@ -32,14 +33,15 @@ class AsyncEditFile(AsyncFile):
 
     async def pread(self, length: int, offset: int) -> bytes:
         """Read what the file holds now, unsent changes included."""
-        return await self.handle.read(length, offset)
+        with asking("read", self.url):
+            return await self.handle.read(length, offset)
 
     async def preadinto(self, buffer: WritableBuffer, offset: int) -> int:
         """Read into ``buffer``."""
         view = memoryview(buffer).cast("B")
         count = await self._off_loop(len(view), self.handle.try_read_into, view, offset)
         if count is None:
-            data = await self.handle.read(len(view), offset)
+            data = await self.pread(len(view), offset)
             count = len(data)
             view[:count] = data
         return count
@@ -55,7 +57,8 @@ class AsyncEditFile(AsyncFile):
         view = memoryview(data).cast("B")
         try_write = self.handle.try_write
         if dsync or atomic or not await self._off_loop(len(view), try_write, view, offset):
-            await self.handle.write(view, offset, dsync=dsync, atomic=atomic)
+            with asking("write", self.url):
+                await self.handle.write(view, offset, dsync=dsync, atomic=atomic)
         return len(view)
 
     @staticmethod
@@ -67,12 +70,14 @@ class AsyncEditFile(AsyncFile):
 
     async def truncate(self, size: int | None = None) -> int:
         """Make the file longer or shorter."""
-        await self.handle.truncate(self._position if size is None else size)
+        with asking("write", self.url):
+            await self.handle.truncate(self._position if size is None else size)
         return self.handle.size
 
     async def fsync(self) -> None:
         """Return when the server has everything written so far."""
-        await self.handle.fsync()
+        with asking("upload", self.url):
+            await self.handle.fsync()
 
     async def flush(self) -> None:
         """With ``durability="journal"``: return when what was written survives this process."""
@@ -85,7 +90,8 @@ class AsyncEditFile(AsyncFile):
     async def close(self) -> None:
         """Send what was changed; the file is closed also when that fails."""
         self._closed = True
-        await self.handle.close()
+        with asking("upload", self.url):
+            await self.handle.close()
 
     async def abort(self) -> None:
         """Send nothing more, and throw away what is unsent."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from netcache._client.async_reader import AsyncReader
-from netcache._client.core import ClientCore
+from netcache._client.core import ClientCore, asking
 from netcache._core.coherency import Version
 from netcache._netfs.handle import ReadHandle
 from netcache._netfs.stream_writer import StreamWriter
@@ -209,7 +209,8 @@ class AsyncWriteFile(AsyncFile):
     async def write(self, data: ReadableBuffer) -> int:
         """Append ``data``; waits while too much is under way."""
         self._need_open()
-        count = await self._writer.write(memoryview(data).cast("B"))
+        with asking("write", self.url):
+            count = await self._writer.write(memoryview(data).cast("B"))
         self._position += count
         return count
 
@@ -243,7 +244,8 @@ class AsyncWriteFile(AsyncFile):
         if not self._closed:
             self._closed = True
             try:
-                await self._writer.close()
+                with asking("upload", self.url):
+                    await self._writer.close()
             except BaseException:
                 await self._writer.abort()
                 raise

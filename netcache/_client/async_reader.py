@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from netcache._client.core import ClientCore
+from netcache._client.core import ClientCore, asking
 from netcache._client.mapping import Mapping
 from netcache._netfs.handle import ReadHandle
 
@@ -20,8 +20,8 @@ class AsyncReader:
     async def prepare(self, start: int, length: int) -> None:
         """Let ``[start, start + length)`` (-1: to the end) be asked for in one request."""
         if self.handle.bind_local() is None:
-            remote = self._core.remote()
-            await self.handle.open(start, length, remote.opener)
+            with asking("read", self.handle.resource.url):
+                await self.handle.open(start, length, self._core.remote().opener)
 
     async def pread(self, length: int, start: int) -> bytes:
         """Up to ``length`` bytes at ``start``; fewer only at the end of the resource."""
@@ -51,22 +51,28 @@ class AsyncReader:
                 count = await loop.run_in_executor(None, handle.hit_into, view, start)
                 if count is not None:
                     return count
-            remote = self._core.remote()
-            data = await handle.fetch(start, len(view), remote.engine, remote.opener)
+            data = await self._fetch(start, len(view))
             if data is not None:
                 view[: len(data)] = data
                 return len(data)
 
+    async def _fetch(self, start: int, length: int) -> bytes | None:
+        """``ReadHandle.fetch``."""
+        with asking("read", self.handle.resource.url):
+            remote = self._core.remote()
+            return await self.handle.fetch(start, length, remote.engine, remote.opener)
+
     async def size(self) -> int:
         """The size of the resource."""
-        while True:
-            inode = self.handle.bind_local()
-            if inode is None:
-                inode = await self.handle.stat(self._core.remote().opener)
-            while inode.size < 0:
-                await self._core.remote().engine.ensure(inode, 0, 1 << 62)
-            if self.handle.show(inode):
-                return inode.size
+        with asking("read", self.handle.resource.url):
+            while True:
+                inode = self.handle.bind_local()
+                if inode is None:
+                    inode = await self.handle.stat(self._core.remote().opener)
+                while inode.size < 0:
+                    await self._core.remote().engine.ensure(inode, 0, 1 << 62)
+                if self.handle.show(inode):
+                    return inode.size
 
     async def view(self, start: int, length: int) -> memoryview:
         """A read-only view of the bytes, without a copy where they are cached."""
@@ -84,8 +90,7 @@ class AsyncReader:
                 data = handle.hit(end - start, start)
                 if data is not None:
                     return memoryview(data)
-            remote = self._core.remote()
-            data = await handle.fetch(start, end - start, remote.engine, remote.opener)
+            data = await self._fetch(start, end - start)
             if data is not None:
                 return memoryview(data)
         return memoryview(b"")

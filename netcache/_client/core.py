@@ -8,6 +8,7 @@ Order of shutting down: exchanges, backend, inodes, store, counters.
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from collections.abc import Callable, Mapping
@@ -15,12 +16,51 @@ from typing import TYPE_CHECKING
 
 from netcache._client.local import LocalHalf, Warn
 from netcache._client.options import ClientOptions, check_options
-from netcache._core.urls import Resource, parse
+from netcache._core.urls import Resource, parse, strip_credentials
 from netcache._core.verifying import VERIFY_DEFAULT
+from netcache.errors import NetCacheError, TransientError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from netcache._client.remote import Remote
     from netcache.spi import Backend
+
+
+class asking:
+    """What is done inside the block may be the first that needs the network, and then needs file
+    descriptors: for modules, the loop, connections.  Raises ``TransientError`` when none is free.
+
+    ``what`` names it in the message, ``url`` what it is about, if that is one resource.
+    """
+
+    __slots__ = ("_url", "_what")
+
+    def __init__(self, what: str = "the call", url: object = None) -> None:
+        self._what = what
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, OSError) or isinstance(error, NetCacheError):
+            return
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            url = strip_credentials(self._url) if isinstance(self._url, str) else None
+            of = f" of {url}" if url is not None else ""
+            told = TransientError(
+                f"{self._what}{of} failed: this process has no file descriptor left "
+                "(close files, or raise its limit: ulimit -n)",
+                url=url,
+            )
+            told.errno = error.errno
+            raise told from error
 
 
 class ClientCore(LocalHalf):

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from netcache._client.core import asking
+
 if TYPE_CHECKING:
     from netcache._client.core import ClientCore
     from netcache._client.portal import Portal
@@ -25,17 +27,26 @@ class Runner:
         self._portal: Portal | None = None
         self._lock = threading.Lock()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` on the client's loop."""
+    def run(self, work: Coroutine[Any, Any, T], what: str = "the call", url: object = None) -> T:
+        """Run ``work`` on the client's loop; ``what`` and ``url`` are as for ``asking``."""
         if self._core.closed:
             work.close()
             self._core.need_open()
-        with self._lock:
-            if self._portal is None:
-                from netcache._client.portal import Portal
+        with asking(what, url):
+            return self._begun(work).run(work)
 
-                self._portal = Portal()
-        return self._portal.run(work)
+    def _begun(self, work: Coroutine[Any, Any, T]) -> Portal:
+        """The portal, which ``work`` waits for."""
+        try:
+            with self._lock:
+                if self._portal is None:
+                    from netcache._client.portal import Portal
+
+                    self._portal = Portal()
+                return self._portal
+        except BaseException:
+            work.close()
+            raise
 
     def fetch(self, handle: ReadHandle, start: int, length: int) -> bytes | None:
         """``handle.fetch``."""
@@ -44,7 +55,7 @@ class Runner:
             remote = self._core.remote()
             return await handle.fetch(start, length, remote.engine, remote.opener)
 
-        return self.run(work())
+        return self.run(work(), "read", handle.resource.url)
 
     def expect(self, handle: ReadHandle, start: int, length: int | None) -> None:
         """Say what will be read first (None: to the end): a cold extent is asked for at once."""
@@ -57,7 +68,7 @@ class Runner:
         async def work() -> None:
             await handle.open(start, length, self._core.remote().opener)
 
-        self.run(work())
+        self.run(work(), "read", handle.resource.url)
 
     def size(self, handle: ReadHandle) -> int:
         """The size of the version shown; asks the server where it is not known."""
@@ -70,7 +81,7 @@ class Runner:
 
             return await AsyncReader(self._core, handle).size()
 
-        return self.run(work())
+        return self.run(work(), "read", handle.resource.url)
 
     def close(self) -> None:
         """Close the remote half and stop the portal.  Idempotent."""

@@ -295,7 +295,11 @@ class Opener:
     async def _take(self, inode: Inode, reply: ReadReply) -> None:
         """Let the body of ``reply`` come: into the holding, or else into memory."""
         # For whoever reads past the cache after a failure, too: no descriptor may be left then.
-        from netcache._netfs.direct_read import take_into_memory
+        try:
+            from netcache._netfs.direct_read import take_into_memory
+        except OSError:
+            await reply.close()
+            raise
 
         if reply.extent.start >= reply.extent.end:
             await reply.close()
