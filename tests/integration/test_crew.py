@@ -8,12 +8,10 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 
 import netcache
@@ -25,58 +23,11 @@ from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache.backends.memory import MemoryBackend
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
-from tests.support.crews import CrewWatch, crew
+from tests.support.crews import CrewWatch, children, content, crew, fill, no_hand_is_left, tree
 from tests.support.served import Served, random_bytes, serve
 from tests.support.treecheck import names_below
 
-__all__ = ["crew"]
-
-FOLDERS, FILES = 3, 20
-KIB = 1024
-
-
-@pytest.fixture
-def tree(served: Served) -> dict[str, bytes]:
-    """A tree of small files at the server."""
-    return fill(served)
-
-
-def fill(served: Served) -> dict[str, bytes]:
-    """Files of several sizes in several folders, each with a time of its own."""
-    files = {
-        f"{folder}/{file}": random_bytes(1 + folder * KIB + file * 3 * KIB, folder * FILES + file)
-        for folder in range(FOLDERS)
-        for file in range(FILES)
-    }
-    for age, (name, data) in enumerate(files.items()):
-        served.put(f"tree/{name}", data)
-        os.utime(served.root / "tree" / name, (1_000_000_000 + age, 1_000_000_000 + age))
-    return files
-
-
-def content(folder: Path) -> dict[str, tuple[bytes, float]]:
-    """All files below a folder, with their times, hidden ones too."""
-    return {
-        str(place.relative_to(folder)): (place.read_bytes(), place.stat().st_mtime)
-        for place in folder.rglob("*")
-        if not place.is_dir()
-    }
-
-
-def children() -> list[psutil.Process]:
-    """The processes of this one that run a hand, zombies included."""
-    return [
-        child
-        for child in psutil.Process().children()
-        if child.status() == psutil.STATUS_ZOMBIE or any("crew" in arg for arg in child.cmdline())
-    ]
-
-
-@pytest.fixture(autouse=True)
-def no_hand_is_left() -> Iterator[None]:
-    """Nor a zombie."""
-    yield
-    assert children() == []
+__all__ = ["crew", "no_hand_is_left", "tree"]
 
 
 def test_two_processes_bring_what_one_brings_and_count_it_the_same(
@@ -144,30 +95,6 @@ def test_errors_are_told_as_by_one_process(
     assert {error.code for error in errors if error.name.startswith("0/")} == {1}
     assert len(errors) == len(tree)
     assert crew.ordered
-
-
-def test_a_hand_that_is_killed_leaves_its_files_to_this_process(
-    served: Served, tree: dict[str, bytes], crew: CrewWatch, new_client: NewClient, tmp_path: Path
-) -> None:
-    """The run is whole, nothing lies about, and nobody is told."""
-    crew.kill_at = 3
-    warnings: list[str] = []
-    client = new_client(processes=2, on_warning=warnings.append)
-    report = client.sync(f"{served.url}tree/", tmp_path / "out")
-    assert (report.copied, report.errors, warnings) == (len(tree), [], [])
-    assert {name: data for name, (data, _) in content(tmp_path / "out").items()} == tree
-    assert crew.ordered >= 3
-    assert crew.hands[0].is_gone
-
-
-def test_all_hands_may_be_killed(
-    served: Served, tree: dict[str, bytes], crew: CrewWatch, new_client: NewClient, tmp_path: Path
-) -> None:
-    """Whatever comes back is not given to the next of them."""
-    crew.kill_at = 1
-    report = new_client(processes=4).sync(f"{served.url}tree/", tmp_path / "out")
-    assert (report.copied, report.errors) == (len(tree), [])
-    assert [hand.is_gone for hand in crew.hands] == [True] * 3
 
 
 def test_a_cancelled_run_ends_its_hands_before_it_returns(

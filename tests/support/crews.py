@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from netcache._client.crew.hand import Hand
@@ -14,6 +16,10 @@ from netcache._client.remote import Remote
 from netcache._client.trees.folders import Job
 from netcache._client.trees.ports import FetchResult, OnBytes
 from netcache.spi import ResourceInfo
+from tests.support.served import Served, random_bytes
+
+FOLDERS, FILES = 3, 20
+KIB = 1024
 
 
 def _nothing() -> None:
@@ -25,13 +31,15 @@ class CrewWatch:
 
     What this process brings itself waits until all hands of its run are ready, or cannot be.
     ``before_file`` is called before any file is brought, or given to a hand.  ``kill_at``: the hand
-    that is given so many files is killed.
+    that is given so many files gets the signal ``kill_by``.
     """
 
     def __init__(self) -> None:
         self.hands: list[Hand] = []
         self.before_file: Callable[[], None] = _nothing
         self.kill_at: int | None = None
+        self.kill_by = signal.SIGKILL
+        self.given_up: list[Hand] = []
         self._begun: list[Hand] = []
         self._all_begun = asyncio.Event()
 
@@ -62,7 +70,7 @@ class CrewWatch:
         if hand.ordered == self.kill_at:
             process = hand._process
             assert process is not None
-            os.kill(process.pid, signal.SIGKILL)
+            os.kill(process.pid, self.kill_by)
 
     def nothing_is_left(self) -> bool:
         """Whether all hands have ended, and were waited for."""
@@ -76,6 +84,7 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> CrewWatch:
     """Every tree is worth a hand, and the hands are watched."""
     watch = CrewWatch()
     make, start, order, get_file = Hand.__init__, Hand.start, Hand.order, Remote.get_file
+    give_up = Hand._give_up
 
     def made(hand: Hand, *args: object) -> None:
         make(hand, *args)  # type: ignore[arg-type]
@@ -92,6 +101,10 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> CrewWatch:
         order(hand, job, info, path)
         watch.given(hand)
 
+    def given_up(hand: Hand) -> None:
+        watch.given_up.append(hand)
+        give_up(hand)
+
     async def got(
         remote: Remote, info: ResourceInfo, path: str, on_bytes: OnBytes, ahead: None = None
     ) -> FetchResult:
@@ -102,5 +115,50 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> CrewWatch:
     monkeypatch.setattr(Hand, "__init__", made)
     monkeypatch.setattr(Hand, "start", started)
     monkeypatch.setattr(Hand, "order", ordered)
+    monkeypatch.setattr(Hand, "_give_up", given_up)
     monkeypatch.setattr(Remote, "get_file", got)
     return watch
+
+
+@pytest.fixture
+def tree(served: Served) -> dict[str, bytes]:
+    """A tree of small files at the server."""
+    return fill(served)
+
+
+def fill(served: Served) -> dict[str, bytes]:
+    """Files of several sizes in several folders, each with a time of its own."""
+    files = {
+        f"{folder}/{file}": random_bytes(1 + folder * KIB + file * 3 * KIB, folder * FILES + file)
+        for folder in range(FOLDERS)
+        for file in range(FILES)
+    }
+    for age, (name, data) in enumerate(files.items()):
+        served.put(f"tree/{name}", data)
+        os.utime(served.root / "tree" / name, (1_000_000_000 + age, 1_000_000_000 + age))
+    return files
+
+
+def content(folder: Path) -> dict[str, tuple[bytes, float]]:
+    """All files below a folder, with their times, hidden ones too."""
+    return {
+        str(place.relative_to(folder)): (place.read_bytes(), place.stat().st_mtime)
+        for place in folder.rglob("*")
+        if not place.is_dir()
+    }
+
+
+def children() -> list[psutil.Process]:
+    """The processes of this one that run a hand, zombies included."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.status() == psutil.STATUS_ZOMBIE or any("crew" in arg for arg in child.cmdline())
+    ]
+
+
+@pytest.fixture(autouse=True)
+def no_hand_is_left() -> Iterator[None]:
+    """Nor a zombie."""
+    yield
+    assert children() == []

@@ -18,6 +18,7 @@ import socket
 from netcache._client.core import ClientCore
 from netcache._client.crew.channel import Channel
 from netcache._client.crew.messages import (
+    Alive,
     Begin,
     Counted,
     Done,
@@ -28,6 +29,7 @@ from netcache._client.crew.messages import (
     Ready,
     Returned,
     Warned,
+    beat_s,
 )
 
 _STDIN = 0
@@ -68,16 +70,16 @@ class HandAtWork:
         self._channel = Channel(self._take, self._stop, hold_s=ANSWER_S)
         self._core: _HandCore | None = None
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
-        self._fillers: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
 
     async def work(self) -> None:
         """Work until the input ends."""
         await self._channel.open(socket.socket(fileno=os.dup(_STDIN)))
         await self._told_to_stop()
-        for filler in self._fillers:
-            filler.cancel()
-        await asyncio.gather(*self._fillers, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._core is not None:
             await self._core.close_remote()
             self._core.close_local()
@@ -110,9 +112,16 @@ class HandAtWork:
         self._core.remember(begin.credentials)
         # What the first file needs is imported before it comes.
         _ = self._core.remote().engine
-        self._fillers += (asyncio.create_task(self._fill()) for _ in range(begin.in_flight))
+        self._tasks += (asyncio.create_task(self._fill()) for _ in range(begin.in_flight))
+        self._tasks.append(asyncio.create_task(self._beat(beat_s(begin.options))))
         self._channel.send(Ready())
         self._channel.flush()
+
+    async def _beat(self, every_s: float) -> None:
+        """Say that it is alive."""
+        while True:
+            await asyncio.sleep(every_s)
+            self._channel.send(Alive())
 
     async def _fill(self) -> None:
         """Bring one file after the other."""

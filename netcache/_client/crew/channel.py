@@ -71,6 +71,11 @@ class Channel(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Close it at once; what was not sent or read yet is lost.  Idempotent."""
+        if self._transport is not None:
+            self._transport.abort()
+
     # What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

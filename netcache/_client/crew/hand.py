@@ -4,7 +4,9 @@ Rules:
 
 1. Nobody waits for its start: it is given work only when it has said that it is ready.
 2. What it has not answered when it ends, however it ends, goes back to whoever ordered it.
-3. Nothing of it is left when ``end`` returns: neither a process nor a zombie.
+3. One that is given work and says nothing for the timeout, not even that it is alive, is given up:
+   it was stopped, or hangs.  (One that waits for a server goes on saying so.)
+4. Nothing of it is left when ``end`` returns: neither a process nor a zombie.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from netcache._client.crew.channel import Channel
 from netcache._client.crew.messages import (
+    BEATS,
     Begin,
     Counted,
     Done,
@@ -30,6 +33,7 @@ from netcache._client.crew.messages import (
     Ready,
     Returned,
     Warned,
+    beat_s,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +45,11 @@ _MODULE = "netcache._client.crew.at_work"
 
 ENDING_S = 5.0
 """A hand that takes longer to end is killed: as safe, but its counters are lost."""
+
+SILENT_BEATS_MAX = BEATS - 2
+"""After so many beats without a word from it a hand is given up, within the timeout.
+
+Beats are counted, not time: when both were stopped and go on, what it says comes in time."""
 
 WAITING_MAX = 32
 """At most so many files wait in a hand."""
@@ -68,6 +77,9 @@ class Hand:
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(self._take, self._gone)
         self._process: subprocess.Popen[bytes] | None = None
+        self._beat_s = beat_s(local.options)
+        self._silent_beats = 0
+        self._next_beat: asyncio.TimerHandle | None = None
 
     async def start(self, credentials: dict[str, tuple[str, str]]) -> None:
         """Start the process; returns when it is ready, or gone.  Raises ``OSError``."""
@@ -104,11 +116,13 @@ class Hand:
         await self._is_idle.wait()
 
     def _take(self, messages: list[Message]) -> None:
+        self._silent_beats = 0
         before = len(self._jobs)
         for message in messages:
             self._take_one(message)
-        # It answers every few milliseconds: what it does in two such times may wait for it.
-        self._waiting_max = min(WAITING_MAX, self.in_flight + 2 * (before - len(self._jobs)))
+        if answered := before - len(self._jobs):
+            # It answers every few milliseconds: what it does in two such times may wait for it.
+            self._waiting_max = min(WAITING_MAX, self.in_flight + 2 * answered)
 
     def _take_one(self, message: Message) -> None:
         if isinstance(message, Done | Failed):
@@ -117,6 +131,7 @@ class Hand:
             self._answer(message.number, None)
         elif isinstance(message, Ready):
             self._is_ready.set()
+            self._beat()
         elif isinstance(message, Warned):
             self._local.warn(message.text)
         elif isinstance(message, Logged):
@@ -130,10 +145,26 @@ class Hand:
             self._is_idle.set()
         self._on_answer(job, what)
 
+    def _beat(self) -> None:
+        """One beat is over; give it up when it has been silent for too many."""
+        if self._silent_beats >= SILENT_BEATS_MAX and self._jobs:
+            self._give_up()
+            return
+        self._silent_beats += 1
+        self._next_beat = self._loop.call_later(self._beat_s, self._beat)
+
+    def _give_up(self) -> None:
+        _logger.debug("a hand says nothing any more, and is killed")
+        assert self._process is not None
+        self._process.kill()
+        self._channel.abort()
+
     def _gone(self) -> None:
         """It will say nothing more."""
         _logger.debug("a hand has ended; %d files come back", len(self._jobs))
         self.is_gone = True
+        if self._next_beat is not None:
+            self._next_beat.cancel()
         for number in list(self._jobs):
             self._answer(number, None)
         self._is_ready.set()

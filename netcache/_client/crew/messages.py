@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from netcache.spi import ResourceInfo
 
 
+BEATS = 10
+"""So often within the timeout a hand says that it is alive."""
+
+
+def beat_s(options: ClientOptions) -> float:
+    """How often a hand says that it is alive."""
+    return options.timeout_s / BEATS
+
+
 class Begin(NamedTuple):
     """To a hand, first of all: how to be the same client, and how many files to fetch at a time."""
 
@@ -20,6 +29,10 @@ class Begin(NamedTuple):
 
 class Ready(NamedTuple):
     """From a hand, first of all: give me work."""
+
+
+class Alive(NamedTuple):
+    """From a hand, every ``beat_s``: its loop turns, whatever the servers do."""
 
 
 class Order(NamedTuple):
@@ -73,4 +86,4 @@ class Counted(NamedTuple):
     groups: dict[str, dict[str, int]]
 
 
-Message = Begin | Ready | Order | Done | Failed | Returned | Logged | Warned | Counted
+Message = Begin | Ready | Alive | Order | Done | Failed | Returned | Logged | Warned | Counted

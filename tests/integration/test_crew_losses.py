@@ -1,0 +1,75 @@
+"""Hands that are lost in the middle of their work: the run is whole all the same."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from netcache._core.progress import ProgressEvent
+from netcache_server import FaultRule
+from tests.integration.conftest import NewClient
+from tests.support.crews import CrewWatch, content, crew, no_hand_is_left, tree
+from tests.support.served import Served
+
+__all__ = ["crew", "no_hand_is_left", "tree"]
+
+
+def test_a_hand_that_is_killed_leaves_its_files_to_this_process(
+    served: Served, tree: dict[str, bytes], crew: CrewWatch, new_client: NewClient, tmp_path: Path
+) -> None:
+    """The run is whole, nothing lies about, and nobody is told."""
+    crew.kill_at = 3
+    warnings: list[str] = []
+    client = new_client(processes=2, on_warning=warnings.append)
+    report = client.sync(f"{served.url}tree/", tmp_path / "out")
+    assert (report.copied, report.errors, warnings) == (len(tree), [], [])
+    assert {name: data for name, (data, _) in content(tmp_path / "out").items()} == tree
+    assert crew.ordered >= 3
+    assert crew.hands[0].is_gone
+
+
+def test_all_hands_may_be_killed(
+    served: Served, tree: dict[str, bytes], crew: CrewWatch, new_client: NewClient, tmp_path: Path
+) -> None:
+    """Whatever comes back is not given to the next of them."""
+    crew.kill_at = 1
+    report = new_client(processes=4).sync(f"{served.url}tree/", tmp_path / "out")
+    assert (report.copied, report.errors) == (len(tree), [])
+    assert [hand.is_gone for hand in crew.hands] == [True] * 3
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_a_hand_that_is_stopped_is_given_up_within_the_timeout(
+    served: Served,
+    tree: dict[str, bytes],
+    crew: CrewWatch,
+    new_client: NewClient,
+    tmp_path: Path,
+    processes: int,
+) -> None:
+    """It never ends by itself: the run waited for what it had for ever."""
+    crew.kill_at, crew.kill_by = 2, signal.SIGSTOP
+    events: list[ProgressEvent] = []
+    client = new_client(processes=processes, timeout=1.0)
+    report = client.sync(f"{served.url}tree/", tmp_path / "out", progress=events.append)
+    assert (report.copied, report.errors) == (len(tree), [])
+    assert {name: data for name, (data, _) in content(tmp_path / "out").items()} == tree
+    # Each once: what came back is done here, and told then.
+    done = [event.name for event in events if event.kind == "done"]
+    assert sorted(done) == sorted(tree)
+    assert set(crew.given_up) == set(crew.hands)
+    assert len(crew.given_up) == processes - 1
+
+
+def test_a_hand_that_waits_for_a_slow_server_is_not_given_up(
+    served: Served, tree: dict[str, bytes], crew: CrewWatch, new_client: NewClient, tmp_path: Path
+) -> None:
+    """It has no answers for longer than the timeout, and says that it is alive."""
+    served.server.set_faults([FaultRule(path="/tree/*/?*", latency_s=2.0, count=8)])
+    client = new_client(processes=2, transfers=8, timeout=1.5)
+    report = client.sync(f"{served.url}tree/", tmp_path / "out")
+    assert (report.copied, report.errors) == (len(tree), [])
+    assert crew.ordered
+    assert crew.given_up == []
