@@ -97,6 +97,10 @@ class HttpBackend:
 
         return SmallReads(self._session)
 
+    @property
+    def _has_lanes(self) -> bool:
+        return self.options.takeover and not self._throttle.limited
+
     @cached_property
     def _ranges_reader(self) -> RangesReader:
         from netcache.backends.http_ranges_read import RangesReader
@@ -185,6 +189,18 @@ class HttpBackend:
         resource = _parsed(url)
         return await self.retried(lambda: self._metadata.stat(resource, unless, want_digest))
 
+    async def check_small(
+        self, url: str, *, unless: Validator, want_digest: bool
+    ) -> ResourceInfo | None:
+        """``stat`` of one of many small resources."""
+        resource = _parsed(url)
+        if not self._has_lanes:
+            return await self.stat(url, unless=unless, want_digest=want_digest)
+        lanes = self._small_reads
+        return await self.retried(
+            lambda: self._metadata.check_small(resource, unless, want_digest, lanes)
+        )
+
     async def list(self, url: str) -> list[ResourceInfo]:
         """The entries of a folder; see the port."""
         folder = as_folder(_parsed(url))
@@ -266,8 +282,7 @@ class HttpBackend:
         from netcache.backends.http_reply import HttpSmallReply
 
         question = ReadQuestion(resource.url, None, None, None)
-        plain = self.options.takeover and not self._throttle.limited
-        answer = await self._small_reads.ask(resource) if plain else None
+        answer = await self._small_reads.ask(resource) if self._has_lanes else None
         if answer is None:
             return await self._open_once(resource, question)
         head = Head(answer.status, CIMultiDict(answer.fields), resource.url)

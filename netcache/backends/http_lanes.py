@@ -48,6 +48,7 @@ class _Lane(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[PlainAnswer | None] | None = None
         self._begun = b""
+        self._to_head = False
         self._was_answered = False
         # When the head began to be waited for; in a body, when something last came.
         self._since_s = 0.0
@@ -56,8 +57,9 @@ class _Lane(asyncio.Protocol):
         self._transport.set_protocol(self)
         self._tick = self._loop.call_later(lanes.tick_s, self._look)
 
-    def ask(self, request: bytes) -> asyncio.Future[PlainAnswer | None]:
+    def ask(self, request: bytes, *, to_head: bool) -> asyncio.Future[PlainAnswer | None]:
         """Send a request, on a lane that is free; None as its answer leaves it to aiohttp."""
+        self._to_head = to_head
         self._answer = self._loop.create_future()
         self._since_s = self._loop.time()
         self._was_used = True
@@ -71,7 +73,9 @@ class _Lane(asyncio.Protocol):
         if self._begun:
             data = self._begun + data
         try:
-            found = next_answer(data, COMES_WHOLE_BYTES) if self._answer is not None else None
+            found = None
+            if self._answer is not None:
+                found = next_answer(data, COMES_WHOLE_BYTES, to_head=self._to_head)
             if self._answer is None or (found is not None and found.length < len(data)):
                 raise UnusualError("more came than an answer")
         except UnusualError:
@@ -163,15 +167,15 @@ class Lanes:
         # How many connections in a row ended without an answer.
         self._vain = 0
 
-    async def ask(self, request: bytes) -> PlainAnswer | None:
-        """Send a request; None when aiohttp is to ask.
+    async def ask(self, request: bytes, *, to_head: bool = False) -> PlainAnswer | None:
+        """Send a request, a ``HEAD`` or a ``GET``; None when aiohttp is to ask.
 
         Raises ``TimeoutError``, and what connecting raises.
         """
         if self.closed:
             return None
         lane = self.free.pop() if self.free else await self._another()
-        return await lane.ask(request) if lane is not None else None
+        return await lane.ask(request, to_head=to_head) if lane is not None else None
 
     async def _another(self) -> _Lane | None:
         """One more, if there may be one."""

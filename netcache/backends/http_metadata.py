@@ -14,6 +14,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from multidict import CIMultiDict
+
 from netcache._core.coherency import Validator, ValidatorKind
 from netcache._core.urls import Resource, as_folder, child
 from netcache.backends.http_body import next_chunk
@@ -26,13 +28,20 @@ from netcache.backends.http_fields import (
     whole_digest,
 )
 from netcache.backends.http_refusals import refusal
-from netcache.backends.http_wire import WANT_DIGEST, is_folder_page, unless_headers, whole_version
+from netcache.backends.http_wire import (
+    WANT_DIGEST,
+    Head,
+    is_folder_page,
+    unless_headers,
+    whole_version,
+)
 from netcache.errors import RemoteProtocolError, TransientError
 from netcache.spi import ResourceInfo
 
 if TYPE_CHECKING:
     from netcache.backends.http_origins import OriginNotes
     from netcache.backends.http_session import Exchange, HttpSession
+    from netcache.backends.http_small import SmallReads
 
 __all__ = ["Metadata"]
 
@@ -59,35 +68,45 @@ class Metadata:
         self, asked: Resource, unless: Validator | None, want_digest: bool
     ) -> ResourceInfo | None:
         """What ``asked`` is; None when ``unless`` is still current."""
-        headers = WANT_DIGEST | WANT_DIGEST_BEFORE if want_digest else {}
-        if unless is not None and unless.is_etag:
-            headers |= unless_headers(unless)
+        headers = _fields_of(unless, want_digest)
         exchange = await self._session.ask("HEAD", asked, headers, what="stat")
-        head = exchange.head
-        lacks_size = (
-            head.status == 200
-            and content_length(head.fields) is None
-            and not is_folder_page(exchange.resource.path, head.fields)
-        )
-        if head.status in HEAD_REFUSED or lacks_size:
+        if _is_of_no_use(exchange.head, exchange.resource):
             await exchange.drop()
             headers["Range"] = "bytes=0-0"
             exchange = await self._session.ask("GET", asked, headers, what="stat")
         try:
-            return self._info(asked, exchange, unless, want_digest)
+            return self._info(asked, exchange.resource, exchange.head, unless, want_digest)
         finally:
             await exchange.drop()
 
-    def _info(
-        self, asked: Resource, exchange: Exchange, unless: Validator | None, want_digest: bool
+    async def check_small(
+        self, asked: Resource, unless: Validator, want_digest: bool, lanes: SmallReads
     ) -> ResourceInfo | None:
-        head = exchange.head
+        """``stat``, on one of the ``lanes`` where that is possible."""
+        answer = await lanes.ask_head(asked, _fields_of(unless, want_digest))
+        if answer is None:
+            return await self.stat(asked, unless, want_digest)
+        head = Head(answer.status, CIMultiDict(answer.fields), asked.url)
+        if _is_of_no_use(head, asked):
+            lanes.refused_head(asked)
+            return await self.stat(asked, unless, want_digest)
+        return self._info(asked, asked, head, unless, want_digest)
+
+    def _info(
+        self,
+        asked: Resource,
+        found: Resource,
+        head: Head,
+        unless: Validator | None,
+        want_digest: bool,
+    ) -> ResourceInfo | None:
+        """What ``head``, the answer of ``found``, tells of ``asked``."""
         self._notes.saw_reply(asked.origin, head.fields)
         if head.status == 304 and unless is not None:
             return None
         if head.status not in (200, 206, 416):
             raise refusal("stat", asked.url, head, time.time())
-        if is_folder_page(exchange.resource.path, head.fields):
+        if is_folder_page(found.path, head.fields):
             folder = as_folder(asked)
             mtime_s = mtime_of(head.fields)
             return ResourceInfo(folder.url, folder.name, "directory", None, mtime_s, None)
@@ -99,8 +118,8 @@ class Metadata:
             )
         size = content_length(head.fields)
         if head.status != 200:
-            found = content_range(head.fields.get("Content-Range"))
-            size = found.total if found is not None else None
+            told = content_range(head.fields.get("Content-Range"))
+            size = told.total if told is not None else None
         version = whole_version(head.fields, size)
         current = version.validator if version is not None else None
         if current is not None and current == unless and current.kind in _PROVES_CURRENT:
@@ -175,3 +194,21 @@ class Metadata:
                 f"listing of {folder.url} broke off after {size} bytes: {error}", url=folder.url
             ) from error
         return b"".join(chunks)
+
+
+def _fields_of(unless: Validator | None, want_digest: bool) -> dict[str, str]:
+    """What a stat asks for besides."""
+    fields = WANT_DIGEST | WANT_DIGEST_BEFORE if want_digest else {}
+    if unless is not None and unless.is_etag:
+        fields |= unless_headers(unless)
+    return fields
+
+
+def _is_of_no_use(head: Head, found: Resource) -> bool:
+    """Whether the answer to a ``HEAD`` leaves the question to a GET."""
+    lacks_size = (
+        head.status == 200
+        and content_length(head.fields) is None
+        and not is_folder_page(found.path, head.fields)
+    )
+    return lacks_size or head.status in HEAD_REFUSED

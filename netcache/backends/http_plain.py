@@ -16,6 +16,7 @@ __all__ = [
     "UnusualError",
     "field_lines",
     "head_is_whole",
+    "is_plain_value",
     "next_answer",
     "plain_request",
 ]
@@ -28,6 +29,7 @@ _HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3})(?: " + _TEXT + rb")?\r\n((?:" + _FIEL
 _NAME_AND_VALUE = re.compile(r"([^:]+):[ \t]*([^\r]*)\r\n")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _TARGET = re.compile(r"/[\x21-\x22\x24-\x7e]*")
+_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _ABOUT_A_CONDITION = (412, 416)
 
 
@@ -48,14 +50,19 @@ class PlainAnswer(NamedTuple):
     is_last: bool
 
 
-def plain_request(target: str, fields: bytes) -> bytes | None:
+def plain_request(target: str, fields: bytes, method: bytes = b"GET") -> bytes | None:
     """The request of ``target`` (path and query); None when it cannot be one line.
 
     ``fields`` are complete lines.
     """
     if not _TARGET.fullmatch(target):
         return None
-    return b"GET %b HTTP/1.1\r\n%b\r\n" % (target.encode(), fields)
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target.encode(), fields)
+
+
+def is_plain_value(text: str) -> bool:
+    """Whether a field can have this value, and every server takes it for the same."""
+    return _VALUE.fullmatch(text) is not None
 
 
 def field_lines(fields: Mapping[str, str]) -> bytes:
@@ -63,9 +70,10 @@ def field_lines(fields: Mapping[str, str]) -> bytes:
     return "".join(f"{name}: {text}\r\n" for name, text in fields.items()).encode()
 
 
-def next_answer(data: bytes, body_max: int) -> PlainAnswer | None:
+def next_answer(data: bytes, body_max: int, *, to_head: bool = False) -> PlainAnswer | None:
     """The answer that ``data`` begins with; None while it is not all there.
 
+    ``to_head``: the request was a ``HEAD``, whose answer has no body, whatever length it tells.
     Raises ``UnusualError``, also when its body has more than ``body_max`` bytes.
     """
     found = _HEAD.match(data)
@@ -74,7 +82,7 @@ def next_answer(data: bytes, body_max: int) -> PlainAnswer | None:
             raise UnusualError("no plain head")
         return None
     status = int(found[1])
-    if status != 200 and (not 400 <= status < 600 or status in _ABOUT_A_CONDITION):
+    if not _is_usual(status, to_head=to_head):
         raise UnusualError(f"status {status}")
     pairs = _NAME_AND_VALUE.findall(found[2].decode("utf-8", "surrogateescape"))
     length, is_last, fields = -1, False, []
@@ -83,16 +91,18 @@ def next_answer(data: bytes, body_max: int) -> PlainAnswer | None:
         match name.lower():
             case "content-length":
                 length = _length(value) if length < 0 else -2
-                if not 0 <= length <= body_max:
+                if length < 0 or (length > body_max and not to_head):
                     raise UnusualError(f"Content-Length: {value}")
             case "connection":
                 is_last = is_last or value.lower() != "keep-alive"
             case "transfer-encoding":
                 raise UnusualError(f"Transfer-Encoding: {value}")
         fields.append((name, value))
+    begin = found.end()
+    if to_head:
+        return PlainAnswer(status, fields, b"", begin, is_last)
     if length < 0:
         raise UnusualError("no length")
-    begin = found.end()
     end = begin + length
     if len(data) < end:
         return None
@@ -102,6 +112,13 @@ def next_answer(data: bytes, body_max: int) -> PlainAnswer | None:
 def head_is_whole(data: bytes) -> bool:
     """Whether of the answer that ``data`` begins with only the body is missing."""
     return b"\r\n\r\n" in data
+
+
+def _is_usual(status: int, *, to_head: bool) -> bool:
+    """Whether an answer with this status has nothing but its body to be looked at."""
+    if status == 200 or (status == 304 and to_head):
+        return True
+    return 400 <= status < 600 and status not in _ABOUT_A_CONDITION
 
 
 def _length(text: str) -> int:

@@ -1,8 +1,8 @@
-"""Reads of small resources: on lanes (``http_lanes``) where that is possible.
+"""Reads of small resources, and checks of them: on lanes (``http_lanes``) where that is possible.
 
-It is for resources that are wanted whole, at an origin that has answered aiohttp before, directly:
-what it takes to reach it, aiohttp knows then, and it makes the connections.  Lanes take no more
-than half of the connections that an origin may have.
+It is for many resources that are wanted whole, at an origin that has answered aiohttp before,
+directly: what it takes to reach it, aiohttp knows then, and it makes the connections.  Lanes take
+no more than half of the connections that an origin may have.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from netcache.backends.aiohttp_import import aiohttp
 from netcache.backends.http_lanes import Lanes
-from netcache.backends.http_plain import PlainAnswer, field_lines, plain_request
+from netcache.backends.http_plain import PlainAnswer, field_lines, is_plain_value, plain_request
 from netcache.backends.http_refusals import connection_error
 
 if TYPE_CHECKING:
@@ -37,21 +37,48 @@ class SmallReads:
 
         Raises ``TransientError`` when no answer came.
         """
-        origin = self._origins.get(resource.origin) or self._reach(resource.origin)
-        if origin is None or origin.lanes.closed:
+        origin = self._open_origin(resource)
+        if origin is None:
             return None
         fields = self._session.access.headers_for(resource, resource.origin)
         request = plain_request(resource.target, origin.lines_with(fields))
+        return await self._answer("GET", "read", resource, origin, request)
+
+    async def ask_head(self, resource: Resource, own: Mapping[str, str]) -> PlainAnswer | None:
+        """Ask for the head of a resource, with the fields ``own`` besides; as ``ask``."""
+        origin = self._open_origin(resource)
+        if origin is None or origin.refuses_heads or not all(map(is_plain_value, own.values())):
+            return None
+        fields = self._session.access.headers_for(resource, resource.origin)
+        if not {name.lower() for name in fields}.isdisjoint(name.lower() for name in own):
+            return None
+        lines = origin.lines_with(fields) + field_lines(own)
+        request = plain_request(resource.target, lines, b"HEAD")
+        return await self._answer("HEAD", "stat", resource, origin, request)
+
+    def refused_head(self, resource: Resource) -> None:
+        """The answer to a ``HEAD`` was of no use: no more of them on the lanes of that origin."""
+        if (origin := self._origins.get(resource.origin)) is not None:
+            origin.refuses_heads = True
+
+    async def _answer(
+        self, method: str, what: str, resource: Resource, origin: _Origin, request: bytes | None
+    ) -> PlainAnswer | None:
         if request is None:
             return None
         try:
-            answer = await origin.lanes.ask(request)
+            answer = await origin.lanes.ask(request, to_head=method == "HEAD")
         except (aiohttp.ClientError, OSError) as error:
             timeout_s = self._session.options.timeout_s
-            raise connection_error("read", resource.url, error, timeout_s) from error
+            raise connection_error(what, resource.url, error, timeout_s) from error
         if answer is not None:
-            _logger.debug("GET %s: %s", resource.url, answer.status)
+            _logger.debug("%s %s: %s", method, resource.url, answer.status)
         return answer
+
+    def _open_origin(self, resource: Resource) -> _Origin | None:
+        """The origin of ``resource``, if it has lanes."""
+        origin = self._origins.get(resource.origin) or self._reach(resource.origin)
+        return None if origin is None or origin.lanes.closed else origin
 
     def _reach(self, name: str) -> _Origin | None:
         """An origin that has answered aiohttp before; None when there is no such way."""
@@ -74,6 +101,7 @@ class _Origin:
 
     def __init__(self, lanes: Lanes, fields: Mapping[str, str]) -> None:
         self.lanes = lanes
+        self.refuses_heads = False
         self._fields = fields
         self._last: tuple[Mapping[str, str], bytes] | None = None
 

@@ -42,6 +42,35 @@ def test_the_beginning_of_an_answer_is_no_answer_yet(length: int) -> None:
     assert next_answer((PLAIN + BODY)[:length], 64) is None
 
 
+@pytest.mark.parametrize("status", [b"200 OK", b"304 Not Modified", b"404 Not Found"])
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 999999999\r\n"])
+def test_the_answer_to_a_head_has_no_body(status: bytes, length: bytes) -> None:
+    """Whatever length it tells; what follows is not its own."""
+    head = b"HTTP/1.1 " + status + b'\r\nETag: "1"\r\n' + length + b"\r\n"
+    found = next_answer(head + BODY, 64, to_head=True)
+    assert found is not None
+    assert (found.status, found.body, found.length) == (int(status[:3]), b"", len(head))
+    assert next_answer(head[:-1], 64, to_head=True) is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 206 Partial\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n",
+        b"HTTP/1.1 412 No\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\n ETag: 1\r\n\r\n",
+    ],
+)
+def test_answers_to_a_head_can_be_unusual(head: bytes) -> None:
+    """Those are aiohttp's."""
+    with pytest.raises(UnusualError):
+        next_answer(head, 64, to_head=True)
+
+
 @pytest.mark.parametrize("value", [b"close", b"Close", b"keep-alive, close", b"upgrade"])
 def test_what_closes_the_connection_is_the_last(value: bytes) -> None:
     """Only ``keep-alive`` alone keeps it, and nothing at all."""
