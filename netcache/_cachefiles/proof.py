@@ -126,10 +126,11 @@ class Proof:
         absent: list[Run] = [run for low, high in differing for run in present.missing(low, high)]
         return _extents(wrong, unit), _extents(absent, unit)
 
-    def read_whole(self, label: Label, start: int, end: int) -> bytes | None:
+    def read_whole(self, label: Label, start: int, end: int, *, wait: bool = True) -> bytes | None:
         """``[start, end)`` when all of a small object is there, and every block fits its sum.
 
-        One read for both.  With ``start == end`` there may be nothing left to compare.
+        One read for both.  With ``start == end`` there may be nothing left to compare.  Without
+        ``wait`` also None where the disk would have to be waited for.
         """
         version, content, _, stored_end, _, _, _, _, _, unit, _, _, _ = label
         size = version.size
@@ -139,7 +140,10 @@ class Proof:
             return b""
         blocks = -(-size // unit)
         view = _scratch.buffer[: blocks * unit]
-        count = self._ops.read_into(self._fd, view, 0)
+        read = self._ops.read_into if wait else self._ops.read_nowait
+        count = read(self._fd, view, 0)
+        if count < 0:
+            return None
         recorded = self.sums.read(label, 0, blocks)
         if differing_runs(recorded, _padded_sums(view, count, unit, size), 0):
             return None

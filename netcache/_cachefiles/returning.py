@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
     from netcache._fscache.ports import CacheObject, NewObject
     from netcache._fscache.sharing import MappingWorker
+    from netcache._fscache.whole import WholeObject
 
 PAUSE_S, PAUSE_MAX_S = 1.0, 60.0
 SILENCE_S = 3600.0
@@ -171,6 +172,10 @@ class ReturningStore:
         if store is None or store.dead is not None or self._closed:
             store = self.bound()
         return store.lookup(key)
+
+    def open_whole(self, key: ObjectKey) -> WholeObject | None:
+        """See ``CacheStore``."""
+        return self.bound().open_whole(key)
 
     def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
         """See ``CacheStore``."""

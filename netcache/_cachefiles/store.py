@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
     from netcache._fscache.ports import CacheObject, NewObject, OnDamage, OnTrouble
     from netcache._fscache.sharing import MappingWorker
+    from netcache._fscache.whole import WholeObject
 
 SYNC_POLICIES = ("lazy", "commit")
 
@@ -180,6 +181,13 @@ class CachefilesStore:
             with told_as_cache_errors(bound):
                 raise
 
+    def open_whole(self, key: ObjectKey) -> WholeObject | None:
+        """Open the object of ``key`` to read it whole, once; see ``CacheStore``."""
+        with told_as_cache_errors(self._bound):
+            from netcache._cachefiles.whole_reading import open_whole
+
+            return open_whole(self._bound, key)
+
     def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
         """A new empty object for ``version``, unless somebody has just made one of it."""
         with told_as_cache_errors(self._bound):
@@ -197,8 +205,7 @@ class CachefilesStore:
     ) -> CacheObject:
         folder = self._bound.folders.open(key, make=True)
         with self._bound.folders.naming(folder):
-            found = self.lookup(key)
-            if found is not None:
+            if (found := self.lookup(key)) is not None:
                 if found.version.same_as(version):
                     return found
                 found.close()
@@ -229,13 +236,8 @@ class CachefilesStore:
     def keep(self, key: ObjectKey, version: Version, data: bytes, *, checked_s: float) -> None:
         """Make ``data`` the object of ``version``; see ``CacheStore``."""
         with told_as_cache_errors(self._bound):
-            from netcache._cachefiles.whole_object import make_whole
-
-            if make_whole(self._bound, key, version, data, checked_s=checked_s):
-                return
-            from netcache._cachefiles.new_object import publish_whole
-
-        publish_whole(self._bound, key, version, data, checked_s=checked_s)
+            from netcache._cachefiles.whole_object import keep_whole
+        keep_whole(self._bound, key, version, data, checked_s=checked_s)
 
     def claim_question(self, key: ObjectKey) -> Callable[[], None] | None:
         """Claim to ask the server first; see ``CacheStore``."""

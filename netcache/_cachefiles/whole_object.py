@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netcache._cachefiles.failures import told_as_cache_errors
 from netcache._cachefiles.label_file import LabelFile
 from netcache._cachefiles.sums import kept_in_label
 from netcache._core.checksums import block_sums
@@ -29,6 +30,17 @@ if TYPE_CHECKING:
     from netcache._cachefiles.binding import Bound
     from netcache._core.coherency import Version
     from netcache._core.label import Label
+
+
+def keep_whole(
+    bound: Bound, key: ObjectKey, version: Version, data: bytes, *, checked_s: float
+) -> None:
+    """Make ``data`` the object of ``version``, in one step or the ordinary way."""
+    with told_as_cache_errors(bound):
+        if make_whole(bound, key, version, data, checked_s=checked_s):
+            return
+        from netcache._cachefiles.new_object import publish_whole
+    publish_whole(bound, key, version, data, checked_s=checked_s)
 
 
 def make_whole(

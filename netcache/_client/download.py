@@ -98,11 +98,13 @@ class Downloader:
         on_bytes: OnBytes,
         ahead: AheadCopy | None,
     ) -> FetchResult:
-        known, begun = self._engine.inodes.find(resource), None
-        if known is None and info.size is not None and 0 < info.size <= COMES_WHOLE_BYTES:
-            begun = await self._small_files.bring(resource)
-        if isinstance(begun, SmallFile):
-            return await self._place(begun, info, path, on_bytes)
+        begun: Inode | None = None
+        if ahead is None and info.size is not None and 0 < info.size <= COMES_WHOLE_BYTES:
+            brought = await self._small_files.bring(resource, info.version)
+            if isinstance(brought, SmallFile):
+                return await self._place(brought, info, path, on_bytes)
+            begun = brought
+        known = self._engine.inodes.find(resource) if begun is None else None
 
         async def resolve() -> Inode:
             return begun or await self._resolve(resource, info, known)
@@ -150,11 +152,11 @@ class Downloader:
     async def _place(
         self, file: SmallFile, info: ResourceInfo, path: str, on_bytes: OnBytes
     ) -> FetchResult:
-        """Place a file that came whole."""
+        """Place a file that is here whole."""
         size, version = len(file.data), file.version
         await self._placer.place(path, file.data, _mtime_s(version, info))
         on_bytes(size)
-        return FetchResult(size, size, version)
+        return FetchResult(size, file.fetched_bytes, version)
 
     async def _place_small(
         self, inode: Inode, info: ResourceInfo, path: str, on_bytes: OnBytes

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from netcache._fscache.explaining import Memory
     from netcache._fscache.overview import ObjectRecord, Problem, StoreStatus
     from netcache._fscache.sharing import MappingWorker
+    from netcache._fscache.whole import WholeObject
 
 
 FillGap = Callable[[Extent], bytes]
@@ -266,6 +267,9 @@ class CacheStore(Protocol):
         ``create``.  Cost: one open and one attribute read, whatever the size of the cache; and for
         an object with a table of sums, one open and one read of that.
         """
+
+    def open_whole(self, key: ObjectKey) -> WholeObject | None:
+        """``lookup``, for whoever wants all of a small object, and that once."""
 
     def create(self, key: ObjectKey, version: Version, *, checked_s: float) -> CacheObject:
         """A new empty object for ``version``, published at once, in place of an older one.

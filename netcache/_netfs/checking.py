@@ -53,6 +53,13 @@ async def check(engine: ReadEngine, inode: Inode) -> Answer:
     info = await engine.backend().stat(
         inode.resource.url, unless=inode.version.validator, want_digest=compare
     )
+    return await judged(engine, inode, info, compare=compare)
+
+
+async def judged(
+    engine: ReadEngine, inode: Inode, info: ResourceInfo | None, *, compare: bool
+) -> Answer:
+    """What the server's answer shows; ``compare``: all is cached, and a digest was asked for."""
     if info is None or _is_current(info, inode):
         return _CURRENT
     version = info.version

@@ -78,6 +78,16 @@ class InodeTable:
         self._current[key] = self._every[id(inode)] = inode
         return inode
 
+    def knows(self, key: ObjectKey) -> bool:
+        """Whether there is an inode of ``key`` in memory."""
+        return key in self._current
+
+    def asks_at_open(self, checked_s: float) -> bool:
+        """Whether what was last found current at ``checked_s`` is checked when it is opened now."""
+        return not self._asks_nothing and self._validity.check_due(
+            Moment.OPEN, checked_s=checked_s, now_s=time.time()
+        )
+
     def check_due(self, inode: Inode, opened_at: float, moment: Moment) -> bool:
         """Whether the server must be asked before a file opened at ``opened_at`` may show it."""
         if self._asks_nothing or inode.checked_at >= opened_at or not self._validity.asks(moment):

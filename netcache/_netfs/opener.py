@@ -30,7 +30,7 @@ from netcache._core.misses import Cause
 from netcache._core.readplan import gaps_to_fetch, wanted_blocks
 from netcache._core.validity import Moment, may_be_stale
 from netcache._netfs.absent import note_absent
-from netcache._netfs.checking import can_be_checked, check
+from netcache._netfs.checking import Answer, can_be_checked, check
 from netcache._netfs.engine import DIRECT_BYTES_MAX, ReadEngine
 from netcache._netfs.first_question import ask_first, first_extent
 from netcache._netfs.gates import Gates
@@ -63,7 +63,7 @@ class Opener:
         self._inodes = engine.inodes
         self._store = engine.store
         self._stats = engine.stats
-        self._stale_s = stale_s
+        self.stale_s = stale_s
         # Origins that failed, and until when (monotonic) they are left alone.
         self._spared_until: dict[str, float] = {}
         self.gates = Gates()
@@ -142,7 +142,7 @@ class Opener:
         """Whether ``inode`` may be shown though the server cannot be asked about it."""
         cached = inode.cached if inode is not None and not inode.stale else None
         return cached is not None and may_be_stale(
-            self._stale_s, checked_s=cached.object.checked_s, now_s=time.time()
+            self.stale_s, checked_s=cached.object.checked_s, now_s=time.time()
         )
 
     def drop(self, resource: Resource) -> int:
@@ -204,7 +204,12 @@ class Opener:
     async def _revalidate(self, inode: Inode, want: Extent | None) -> Inode:
         """Nothing is missing: ask only whether the version is current."""
         asked_at = time.monotonic()
-        answer = await check(self._engine, inode)
+        return await self.answered(inode, await check(self._engine, inode), asked_at, want)
+
+    async def answered(
+        self, inode: Inode, answer: Answer, asked_at: float, want: Extent | None
+    ) -> Inode:
+        """What a check has shown is so from now on."""
         if answer.current:
             self._checked(inode, asked_at)
             return inode

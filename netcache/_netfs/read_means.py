@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from netcache._core.extent import Extent
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netcache._core.retry import RetryPolicy
     from netcache._core.stats import Stats
     from netcache._netfs.misses import Misses
-    from netcache.spi import Backend, ReadReply
+    from netcache.spi import Backend, ReadReply, ResourceInfo
 
 FAR_AWAY_S = 0.010
 """From this latency on it pays to ask for several short extents at once."""
@@ -29,6 +29,16 @@ how many bytes of ``extent`` one exchange brings at most; 0 refuses it."""
 
 OpenSmall = Callable[[str], Awaitable["ReadReply"]]
 """``open_small(url)``, which a backend may have that brings small resources more cheaply."""
+
+
+class CheckSmall(Protocol):
+    """``check_small``, which a backend may have that does what ``stat`` does more cheaply, for
+    many resources."""
+
+    def __call__(
+        self, url: str, *, unless: Validator, want_digest: bool
+    ) -> Awaitable[ResourceInfo | None]:
+        """See ``Backend.stat``."""
 
 
 class ReadMeans:
@@ -87,6 +97,14 @@ class ReadMeans:
         reply = await open_small(url)
         self.note_head(asyncio.get_running_loop().time() - begun_s)
         return reply
+
+    async def check_small(
+        self, url: str, unless: Validator, *, want_digest: bool
+    ) -> ResourceInfo | None:
+        """``Backend.stat`` of one of many resources that are checked."""
+        backend = self.backend()
+        check: CheckSmall = getattr(backend, "check_small", backend.stat)
+        return await check(url, unless=unless, want_digest=want_digest)
 
     def note_head(self, seconds: float) -> None:
         """So long a head took to come."""

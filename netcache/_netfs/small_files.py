@@ -1,12 +1,12 @@
-"""Small files that are wanted whole, and that nobody here knows: one exchange, kept in one step.
+"""Small files that are wanted whole: one exchange, kept in one step.
 
 What readers of an inode need, to follow a body while it comes, is of no use to a file whose body
 comes with its head; it takes several times as long as the file itself.
 
 Rules:
 
-1. Everything that is not as simple is left to the ordinary way: a file that is cached, or being
-   opened, or asked about by another process; a body that breaks off.
+1. Everything that is not as simple is left to the ordinary way: a file that is being opened, or
+   asked about by another process; a body that breaks off.  Of cached ones see ``kept_files``.
 2. A reply that bears no version that can be kept, or a larger one than was expected, begins an
    inode; it is not asked for again.
 3. It counts, is told and is explained like any other miss.
@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent
@@ -24,21 +25,26 @@ from netcache.errors import CacheError, NotFoundError, TransientError
 
 if TYPE_CHECKING:
     from netcache._core.coherency import Version
+    from netcache._core.keys import ObjectKey
     from netcache._core.urls import Resource
+    from netcache._fscache.whole import WholeObject
     from netcache._netfs.engine import ReadEngine
+    from netcache._netfs.gates import Gate
     from netcache._netfs.inode import Inode
+    from netcache._netfs.kept_files import KeptFiles
     from netcache._netfs.opener import Opener
     from netcache.spi import ReadReply
 
 
 class SmallFile:
-    """A small file in memory, as the server has just sent it."""
+    """A small file in memory, as the server has just sent ``fetched_bytes`` of it: all or none."""
 
-    __slots__ = ("data", "version")
+    __slots__ = ("data", "fetched_bytes", "version")
 
-    def __init__(self, version: Version, data: bytes) -> None:
+    def __init__(self, version: Version, data: bytes, fetched_bytes: int) -> None:
         self.version = version
         self.data = data
+        self.fetched_bytes = fetched_bytes
 
 
 class SmallFiles:
@@ -49,8 +55,14 @@ class SmallFiles:
         self._opener = opener
         self._stats = engine.stats
 
-    async def bring(self, resource: Resource) -> SmallFile | Inode | None:
-        """The file, which ``InodeTable.find`` does not know; kept in the cache as far as possible.
+    @cached_property
+    def _kept_files(self) -> KeptFiles:
+        from netcache._netfs.kept_files import KeptFiles
+
+        return KeptFiles(self._engine, self._opener)
+
+    async def bring(self, resource: Resource, listed: Version | None) -> SmallFile | Inode | None:
+        """The file, kept in the cache as far as possible; ``listed`` is its version in a listing.
 
         An inode when it turned out to be none of the small ones, and is on its way; None when it
         is to be opened the ordinary way.  Raises what the server answers.
@@ -58,23 +70,51 @@ class SmallFiles:
         store, key, gates = self._engine.store, key_of(resource), self._opener.gates
         if self._engine.offline or store is None or gates.is_used(key):
             return None
+        if self._engine.inodes.knows(key):
+            return None
         gate = gates.of(key)
         async with gate:
-            give_back = store.claim_question(key)
-            if give_back is None:
-                return None
             try:
-                asked_at = time.monotonic()
-                reply = await self._engine.means.open_small(resource.url)
-                if gate.users > 1 or not _comes_whole(reply):
-                    # Somebody is waiting for it: he follows the inode.
-                    return await self._opener.begin(resource, reply, asked_at, Extent(0, -1))
-                return await self._take(resource, reply)
+                if (kept := self._look_up(key)) is not None:
+                    return await self._kept(resource, kept, listed)
+                self._stats.add_lookup(found=False)
+                give_back = store.claim_question(key)
+                if give_back is None:
+                    return None
+                try:
+                    return await self._ask(resource, gate)
+                finally:
+                    give_back()
             except NotFoundError:
                 self._opener.not_found(resource)
                 raise
-            finally:
-                give_back()
+
+    def _look_up(self, key: ObjectKey) -> WholeObject | None:
+        store = self._engine.store
+        try:
+            return store.open_whole(key) if store is not None else None
+        except CacheError:
+            return None
+
+    async def _kept(
+        self, resource: Resource, kept: WholeObject, listed: Version | None
+    ) -> SmallFile | Inode | None:
+        try:
+            kept_files = self._kept_files
+        except OSError:
+            # There is no descriptor to import it with.
+            kept.close()
+            return None
+        found = await kept_files.bring(resource, kept, listed)
+        return SmallFile(*found, 0) if isinstance(found, tuple) else found
+
+    async def _ask(self, resource: Resource, gate: Gate) -> SmallFile | Inode | None:
+        asked_at = time.monotonic()
+        reply = await self._engine.means.open_small(resource.url)
+        if gate.users > 1 or not _comes_whole(reply):
+            # Somebody is waiting for it: he follows the inode.
+            return await self._opener.begin(resource, reply, asked_at, Extent(0, -1))
+        return await self._take(resource, reply)
 
     async def _take(self, resource: Resource, reply: ReadReply) -> SmallFile | None:
         version, data = reply.version, bytearray()
@@ -89,7 +129,7 @@ class SmallFiles:
             self._stats.add("DownOps", "ds")
             await reply.close()
         self._stats.add("DownOps", "bytes", len(data))
-        file = SmallFile(version, bytes(data))
+        file = SmallFile(version, bytes(data), len(data))
         self._keep(resource, file)
         return file
 

@@ -7,7 +7,6 @@ machine; one that shrinks is to be written down.
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import pytest
 
 import netcache
-from netcache._cachefiles.room import BATCH
 from netcache._cachefiles.store import bind
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.urls import parse
@@ -41,9 +39,7 @@ OPEN_ANOTHER = {
 }
 PYTHON_CALLS_OPEN_ANOTHER = 93
 PYTHON_CALLS_OPEN_AGAIN = 35
-KERNEL_CALLS_SMALL_FILE = 30
 KERNEL_CALLS_COLD_READ = 18
-KERNEL_CALLS_SMALL_UPLOAD = 30
 
 
 def filled_cache(folder: Path, count: int, size: int = 100) -> list[str]:
@@ -297,74 +293,6 @@ def test_a_cold_read_among_many_asks_the_cache_three_times_what_is_there(tmp_pat
     assert a_read["lseek"] <= 2.1, a_read
     assert a_read["preadv"] <= 2, "the sums that it stands beside, and the bytes"
     assert sum(a_read.values()) <= KERNEL_CALLS_COLD_READ, a_read
-
-
-def cost_of_small_files(folder: Path, count: int) -> Costs:
-    """What ``sync`` of so many files of 4 KiB calls; then once more, which costs a listing."""
-    with serve(folder / "www") as served:
-        for index in range(count):
-            served.put(f"tree/{index}", random_bytes(4 * KIB, index))
-
-        async def sync() -> Costs:
-            async with netcache.AsyncClient(cache_dir=folder / "cache", processes=1) as client:
-                with counted() as costs:
-                    await client.sync(f"{served.url}tree/", folder / "out")
-                return costs
-
-        served.forget()
-        costs = asyncio.run(sync())
-        paths = [record["path"] for record in served.requests()]
-        assert len([path for path in paths if not path.endswith("/")]) == count, paths
-        listings = len(paths) - count
-        served.forget()
-        again = asyncio.run(sync())
-        assert served.count() == listings
-        assert again.kernel["lstat"] + again.kernel["stat"] <= 5, "the folder was listed with them"
-    return costs
-
-
-def test_a_small_file_of_a_tree_costs_one_request_and_no_hop_to_a_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And so many system calls, in the cache and at its place; the network's are not counted."""
-    # On a busy machine the disk would be taken for a slow one, which is left to threads.
-    monkeypatch.setattr("netcache._client.placing.SLOW_S", math.inf)
-    few = cost_of_small_files(tmp_path / "few", 2 * BATCH)
-    more = cost_of_small_files(tmp_path / "more", 4 * BATCH)
-    assert more.functions["run_in_executor"] == few.functions["run_in_executor"] <= 3
-    a_file = {name: (count - few.kernel[name]) / (2 * BATCH) for name, count in more.kernel.items()}
-    assert sum(a_file.values()) <= KERNEL_CALLS_SMALL_FILE, a_file
-    # The backing file, the file at its place, and those looked for in vain or noted in.
-    assert a_file["link"] == 2
-    assert a_file["setxattr"] == 1
-
-
-def cost_of_small_uploads(folder: Path, count: int) -> Costs:
-    """What ``sync`` of so many files of 4 KiB to a server calls."""
-    (folder / "src").mkdir(parents=True)
-    for index in range(count):
-        (folder / "src" / str(index)).write_bytes(random_bytes(4 * KIB, index))
-    with serve(folder / "www") as served:
-
-        async def sync() -> Costs:
-            async with netcache.AsyncClient(cache_dir=folder / "cache") as client:
-                with counted() as costs:
-                    await client.sync(folder / "src", f"{served.url}tree/")
-                return costs
-
-        costs = asyncio.run(sync())
-        assert served.count("PUT") == count
-    return costs
-
-
-def test_a_small_file_that_is_uploaded_costs_one_hop_to_a_thread(tmp_path: Path) -> None:
-    """It is opened and read there; the cache keeps what was read."""
-    few = cost_of_small_uploads(tmp_path / "few", BATCH)
-    more = cost_of_small_uploads(tmp_path / "more", 2 * BATCH)
-    assert more.functions["run_in_executor"] - few.functions["run_in_executor"] == BATCH
-    a_file = {name: (count - few.kernel[name]) / BATCH for name, count in more.kernel.items()}
-    assert sum(a_file.values()) <= KERNEL_CALLS_SMALL_UPLOAD, a_file
-    assert a_file["setxattr"] == a_file["link"] == 1
 
 
 def test_opening_one_file_again_and_again_costs_one_system_call_each_time(tmp_path: Path) -> None:
