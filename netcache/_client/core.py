@@ -78,15 +78,15 @@ class ClientCore(LocalHalf):
             self.need_open()
         resource = parse(url)
         if resource.user is not None:
-            pair = (resource.user, resource.password or "")
-            self._credentials[resource.origin] = pair
-            if self._remote is not None:
-                self._remote.add_credentials(resource.origin, *pair)
+            self.remember({resource.origin: (resource.user, resource.password or "")})
         return resource
 
     def remember(self, credentials: dict[str, tuple[str, str]]) -> None:
-        """Use these credentials, by origin, from the start."""
+        """Use these credentials, by origin, from now on."""
         self._credentials |= credentials
+        if self._remote is not None:
+            for origin, pair in credentials.items():
+                self._remote.add_credentials(origin, *pair)
 
     def remote(self) -> Remote:
         """The half that talks to servers.  On the client's loop only."""

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import sys
+from base64 import b64encode
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from netcache._core.progress import ProgressEvent
 from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache.backends.memory import MemoryBackend
 from netcache_server import FaultRule
+from netcache_server.auth import Gate
+from netcache_server.reply import HttpProblem
 from tests.integration.conftest import NewClient
 from tests.support.crews import CrewWatch, children, content, crew, fill, no_hand_is_left, tree
 from tests.support.served import Served, random_bytes, serve
@@ -215,6 +218,34 @@ def test_secrets_go_to_hands_by_the_pipe_alone(
     assert crew.ordered
     assert seen
     assert not [text for text in seen if "hush" in text]
+
+
+def test_hands_learn_of_credentials_that_change_while_they_work(
+    crew: CrewWatch, new_client: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the requests of this process do: another thread may open a URL that bears them."""
+    before, after = (f"Basic {b64encode(f'anna:{word}'.encode()).decode()}" for word in ("a", "b"))
+    wanted = [before]
+
+    def require(gate: Gate, authorization: str | None) -> None:
+        if authorization != wanted[-1]:
+            raise HttpProblem(401)
+
+    def change() -> None:
+        if len(wanted) == 1:
+            client.open(url.replace("anna:a", "anna:b")).close()
+            wanted.append(after)
+
+    monkeypatch.setattr(Gate, "require", require)
+    crew.before_file = change
+    with serve(tmp_path / "www", user="anna:a") as served:
+        files = fill(served)
+        url = served.url.replace("//", "//anna:a@") + "tree/"
+        client = new_client(processes=2)
+        report = client.sync(url, tmp_path / "out")
+    assert (report.copied, report.errors) == (len(files), [])
+    assert wanted == [before, after]
+    assert crew.ordered
 
 
 def test_hands_know_the_modules_of_this_process(

@@ -21,6 +21,7 @@ from netcache._client.crew.messages import (
     Alive,
     Begin,
     Counted,
+    Credentials,
     Done,
     Failed,
     Logged,
@@ -103,6 +104,9 @@ class HandAtWork:
                 self._orders.put_nowait(message)
             elif isinstance(message, Begin):
                 self._begin(message)
+            elif isinstance(message, Credentials):
+                assert self._core is not None
+                self._core.remember(message.credentials)
 
     def _begin(self, begin: Begin) -> None:
         logger = logging.getLogger("netcache")

@@ -25,6 +25,7 @@ from netcache._client.crew.messages import (
     BEATS,
     Begin,
     Counted,
+    Credentials,
     Done,
     Failed,
     Logged,
@@ -76,6 +77,9 @@ class Hand:
         self._has_ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(self._take, self._gone)
+        # Those of the client, which may gain some at any time, and those that the hand knows.
+        self._credentials: dict[str, tuple[str, str]] = {}
+        self._told: dict[str, tuple[str, str]] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._beat_s = beat_s(local.options)
         self._silent_beats = 0
@@ -92,7 +96,8 @@ class Hand:
         except BaseException:
             ours.close()
             raise
-        self._channel.send(Begin(self._local.options, credentials, self.in_flight, level))
+        self._credentials, self._told = credentials, dict(credentials)
+        self._channel.send(Begin(self._local.options, self._told, self.in_flight, level))
         await self._is_ready.wait()
 
     # Work.
@@ -104,6 +109,9 @@ class Hand:
 
     def order(self, job: Job, info: ResourceInfo, path: str) -> None:
         """Have it bring a file."""
+        if self._told != self._credentials:
+            self._told = dict(self._credentials)
+            self._channel.send(Credentials(self._told))
         self.ordered += 1
         self._jobs[self.ordered] = job
         self._is_idle.clear()

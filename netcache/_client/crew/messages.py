@@ -31,6 +31,12 @@ class Ready(NamedTuple):
     """From a hand, first of all: give me work."""
 
 
+class Credentials(NamedTuple):
+    """To a hand: what it uses from now on, by origin."""
+
+    credentials: dict[str, tuple[str, str]]
+
+
 class Alive(NamedTuple):
     """From a hand, every ``beat_s``: its loop turns, whatever the servers do."""
 
@@ -86,4 +92,16 @@ class Counted(NamedTuple):
     groups: dict[str, dict[str, int]]
 
 
-Message = Begin | Ready | Alive | Order | Done | Failed | Returned | Logged | Warned | Counted
+Message = (
+    Begin
+    | Credentials
+    | Ready
+    | Alive
+    | Order
+    | Done
+    | Failed
+    | Returned
+    | Logged
+    | Warned
+    | Counted
+)
