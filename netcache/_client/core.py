@@ -1,7 +1,7 @@
 """The core of a client: its local half, and the half that talks to servers; how a face gets one.
 
 The remote half (``remote()``) is built on the client's loop the first time that something has to be
-asked of a server; only then aiohttp is imported.
+asked of a server; only then asyncio is imported, and aiohttp when it is needed (``http_first``).
 
 Order of shutting down: exchanges, backend, inodes, store, counters.
 """

@@ -18,7 +18,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -89,6 +88,8 @@ def _carried_over(inode: Inode, version: Version) -> bool:
 
 async def _digest(inode: Inode) -> bytes | None:
     """The SHA-256 of all that is cached; None when that is less than the whole."""
+    import hashlib
+
     loop, digest, position = asyncio.get_running_loop(), hashlib.sha256(), 0
     while position < inode.size:
         data = await finished(loop.run_in_executor(None, _read_step, inode, position))

@@ -77,4 +77,16 @@ with certificates_when_needed():
     from aiohttp.http import HttpProcessingError
     from aiohttp.payload import Payload
 
-__all__ = ["HttpProcessingError", "LaterContext", "Payload", "aiohttp", "certificates_when_needed"]
+PARSER_ERRORS = (HttpProcessingError,)
+EXCHANGE_ERRORS = (aiohttp.ClientError, *PARSER_ERRORS)
+"""What is raised where an exchange fails, besides ``OSError``."""
+
+__all__ = [
+    "EXCHANGE_ERRORS",
+    "PARSER_ERRORS",
+    "HttpProcessingError",
+    "LaterContext",
+    "Payload",
+    "aiohttp",
+    "certificates_when_needed",
+]

@@ -1,11 +1,12 @@
 """The HTTP backend: the port ``netcache.spi.Backend`` over HTTP/1.1.
 
 The parts: ``http_wire``, ``http_fields``, ``http_plain``, ``http_ranges`` and ``http_multipart``
-decide (pure), ``http_session`` exchanges, ``http_small`` and ``http_lanes`` do where that is
-simple, ``http_ranges_read`` asks for several ranges, ``http_body``, ``http_reply``,
-``http_ranges_reply`` and ``http_takeover`` receive bodies, ``http_write``, ``http_update`` and
-``http_move`` change what is at the server, ``http_metadata`` and ``http_listing`` tell what is
-there.  This module ties them together, with the retries.
+decide (pure); ``http_session`` exchanges, by ``http_client`` (aiohttp), where little is asked by
+``http_first`` and ``http_link``, where much that is small by ``http_small`` and ``http_lanes``;
+``http_ranges_read`` asks for several ranges; ``http_body``, ``http_reply``, ``http_ranges_reply``
+and ``http_takeover`` receive bodies; ``http_write``, ``http_update`` and ``http_move`` change what
+is at the server, ``http_metadata`` and ``http_listing`` tell what is there.  This module ties them
+together, with the retries.
 
 Import cost: this is the only package of netcache that may import aiohttp (``aiohttp_import``).  The
 parts are made, and their code is imported, when they are first needed.
@@ -27,9 +28,10 @@ from netcache._core.invariant import invariant
 from netcache._core.retry import Retries, RetryPolicy
 from netcache._core.urls import Resource, as_folder, parse
 from netcache.backends.http_fields import whole_digest
+from netcache.backends.http_options import HttpOptions
 from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_refusals import refusal
-from netcache.backends.http_session import HttpOptions, HttpSession
+from netcache.backends.http_session import HttpSession
 from netcache.backends.http_wire import (
     WANT_DIGEST,
     Head,

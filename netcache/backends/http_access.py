@@ -14,19 +14,17 @@ Rules:
 from __future__ import annotations
 
 import base64
-import netrc
 import os
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
-from urllib.request import (  # type: ignore[attr-defined]
-    getproxies_environment,
-    proxy_bypass_environment,
-)
 
 from netcache._core.urls import Resource, strip_credentials
 from netcache.errors import UsageError
+
+if TYPE_CHECKING:
+    import netrc
 
 __all__ = ["Access", "Proxy"]
 
@@ -63,7 +61,7 @@ class Access:
             self._common = _basic(*_user_and_password(auth))
         self._by_origin: dict[str, str] = {}
         self._netrc = _read_netrc(netrc_file)
-        self._proxies = getproxies_environment()
+        self._proxies = _proxies()
 
     def add(self, origin: str, user: str, password: str) -> None:
         """Credentials of ``origin`` only."""
@@ -90,7 +88,7 @@ class Access:
     def proxy_for(self, resource: Resource) -> Proxy | None:
         """The proxy on the way to ``resource``, or None."""
         url = self._proxies.get(resource.scheme) or self._proxies.get("all")
-        if not url or proxy_bypass_environment(resource.authority, self._proxies):
+        if not url or _goes_round(resource.authority, self._proxies):
             return None
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https"):
@@ -109,6 +107,24 @@ class Access:
             return None
         found = self._netrc.authenticators(host)
         return None if found is None else _basic(found[0] or "", found[2] or "")
+
+
+def _proxies() -> dict[str, str]:
+    """The proxies of the environment, by scheme; "no" has the hosts that need none."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        # Its import takes a tenth of what a short command does.
+        return {}
+    from urllib.request import getproxies_environment
+
+    found: dict[str, str] = getproxies_environment()
+    return found
+
+
+def _goes_round(authority: str, proxies: dict[str, str]) -> bool:
+    """Whether the environment names this host as one that needs no proxy."""
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
+
+    return bool(proxy_bypass_environment(authority, proxies))
 
 
 def _require_one_line(what: str, text: str) -> None:
@@ -136,6 +152,8 @@ def _read_netrc(which: bool | str) -> netrc.netrc | None:
             return None
     else:
         path = which
+    import netrc
+
     try:
         return netrc.netrc(path)
     except (OSError, netrc.NetrcParseError) as error:

@@ -1,8 +1,9 @@
-"""Plain answers: the replies to small reads, as nearly all servers send them.  Pure.
+"""Plain answers: the replies to reads, as nearly all servers send them.  Pure.
 
 A head of a few fields and a body of known length.  Whatever is not exactly that (an interim answer,
-a redirect, a coding, a field that is spelled in an odd way) is ``UnusualError``: aiohttp, which
-knows all of HTTP, is to ask again and to judge.
+a body in chunks, a field that is spelled in an odd way) is ``UnusualError``, and so is an answer to
+a small read that is neither the file nor a refusal: aiohttp, which knows all of HTTP, is to ask
+again and to judge.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import NamedTuple
 
 __all__ = [
     "PlainAnswer",
+    "PlainHead",
     "UnusualError",
     "field_lines",
     "head_is_whole",
     "is_plain_value",
     "next_answer",
+    "next_head",
     "plain_request",
 ]
 
@@ -31,10 +34,24 @@ _DIGITS = re.compile(r"[0-9]{1,15}")
 _TARGET = re.compile(r"/[\x21-\x22\x24-\x7e]*")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _ABOUT_A_CONDITION = (412, 416)
+_WITHOUT_BODY = (204, 304)
 
 
 class UnusualError(Exception):
     """What came is no plain answer."""
+
+
+class PlainHead(NamedTuple):
+    """The head of an answer: its status, its fields in order, where it ends, how long its body is.
+
+    ``is_last``: the server says that it closes the connection behind the answer.
+    """
+
+    status: int
+    fields: list[tuple[str, str]]
+    end: int
+    body_bytes: int
+    is_last: bool
 
 
 class PlainAnswer(NamedTuple):
@@ -70,11 +87,11 @@ def field_lines(fields: Mapping[str, str]) -> bytes:
     return "".join(f"{name}: {text}\r\n" for name, text in fields.items()).encode()
 
 
-def next_answer(data: bytes, body_max: int, *, to_head: bool = False) -> PlainAnswer | None:
-    """The answer that ``data`` begins with; None while it is not all there.
+def next_head(data: bytes, *, to_head: bool = False) -> PlainHead | None:
+    """The head that ``data`` begins with; None while it is not all there.
 
     ``to_head``: the request was a ``HEAD``, whose answer has no body, whatever length it tells.
-    Raises ``UnusualError``, also when its body has more than ``body_max`` bytes.
+    Raises ``UnusualError``, also when nobody can tell how long the body is.
     """
     found = _HEAD.match(data)
     if found is None:
@@ -82,7 +99,7 @@ def next_answer(data: bytes, body_max: int, *, to_head: bool = False) -> PlainAn
             raise UnusualError("no plain head")
         return None
     status = int(found[1])
-    if not _is_usual(status, to_head=to_head):
+    if status < 200:
         raise UnusualError(f"status {status}")
     pairs = _NAME_AND_VALUE.findall(found[2].decode("utf-8", "surrogateescape"))
     length, is_last, fields = -1, False, []
@@ -91,22 +108,37 @@ def next_answer(data: bytes, body_max: int, *, to_head: bool = False) -> PlainAn
         match name.lower():
             case "content-length":
                 length = _length(value) if length < 0 else -2
-                if length < 0 or (length > body_max and not to_head):
+                if length < 0:
                     raise UnusualError(f"Content-Length: {value}")
             case "connection":
                 is_last = is_last or value.lower() != "keep-alive"
             case "transfer-encoding":
                 raise UnusualError(f"Transfer-Encoding: {value}")
         fields.append((name, value))
-    begin = found.end()
-    if to_head:
-        return PlainAnswer(status, fields, b"", begin, is_last)
+    if to_head or status in _WITHOUT_BODY:
+        length = 0
     if length < 0:
         raise UnusualError("no length")
-    end = begin + length
+    return PlainHead(status, fields, found.end(), length, is_last)
+
+
+def next_answer(data: bytes, body_max: int, *, to_head: bool = False) -> PlainAnswer | None:
+    """The answer that ``data`` begins with; None while it is not all there.
+
+    ``to_head`` is as for ``next_head``.  Raises ``UnusualError``, also when its status is not one
+    of a small read, or its body has more than ``body_max`` bytes.
+    """
+    head = next_head(data, to_head=to_head)
+    if head is None:
+        return None
+    if not _is_usual(head.status, to_head=to_head):
+        raise UnusualError(f"status {head.status}")
+    if head.body_bytes > body_max:
+        raise UnusualError(f"a body of {head.body_bytes} bytes")
+    end = head.end + head.body_bytes
     if len(data) < end:
         return None
-    return PlainAnswer(status, fields, data[begin:end], end, is_last)
+    return PlainAnswer(head.status, head.fields, data[head.end : end], end, head.is_last)
 
 
 def head_is_whole(data: bytes) -> bool:

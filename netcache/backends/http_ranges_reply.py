@@ -7,11 +7,11 @@ asked for apart.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
 from netcache._core.invariant import invariant
-from netcache.backends.aiohttp_import import aiohttp
 from netcache.backends.http_body import give_up, next_chunk
 from netcache.backends.http_fields import content_length
 from netcache.backends.http_multipart import MultipartParser
@@ -31,6 +31,9 @@ from netcache.errors import (
 )
 from netcache.spi import BodySink
 
+if TYPE_CHECKING:
+    from netcache.backends.http_body import Response
+
 __all__ = ["HttpRangesReply"]
 
 
@@ -43,7 +46,7 @@ class HttpRangesReply:
     def __init__(
         self,
         question: RangesQuestion,
-        response: aiohttp.ClientResponse,
+        response: Response,
         head: RangesHead,
         means: BodyMeans,
         refused: Callable[[], None],
@@ -53,7 +56,7 @@ class HttpRangesReply:
         self._head = head
         self._means = means
         self._refused = refused
-        self._response: aiohttp.ClientResponse | None = response
+        self._response: Response | None = response
 
     async def receive(self, sink: BodySink, *, notice_bytes: int = 1 << 20) -> list[Extent]:
         """Hand the bytes to ``sink``; see the port."""
@@ -98,7 +101,7 @@ class HttpRangesReply:
         if response is not None:
             give_up(response)
 
-    async def _take(self, response: aiohttp.ClientResponse, shares: Shares) -> None:
+    async def _take(self, response: Response, shares: Shares) -> None:
         extent = self._head.extent
         if extent is not None:
             left = shares.begin(extent)
@@ -121,7 +124,7 @@ class HttpRangesReply:
                 raise TransientError("the body ended early")
             raise RemoteProtocolError("a body of several parts has no end")
 
-    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async def _chunks(self, response: Response) -> AsyncIterator[bytes]:
         while chunk := await next_chunk(response, self._means.timeout_s):
             yield chunk
             await self._means.throttle.pass_bytes(len(chunk))

@@ -1,21 +1,15 @@
-"""Errors of the HTTP backend: from statuses and from what aiohttp raises, to ours.  Pure.
+"""Errors of the HTTP backend: for statuses, and for no answer.  Pure.
 
 Every message is one line: what failed, on what, why, and what to do where something can be done.
 """
 
 from __future__ import annotations
 
-import re
-import ssl
-
 from netcache._core.retry import TRANSIENT_STATUSES
-from netcache._core.urls import strip_credentials
-from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
 from netcache.backends.http_fields import retry_after_s
 from netcache.backends.http_wire import Head
 from netcache.errors import (
     AccessDeniedError,
-    NetCacheError,
     NotFoundError,
     RemoteError,
     RemoteProtocolError,
@@ -23,10 +17,8 @@ from netcache.errors import (
     TransientError,
 )
 
-__all__ = ["connection_error", "refusal"]
+__all__ = ["no_answer", "no_connection", "refusal", "went_away"]
 
-_REASON_CHARACTERS_MAX = 160
-_QUOTED_BYTES = re.compile(r"when reading:|: b['\"]|: bytearray\(|: Expected ")
 _MEANINGS = {
     400: "the server calls the request bad",
     401: "the server wants credentials (--user, --token, --netrc)",
@@ -67,50 +59,18 @@ def refusal(what: str, url: str, head: Head, now_s: float) -> RemoteError:
     return RemoteProtocolError(message, url=url)
 
 
-def connection_error(what: str, url: str, error: BaseException, timeout_s: float) -> NetCacheError:
-    """The error for what aiohttp raised instead of giving a head."""
-    start = f"{what} of {url} failed"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return RemoteError(
-            f"{start}: the certificate of the server is not trusted ({_certificate(error)}); "
-            "name its authority with --ca-cert",
-            url=url,
-        )
-    if isinstance(error, aiohttp.ClientConnectorSSLError | aiohttp.ServerFingerprintMismatch):
-        return RemoteError(f"{start}: no secure connection ({_line(error)})", url=url)
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return RemoteTimeoutError(f"{start}: no connection within {timeout_s:g} s", url=url)
-    if isinstance(error, TimeoutError):
-        return RemoteTimeoutError(f"{start}: no answer within {timeout_s:g} s", url=url)
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        kind = AccessDeniedError if error.status in (401, 403, 407) else TransientError
-        return kind(f"{start}: the proxy refuses (status {error.status})", url=url)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return TransientError(f"{start}: the host name cannot be resolved", url=url)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return TransientError(f"{start}: no connection ({_line(error.os_error)})", url=url)
-    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
-        return RemoteProtocolError(f"{start}: the answer is not HTTP ({_fault(error)})", url=url)
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return TransientError(f"{start}: the server closed the connection", url=url)
-    return TransientError(f"{start}: the connection was lost ({_line(error)})", url=url)
+def no_connection(what: str, url: str, timeout_s: float) -> RemoteTimeoutError:
+    """The error for a connection that was not made in time."""
+    return RemoteTimeoutError(
+        f"{what} of {url} failed: no connection within {timeout_s:g} s", url=url
+    )
 
 
-def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
-    cause = error.certificate_error
-    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_message:
-        return str(cause.verify_message)
-    return _line(cause)
+def no_answer(what: str, url: str, timeout_s: float) -> RemoteTimeoutError:
+    """The error for a head that did not come in time."""
+    return RemoteTimeoutError(f"{what} of {url} failed: no answer within {timeout_s:g} s", url=url)
 
 
-def _fault(error: BaseException) -> str:
-    """What the parser minds, without the bytes of the server that it quotes."""
-    lines = (getattr(error, "message", None) or "").splitlines() or [""]
-    words = _QUOTED_BYTES.split(lines[0])[0].rstrip(" :")
-    return words.lower() if words.isascii() and words.isprintable() and words else "malformed"
-
-
-def _line(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    line = " ".join(strip_credentials(str(text) or type(error).__name__).split())
-    return line if len(line) <= _REASON_CHARACTERS_MAX else line[:_REASON_CHARACTERS_MAX] + "..."
+def went_away(what: str, url: str) -> TransientError:
+    """The error for a connection that ended before a head had come."""
+    return TransientError(f"{what} of {url} failed: the server closed the connection", url=url)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from netcache._core.invariant import invariant
-from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
-from netcache.backends.http_body import give_up, next_chunk
+from netcache.backends.http_body import give_up, next_chunk, of_aiohttp
 from netcache.backends.http_fields import content_length
 from netcache.backends.http_pieces import BufferPool, Pieces
+from netcache.backends.http_plain import UnusualError
 from netcache.backends.http_takeover import (
     BodyReceiver,
     Seat,
@@ -30,6 +30,7 @@ from netcache.errors import (
 if TYPE_CHECKING:
     from netcache._core.coherency import Version
     from netcache._core.extent import Extent
+    from netcache.backends.http_body import Response
     from netcache.backends.http_wire import ReadHead
     from netcache.backends.throttle import Throttle
     from netcache.spi import BodySink
@@ -81,9 +82,7 @@ class HttpReadReply:
     ``path`` tells which way the body took, for tests and measurements.
     """
 
-    def __init__(
-        self, url: str, response: aiohttp.ClientResponse, head: ReadHead, means: BodyMeans
-    ) -> None:
+    def __init__(self, url: str, response: Response, head: ReadHead, means: BodyMeans) -> None:
         self.not_modified = head.not_modified
         self.version: Version | None = head.version
         self.extent: Extent = head.extent
@@ -92,7 +91,7 @@ class HttpReadReply:
         self.path: Literal["none", "receiver", "stream"] = "none"
         self._url = url
         self._means = means
-        self._response: aiohttp.ClientResponse | None = response
+        self._response: Response | None = response
         if head.not_modified or self.extent.start == self.extent.end:
             give_up(response)
 
@@ -132,7 +131,7 @@ class HttpReadReply:
         if response is not None:
             give_up(response)
 
-    async def _take(self, response: aiohttp.ClientResponse, pieces: Pieces) -> None:
+    async def _take(self, response: Response, pieces: Pieces) -> None:
         left = (content_length(response.headers) or 0) - response.content.total_bytes
         if self._means.takeover and self.extent.end >= 0 and left >= TAKEOVER_BYTES_MIN:
             seat = find_seat(response)
@@ -159,7 +158,7 @@ class HttpReadReply:
         seat.content.feed_eof()
         await self._means.throttle.pass_bytes(0)
 
-    async def _take_by_stream(self, response: aiohttp.ClientResponse, pieces: Pieces) -> None:
+    async def _take_by_stream(self, response: Response, pieces: Pieces) -> None:
         self.path = "stream"
         connection = response.connection
         protocol = connection.protocol if connection is not None else None
@@ -169,7 +168,7 @@ class HttpReadReply:
         pieces.finish()
         if self.extent.end >= 0 and not pieces.complete:
             raise TransientError("the body ended early")
-        if protocol is not None and isinstance(protocol.exception(), HttpProcessingError):
+        if protocol is not None and _is_excess(protocol.exception()):
             raise RemoteProtocolError("the server sent more bytes than it said")
 
     def _named(self, error: TransientError, pieces: Pieces) -> RemoteError:
@@ -181,3 +180,8 @@ class HttpReadReply:
             f"{error}",
             url=self._url,
         )
+
+
+def _is_excess(error: BaseException | None) -> bool:
+    """Whether a connection reports that more came than an answer."""
+    return isinstance(error, (UnusualError, *of_aiohttp("PARSER_ERRORS")))

@@ -6,15 +6,14 @@ import asyncio
 from typing import Any, ClassVar
 
 from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
+from netcache.backends.http_query import READS
 
-__all__ = ["EXPECT_WAIT_S", "INTERIM_ANSWERS_MAX", "READS", "Request", "Response"]
+__all__ = ["EXPECT_WAIT_S", "INTERIM_ANSWERS_MAX", "Request", "Response"]
 
 EXPECT_WAIT_S = 1.0
 """How long to wait for ``100 Continue`` before the body is sent all the same (as curl does)."""
 INTERIM_ANSWERS_MAX = 64
 """So many 1xx answers may come before the answer (RFC 9110 15.2)."""
-
-READS = ("GET", "HEAD", "OPTIONS")
 
 
 class Request(aiohttp.ClientRequest):

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from netcache.backends.aiohttp_import import aiohttp
+from netcache.backends.http_failures import connection_error
 from netcache.backends.http_lanes import Lanes
 from netcache.backends.http_plain import PlainAnswer, field_lines, is_plain_value, plain_request
-from netcache.backends.http_refusals import connection_error
 
 if TYPE_CHECKING:
     from netcache._core.urls import Resource

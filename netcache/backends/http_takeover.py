@@ -17,12 +17,14 @@ paused).  It is on the transport from ``sit_down`` to ``stand_up``.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netcache.backends.aiohttp_import import aiohttp
 from netcache.backends.http_pieces import Pieces
 from netcache.backends.throttle import Throttle
 from netcache.errors import RemoteTimeoutError, TransientError
+
+if TYPE_CHECKING:
+    from netcache.backends.http_body import Response
 
 __all__ = ["BodyReceiver", "Seat", "find_seat"]
 
@@ -35,7 +37,7 @@ class Seat(NamedTuple):
     content: Any
 
 
-def find_seat(response: aiohttp.ClientResponse) -> Seat | None:
+def find_seat(response: Response) -> Seat | None:
     """The seat of a response whose body is still coming; None when it must be streamed."""
     connection = response.connection
     protocol: Any = connection.protocol if connection is not None else None

@@ -43,6 +43,17 @@ class TestBundledServer(BackendSuite, MovingSuite, RangesSuite, UpdatingSuite):
             yield peer
 
 
+class TestBundledServerByLinks(BackendSuite, RangesSuite):
+    """Plain HTTP, all reads without aiohttp."""
+
+    @pytest.fixture
+    async def peer(self, tmp_path: Path) -> AsyncIterator[Peer]:
+        """A server of its own for each test."""
+        options = HttpOptions(first_reads=1000)
+        async for peer in peer_of(ServerOptions(root=tmp_path, fsync=False), options):
+            yield peer
+
+
 class TestBundledServerByPartialPut(UpdatingSuite):
     """A server that changes parts by PUT with Content-Range only."""
 

@@ -74,6 +74,16 @@ class TestNginxJson(BackendSuite, MovingSuite, RangesSuite, WholeFilesSuite):
             yield peer
 
 
+class TestNginxByLinks(BackendSuite, RangesSuite):
+    """All reads without aiohttp."""
+
+    @pytest.fixture
+    async def peer(self, json_server: NginxServer, tmp_path: Path) -> AsyncIterator[Peer]:
+        """A folder of its own for each test."""
+        async for peer in peer_of(json_server, tmp_path.name, HttpOptions(first_reads=1000)):
+            yield peer
+
+
 class TestNginxHtml(BackendSuite, MovingSuite, RangesSuite, WholeFilesSuite):
     """Bodies by aiohttp's stream."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 import trustme
 from hypothesis import given, settings
@@ -124,7 +125,7 @@ async def test_a_seat_is_not_found_where_there_is_none(rig: Rig) -> None:
     reply = await backend.open_read(rig.url, Extent(0, 10))
     assert isinstance(reply, HttpReadReply)
     response = reply._response
-    assert response is not None
+    assert isinstance(response, aiohttp.ClientResponse)
     await response.read()
     assert find_seat(response) is None
     await reply.close()

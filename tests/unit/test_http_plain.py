@@ -11,6 +11,7 @@ from netcache.backends.http_plain import (
     UnusualError,
     field_lines,
     next_answer,
+    next_head,
     plain_request,
 )
 
@@ -145,3 +146,44 @@ def test_a_request_is_one_line_and_its_fields() -> None:
 def test_a_target_that_would_be_more_than_one_word_is_not_sent(target: str) -> None:
     """It could say something else."""
     assert plain_request(target, b"") is None
+
+
+@pytest.mark.parametrize("status", [200, 206, 301, 404, 412, 416, 503])
+def test_a_head_of_any_answer_tells_where_its_body_begins_and_how_long_it_is(status: int) -> None:
+    """However long that is, and whatever of it has come."""
+    data = b"HTTP/1.1 %d So\r\nContent-Length: 5000000000\r\n\r\n" % status
+    for come in (b"", b"some"):
+        found = next_head(data + come)
+        assert found is not None
+        assert (found.status, found.end, found.body_bytes) == (status, len(data), 5_000_000_000)
+        assert not found.is_last
+    assert next_head(data[:-1]) is None
+
+
+@pytest.mark.parametrize(("status", "to_head"), [(204, False), (304, False), (200, True)])
+def test_some_answers_have_no_body_whatever_they_tell(status: int, to_head: bool) -> None:
+    """By their status, or by what they answer."""
+    for told in (b"", b"Content-Length: 7\r\n"):
+        data = b"HTTP/1.1 %d So\r\n%b\r\n" % (status, told)
+        found = next_head(data, to_head=to_head)
+        assert found is not None
+        assert found.body_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n",
+        b"x" * (HEAD_BYTES_MAX + 1),
+    ],
+)
+def test_a_head_whose_body_nobody_can_count_is_unusual(data: bytes) -> None:
+    """Nor is one of another HTTP."""
+    with pytest.raises(UnusualError):
+        next_head(data)

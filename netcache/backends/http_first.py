@@ -1,0 +1,131 @@
+"""The first reads of a process, without aiohttp: its import takes longer than all else that a short
+command does.
+
+Rules:
+
+1. A read goes this way while aiohttp is not imported, ``READS_MAX`` times: whoever has more to ask
+   has use of all that aiohttp knows.  It is over HTTP without TLS, straight to the server, and of a
+   file: the page of a folder comes in chunks as a rule.
+2. An answer that is not plain (``http_plain``) is left to aiohttp, which asks again, and from then
+   on.  So is a connection that is refused, or a name that is not found: it tells those best.
+3. A read over a kept connection that the server had closed meanwhile is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from netcache.backends.http_link import Link, LinkAnswer
+from netcache.backends.http_plain import UnusualError, field_lines, is_plain_value, plain_request
+from netcache.backends.http_query import Query, common_fields
+from netcache.backends.http_refusals import no_answer, no_connection, went_away
+
+if TYPE_CHECKING:
+    from netcache.backends.http_options import HttpOptions
+
+__all__ = ["READS_MAX", "FirstReads"]
+
+READS_MAX = 4
+HTTP_PORT = 80
+NEXT_ADDRESS_S = 0.25
+"""A host with several addresses is tried at the next one after so long (RFC 8305)."""
+
+_logger = logging.getLogger("netcache.http")
+
+
+class FirstReads:
+    """Asks without aiohttp, a few times.  On the client's loop."""
+
+    def __init__(self, options: HttpOptions) -> None:
+        self._options = options
+        self._left = READS_MAX if options.first_reads is None else options.first_reads
+        self._links: dict[str, list[Link]] = {}
+        self._closed = False
+
+    def takes(self, query: Query) -> bool:
+        """Whether this read, a ``GET`` or ``HEAD``, may go this way."""
+        if not self._left:
+            return False
+        if self._options.first_reads is None and "aiohttp" in sys.modules:
+            return False
+        if self._options.ca_cert is not None:
+            # A file that cannot be used is told of, also where it would not be.
+            return False
+        return query.resource.scheme == "http" and not query.resource.path.endswith("/")
+
+    async def ask(self, query: Query) -> LinkAnswer | None:
+        """Send a request; returns when the head is there.  None: aiohttp is to ask.
+
+        Raises ``TransientError`` when no head came.
+        """
+        request = self._request(query)
+        if request is None:
+            return None
+        self._left = max(0, self._left - 1)
+        try:
+            while True:
+                link = self._kept(query.resource.origin) or await self._connect(query)
+                try:
+                    return await self._answer(link, request, query)
+                except ConnectionResetError as error:
+                    if not link.was_used:
+                        raise went_away(query.what, query.asked.url) from error
+        except UnusualError as error:
+            _logger.debug("%s %s: left to aiohttp: %s", query.method, query.resource.url, error)
+            self._left = 0
+            return None
+
+    def close(self) -> None:
+        """Close all connections.  Idempotent."""
+        self._left, self._closed = 0, True
+        for links in self._links.values():
+            for link in links:
+                link.abort()
+
+    def _request(self, query: Query) -> bytes | None:
+        """The request; None when it has more in it than fits such a one."""
+        if not all(map(is_plain_value, query.fields.values())):
+            return None
+        resource, own = query.resource, {name.lower() for name in query.fields}
+        common: Mapping[str, str] = {"Host": resource.authority} | common_fields(self._options)
+        fields = {name: text for name, text in common.items() if name.lower() not in own}
+        lines = field_lines(fields | dict(query.fields))
+        return plain_request(resource.target, lines, query.method.encode())
+
+    def _kept(self, origin: str) -> Link | None:
+        """A link that is free."""
+        links = [link for link in self._links.get(origin, ()) if not link.has_ended]
+        self._links[origin] = links
+        return next((link for link in links if link.is_free), None)
+
+    async def _connect(self, query: Query) -> Link:
+        """A new link; ``UnusualError`` where none can be had."""
+        parts, loop = urlsplit(query.resource.url), asyncio.get_running_loop()
+        host, port = parts.hostname or "", parts.port or HTTP_PORT
+        try:
+            async with asyncio.timeout(self._options.timeout_s):
+                _, link = await loop.create_connection(
+                    Link, host, port, happy_eyeballs_delay=NEXT_ADDRESS_S
+                )
+        except TimeoutError as error:
+            timeout_s = self._options.timeout_s
+            raise no_connection(query.what, query.asked.url, timeout_s) from error
+        except (OSError, UnicodeError) as error:
+            raise UnusualError(f"no connection ({error})") from error
+        self._links.setdefault(query.resource.origin, []).append(link)
+        if self._closed:
+            link.abort()
+        return link
+
+    async def _answer(self, link: Link, request: bytes, query: Query) -> LinkAnswer:
+        timeout_s = self._options.timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await link.ask(request, to_head=query.method == "HEAD")
+        except TimeoutError as error:
+            raise no_answer(query.what, query.asked.url, timeout_s) from error

@@ -1,0 +1,290 @@
+"""The first reads: links of our own, as long as nothing is odd; then aiohttp, which asks again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from pathlib import Path
+
+import pytest
+
+from netcache._core.extent import Extent
+from netcache.backends.http import HttpBackend
+from netcache.backends.http_first import READS_MAX
+from netcache.backends.http_link import HELD_BYTES_MAX
+from netcache.backends.http_reply import HttpReadReply
+from netcache.errors import (
+    ClosedError,
+    NotFoundError,
+    RemoteProtocolError,
+    RemoteTimeoutError,
+    StaleError,
+    TransientError,
+)
+from tests.conformance.peers import Collector
+from tests.fault.test_http_faults import ONCE
+from tests.support.http_rig import DATA, MIB, Rig, client
+from tests.support.proxy import running_relay
+from tests.support.scripted import BODY, PLAIN, Scripted, plainly, scripted, sending
+
+MANY = 1000
+
+
+def asked_aiohttp(backend: HttpBackend) -> bool:
+    """Whether the backend has made a session of aiohttp's."""
+    return backend._session._client is not None
+
+
+async def read(backend: HttpBackend, url: str, extent: Extent | None = None) -> tuple[bytes, str]:
+    """The bytes, and the way that they took."""
+    reply = await backend.open_read(url, extent)
+    assert isinstance(reply, HttpReadReply)
+    collector = Collector()
+    await reply.receive(collector)
+    return bytes(collector.data), reply.path
+
+
+async def test_reads_and_stats_go_without_aiohttp(rig: Rig) -> None:
+    """One request each, and the bytes are those of the resource; large bodies by our receiver."""
+    backend = rig.client(first_reads=MANY)
+    assert await read(backend, rig.url) == (DATA, "receiver")
+    assert await read(backend, rig.url, Extent(5, MIB)) == (DATA[5:MIB], "receiver")
+    assert await read(backend, rig.url, Extent(7, 9)) == (DATA[7:9], "stream")
+    info = await backend.stat(rig.url)
+    assert info is not None
+    assert info.size == len(DATA)
+    assert info.version is not None
+    same = await backend.open_read(rig.url, unless=info.version.validator)
+    assert same.not_modified
+    assert len(rig.log()) == 5
+    assert not asked_aiohttp(backend)
+
+
+async def test_a_link_is_used_again_after_exactly_its_body(rig: Rig) -> None:
+    """Whatever the answer was."""
+    async with running_relay(rig.server.port) as relay:
+        backend, url = rig.client(first_reads=MANY), f"http://127.0.0.1:{relay.port}/a.bin"
+        for _ in range(3):
+            assert (await read(backend, url))[0] == DATA
+            assert (await read(backend, url, Extent(7, 9)))[0] == DATA[7:9]
+            assert await backend.stat(url) is not None
+            with pytest.raises(NotFoundError):
+                await backend.open_read(url + "-none")
+            nothing = await backend.open_read(url, Extent(len(DATA), len(DATA) + 1))
+            await nothing.close()
+        assert relay.connections == 1
+        left = await backend.open_read(url)
+        await left.close()
+        assert (await read(backend, url))[0] == DATA
+        assert relay.connections == 2
+        assert not asked_aiohttp(backend)
+
+
+async def test_who_asks_more_than_a_few_times_asks_by_aiohttp(rig: Rig) -> None:
+    """It is imported then, once."""
+    backend = rig.client(first_reads=READS_MAX)
+    for number in range(READS_MAX + 1):
+        assert not asked_aiohttp(backend), number
+        assert (await read(backend, rig.url, Extent(0, 10)))[0] == DATA[:10]
+    assert asked_aiohttp(backend)
+
+
+async def test_where_aiohttp_is_imported_already_it_asks(rig: Rig) -> None:
+    """There is nothing to be saved."""
+    backend = rig.client()
+    await read(backend, rig.url, Extent(0, 10))
+    assert asked_aiohttp(backend)
+
+
+async def test_what_only_aiohttp_can_say_or_reach_is_left_to_it(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxies, a value that is not plain, the pages of folders, uploads."""
+    odd = rig.client(first_reads=MANY, headers={"X-Name": "caf\u00e9"})
+    assert (await read(odd, rig.url, Extent(0, 10)))[0] == DATA[:10]
+    listing = rig.client(first_reads=MANY)
+    assert len(await listing.list(rig.server.url)) == 1
+    monkeypatch.setenv("http_proxy", rig.server.url)
+    proxied = rig.client(first_reads=MANY)
+    assert (await read(proxied, rig.url, Extent(0, 10)))[0] == DATA[:10]
+    assert all(map(asked_aiohttp, (odd, listing, proxied)))
+
+
+ODD = [
+    b'HTTP/1.1 200 OK\r\nETag: "1"\r\nTransfer-Encoding: chunked\r\n\r\n'
+    b"a\r\nsome bytes\r\n0\r\n\r\n",
+    b"HTTP/1.1 102 Busy\r\n\r\n" + PLAIN,
+    b'HTTP/1.0 200 OK\r\nETag: "1"\r\nContent-Length: 10\r\n\r\n' + BODY,
+    b'HTTP/1.1 200 OK\r\nX: y\r\n ETag: "1"\r\nContent-Length: 10\r\n\r\n' + BODY,
+]
+
+
+@pytest.mark.parametrize("answer", ODD)
+async def test_an_odd_answer_is_asked_again_by_aiohttp(answer: bytes) -> None:
+    """Once, and from then on all is."""
+    async with scripted(first_reads=MANY) as (server, backend):
+        assert not asked_aiohttp(backend)
+        server.answer = sending(answer, close=True)
+        assert (await read(backend, server.url))[0] == BODY
+        assert len(server.requests) == 2
+        server.answer = plainly
+        assert (await read(backend, server.url))[0] == BODY
+        assert len(server.requests) == 3
+        assert asked_aiohttp(backend)
+
+
+@pytest.mark.parametrize("behind", [b"!", b"HTTP/1.1 200 OK\r\n\r\n"])
+async def test_bytes_behind_a_body_are_an_error_as_with_aiohttp(behind: bytes) -> None:
+    """They may mean that the length was wrong."""
+    async with scripted(first_reads=MANY) as (server, backend):
+        server.answer = sending(PLAIN + behind)
+        reply = await backend.open_read(server.url)
+        with pytest.raises(RemoteProtocolError, match="more bytes than it said"):
+            await reply.receive(Collector())
+        server.answer = plainly
+        assert (await read(backend, server.url))[0] == BODY
+
+
+async def test_a_connection_that_ends_before_the_head_is_asked_again_as_ever() -> None:
+    """Each time counts as an attempt."""
+    async with scripted(first_reads=MANY) as (server, backend):
+        await (await backend.open_read(server.url)).close()
+        server.requests.clear()
+        server.answer = sending(b"HTTP/1.1 200 OK\r\nETa", only=2, close=True)
+        assert (await read(backend, server.url))[0] == BODY
+        assert len(server.requests) == 3
+        server.answer = sending(b"", close=True)
+        with pytest.raises(TransientError, match="the server closed the connection"):
+            await backend.open_read(server.url)
+
+
+async def test_a_kept_link_that_the_server_has_closed_costs_no_attempt() -> None:
+    """The request is sent on another connection at once."""
+    async with scripted(first_reads=MANY, retry=ONCE) as (server, backend):
+        server.answer = sending(b"", only=1, close=True)
+        assert (await read(backend, server.url))[0] == BODY
+        assert len(server.requests) == 2
+        await server.stop()
+        assert (await read(backend, server.url))[0] == BODY
+        assert not asked_aiohttp(backend)
+
+
+async def test_a_body_that_breaks_off_gives_what_came() -> None:
+    """The error says how far."""
+    cut = PLAIN.replace(b" 10\r", b" 99\r")
+    async with scripted(first_reads=MANY) as (server, backend):
+        server.answer = sending(cut, close=True)
+        reply, collector = await backend.open_read(server.url), Collector()
+        with pytest.raises(TransientError, match="after 10 of 99 bytes"):
+            await reply.receive(collector)
+        assert bytes(collector.data) == BODY
+
+
+@pytest.mark.parametrize("beginning", [b"", PLAIN[:20]])
+async def test_silence_before_the_head_is_an_error_in_time(beginning: bytes) -> None:
+    """As is a connection that nobody accepts."""
+    async with scripted(first_reads=MANY, retry=ONCE, timeout_s=0.2) as (server, backend):
+        server.answer = sending(beginning)
+        with pytest.raises(RemoteTimeoutError, match=r"no answer within 0\.2 s"):
+            await backend.open_read(server.url)
+    with socket.socket() as full, socket.socket() as first:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        first.connect(full.getsockname())
+        backend = client(first_reads=MANY, retry=ONCE, timeout_s=0.2)
+        try:
+            with pytest.raises(RemoteTimeoutError, match=r"no connection within 0\.2 s"):
+                await backend.open_read(f"http://127.0.0.1:{full.getsockname()[1]}/file")
+        finally:
+            await backend.close()
+
+
+async def test_nobody_there_is_told_by_aiohttp() -> None:
+    """A port that refuses, a name that nobody knows."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/file"
+        backend = client(first_reads=MANY, retry=ONCE)
+        try:
+            with pytest.raises(TransientError, match="no connection"):
+                await backend.open_read(url)
+            assert asked_aiohttp(backend)
+        finally:
+            await backend.close()
+
+
+async def test_a_change_and_a_redirect_are_told_as_ever(rig: Rig) -> None:
+    """A pinned read of another version; a resource that lies elsewhere."""
+    backend = rig.client(first_reads=MANY)
+    info = await backend.stat(rig.url)
+    assert info is not None
+    rig.plant("a.bin", DATA[:MIB])
+    with pytest.raises(StaleError):
+        await backend.open_read(rig.url, Extent(0, 10), expected=info.version)
+    rig.faults(redirect=rig.server.url + "b.bin", path="/a.bin")
+    rig.plant("b.bin", b"elsewhere")
+    assert (await read(backend, rig.url))[0] == b"elsewhere"
+    assert not asked_aiohttp(backend)
+
+
+async def test_a_sink_that_is_slow_stops_the_server() -> None:
+    """What is held of a body that nobody takes is bounded."""
+    size = 64 * MIB
+    head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n' % size
+
+    async def answer(server: Scripted, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + bytes(size))
+
+    async with scripted(first_reads=MANY, takeover=False) as (server, backend):
+        server.answer = answer
+        reply = await backend.open_read(server.url)
+        assert isinstance(reply, HttpReadReply)
+        assert reply._response is not None
+        content = reply._response.content
+        while True:
+            before = content.total_bytes
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if before and content.total_bytes == before:
+                break
+        assert content.total_bytes < HELD_BYTES_MAX + MIB
+        assert await reply.receive(Collector()) == size
+
+
+async def asking_in_vain(server: Scripted, backend: HttpBackend) -> asyncio.Task[object]:
+    """A read that the server has begun to answer, and no more."""
+    begun = asyncio.Event()
+
+    async def begin(server: Scripted, writer: asyncio.StreamWriter) -> None:
+        writer.write(PLAIN[:20])
+        begun.set()
+
+    server.answer = begin
+    task: asyncio.Task[object] = asyncio.create_task(backend.open_read(server.url))
+    await begun.wait()
+    return task
+
+
+async def test_closing_ends_what_is_asked_and_leaves_no_socket() -> None:
+    """The caller is told that it was closed."""
+    async with scripted(first_reads=MANY, retry=ONCE) as (server, backend):
+        task = await asking_in_vain(server, backend)
+        await backend.close()
+        with pytest.raises(ClosedError):
+            await task
+        with pytest.raises(ClosedError):
+            await backend.open_read(server.url)
+    gc.collect()
+
+
+async def test_a_question_that_is_cancelled_costs_its_connection() -> None:
+    """Its answer is not taken for the next one's."""
+    async with scripted(first_reads=MANY) as (server, backend):
+        task = await asking_in_vain(server, backend)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        server.answer = plainly
+        assert (await read(backend, server.url))[0] == BODY
+        assert server.connections == 2
