@@ -290,7 +290,8 @@ def test_a_cold_read_among_many_asks_the_cache_three_times_what_is_there(tmp_pat
     few, more = (cost_of_cold_reads(tmp_path / str(count), count) for count in (50, 200))
     a_read = {name: (calls - few.kernel[name]) / 150 for name, calls in more.kernel.items()}
     assert a_read["fgetxattr"] <= 4, "the three, and the record of what came"
-    assert a_read["lseek"] <= 2.1, a_read
+    # (Two, and one more where another read has ended in between: on a busy machine that is often.)
+    assert a_read["lseek"] <= 2.5, a_read
     assert a_read["preadv"] <= 2, "the sums that it stands beside, and the bytes"
     assert sum(a_read.values()) <= KERNEL_CALLS_COLD_READ, a_read
 
