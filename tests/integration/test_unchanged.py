@@ -268,7 +268,7 @@ def test_an_origin_of_weak_validators_is_learnt_by_the_check_that_brings_the_who
     served.server.set_faults([FaultRule(validator="weak")])
     methods = []
     # (A date that is not past yet proves nothing, whenever the second turns.)
-    for mtime_s in (time.time() + 3600, 1_600_000_000, 1_610_000_000):
+    for mtime_s in (int(time.time()) + 3600, 1_600_000_000, 1_610_000_000):
         touch(served, "data", data, mtime_s)
         served.forget()
         with new_client() as client:
