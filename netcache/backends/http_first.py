@@ -9,6 +9,7 @@ Rules:
 2. An answer that is not plain (``http_plain``) is left to aiohttp, which asks again, and from then
    on.  So is a connection that is refused, or a name that is not found: it tells those best.
 3. A read over a kept connection that the server had closed meanwhile is asked again.
+4. Where aiohttp asks, no connection of ours is kept.
 """
 
 from __future__ import annotations
@@ -80,12 +81,23 @@ class FirstReads:
             self._left = 0
             return None
 
+    def let_go(self) -> None:
+        """aiohttp asks: connections that are free are closed.
+
+        A simple server serves one connection at a time, and would wait on ours for ever.
+        """
+        for link in self._all():
+            if link.is_free:
+                link.abort()
+
     def close(self) -> None:
         """Close all connections.  Idempotent."""
         self._left, self._closed = 0, True
-        for links in self._links.values():
-            for link in links:
-                link.abort()
+        for link in self._all():
+            link.abort()
+
+    def _all(self) -> list[Link]:
+        return [link for links in self._links.values() for link in links]
 
     def _request(self, query: Query) -> bytes | None:
         """The request; None when it has more in it than fits such a one."""

@@ -176,6 +176,8 @@ class HttpSession:
             if payload is None and proxy is None and method in ("GET", "HEAD"):
                 response = await self._ask_first(query)
             if response is None:
+                if self._first is not None:
+                    self._first.let_go()
                 client = await self._ready()
                 response = await client.ask(query, payload, proxy, expect100=expect100)
         except NetCacheError as error:

@@ -111,6 +111,20 @@ async def test_what_only_aiohttp_can_say_or_reach_is_left_to_it(
     assert all(map(asked_aiohttp, (odd, listing, proxied)))
 
 
+async def test_a_server_of_one_connection_at_a_time_is_not_kept_waiting() -> None:
+    """By a link that nobody needs any more, when aiohttp asks."""
+    async with scripted(first_reads=2, retry=ONCE, timeout_s=5.0) as (server, backend):
+        await backend.close()
+        server.turn = asyncio.Lock()
+        backend = client(first_reads=1, retry=ONCE, timeout_s=5.0)
+        try:
+            for by_aiohttp in (False, True):
+                assert (await read(backend, server.url))[0] == BODY
+                assert asked_aiohttp(backend) is by_aiohttp
+        finally:
+            await backend.close()
+
+
 ODD = [
     b'HTTP/1.1 200 OK\r\nETag: "1"\r\nTransfer-Encoding: chunked\r\n\r\n'
     b"a\r\nsome bytes\r\n0\r\n\r\n",

@@ -25,10 +25,16 @@ class Scripted:
         self.requests: list[bytes] = []
         self.connections = 0
         self.answer: Answer = plainly
+        # Held by a connection of a server that serves one at a time.
+        self.turn: asyncio.Lock | None = None
         self._serving: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        async with self.turn or contextlib.nullcontext():
+            await self._serve(reader, writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._serving.add(task)
