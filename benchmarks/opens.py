@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import shutil
+from typing import Any
 
 import netcache
 from benchmarks.contest import Score, contest
+from benchmarks.peers import peers
 from benchmarks.rig import Rig, timed
 
 MANY = 10_000
 _TURNS = 2000
+_PEER_TURNS = 200
 
 
 def opens(rig: Rig, rounds: int) -> list[Score]:
@@ -32,6 +36,7 @@ def _opens_among(rig: Rig, count: int, rounds: int) -> Score:
     with netcache.Client(cache_dir=rig.fresh(f"opens{count}"), validate="never") as client:
         for url in urls:
             client.warm(url)
+        filecache = _filecache(rig, {urls[index] for index in picks[:_PEER_TURNS]})
 
         def ours() -> float:
             with timed() as seconds:
@@ -39,6 +44,13 @@ def _opens_among(rig: Rig, count: int, rounds: int) -> Score:
                     with client.open(urls[index]) as file:
                         file.read(10)
             return seconds() / len(picks)
+
+        def fsspec() -> float:
+            with timed() as seconds:
+                for index in picks[:_PEER_TURNS]:
+                    with filecache.open(urls[index]) as file:
+                        file.read(10)
+            return seconds() / _PEER_TURNS
 
         def limit() -> float:
             with timed() as seconds:
@@ -51,7 +63,20 @@ def _opens_among(rig: Rig, count: int, rounds: int) -> Score:
         return contest(
             f"open, read 10, close; of {count:,}",
             ("os.open, pread", limit),
-            {"netcache": ours},
+            {"netcache": ours, **peers(fsspec=fsspec)},
             rounds=rounds,
             reach=8.0,
         )
+
+
+def _filecache(rig: Rig, urls: set[str]) -> Any:
+    """The cache of whole files of fsspec, with these in it; None where there is no fsspec."""
+    if importlib.util.find_spec("fsspec") is None:
+        return None
+    fsspec: Any = importlib.import_module("fsspec")
+    folder = str(rig.fresh("filecache"))
+    cache = fsspec.filesystem("filecache", target_protocol="http", cache_storage=folder)
+    for url in urls:
+        with cache.open(url):
+            pass
+    return cache

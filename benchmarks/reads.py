@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
 
 import netcache
 from benchmarks.contest import Score, contest
@@ -28,7 +31,10 @@ def warm_small(rig: Rig, rounds: int) -> list[Score]:
             contest(
                 "warm 4 KiB, sync",
                 ("os.preadv", lambda: reads.plain(offsets)),
-                {"netcache": lambda: reads.sync(offsets)},
+                {
+                    "netcache": lambda: reads.sync(offsets),
+                    **peers(fsspec=lambda: reads.fsspec(offsets[:2000])),
+                },
                 rounds=rounds,
                 reach=2.0,
             ),
@@ -146,6 +152,26 @@ class _Reads:
                 await read(view, offset)
                 count += 1
         return seconds() / count
+
+    def fsspec(self, offsets: Iterable[int]) -> float:
+        """``blockcache`` of fsspec, which has cached all of the file."""
+        count, file = 0, self._fsspec_file
+        with timed() as seconds:
+            for offset in offsets:
+                file.seek(offset)
+                file.read(len(self._buffer))
+                count += 1
+        return seconds() / count
+
+    @cached_property
+    def _fsspec_file(self) -> Any:
+        fsspec: Any = importlib.import_module("fsspec")
+        folder = str(self._rig.fresh("blockcache"))
+        cache = fsspec.filesystem("blockcache", target_protocol="http", cache_storage=folder)
+        file = cache.open(self._url)
+        while file.read(LARGE_BYTES):
+            pass
+        return file
 
     async def aiofiles(self, offsets: Iterable[int]) -> float:
         """``aiofiles``: a thread for each call."""

@@ -19,7 +19,7 @@ BYTES_PER_S = 125e6
 BYTES_REACH = 1.02
 TOGETHER = 16
 _READER = (
-    "import netcache, sys\n"
+    "import aiohttp, netcache, sys\n"
     "client = netcache.Client(cache_dir=sys.argv[2])\n"
     "buffer = bytearray(1 << 20)\n"
     "try: client.stat(sys.argv[1] + '-none')\n"

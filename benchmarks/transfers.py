@@ -1,8 +1,16 @@
-"""Whole files: cold and warm downloads, uploads.  The server is nginx, or a sink."""
+"""Whole files: cold and warm downloads, uploads.  The server is nginx, or a sink.
+
+What the start of Python and the imports add to a command is what the same call in a running process
+goes without: those rows are named ``client.warm`` and so on.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
 
 import netcache
 from benchmarks.contest import Score, Work, contest
@@ -21,10 +29,28 @@ with open(sys.argv[2], "wb") as file:
 """
 
 
+def _running(cache: Path, url: str, call: Callable[[netcache.Client], object]) -> float:
+    """Seconds of a call in a running process, which has asked this server before."""
+    assert aiohttp
+    with netcache.Client(cache_dir=cache) as client:
+        client.stat(url)
+        with timed() as seconds:
+            call(client)
+        return seconds()
+
+
 def cold_warm(rig: Rig, rounds: int) -> list[Score]:
     """``warm URL`` of everything: one copy, in the cache."""
     url = rig.url + "big.bin"
     return [
+        contest(
+            "cold `client.warm`",
+            ("socket, pwrite", lambda: receive_into_file(url, rig.fresh("limit") / "big")),
+            {"netcache": lambda: _running(rig.fresh("cold"), url, lambda client: client.warm(url))},
+            rounds=rounds,
+            reach=1.15,
+            touch=rig.scratch,
+        ),
         contest(
             "cold `warm`",
             ("socket, pwrite", lambda: receive_into_file(url, rig.fresh("limit") / "big")),
@@ -41,14 +67,27 @@ def cold_warm(rig: Rig, rounds: int) -> list[Score]:
             rounds=rounds,
             reach=1.15,
             touch=rig.scratch,
-        )
+        ),
     ]
 
 
 def cold_get(rig: Rig, rounds: int) -> list[Score]:
     """``get URL FILE``: two copies, in the cache and in the file; the others write one."""
     url = rig.url + "big.bin"
+
+    def running() -> float:
+        target = str(rig.fresh("o") / "b")
+        return _running(rig.fresh("cold"), url, lambda client: client.get(url, target))
+
     return [
+        contest(
+            "cold `client.get`",
+            ("socket, pwrite", lambda: receive_into_file(url, rig.fresh("limit") / "big")),
+            {"netcache": running},
+            rounds=rounds,
+            reach=1.5,
+            touch=rig.scratch,
+        ),
         contest(
             "cold `get`",
             ("socket, pwrite", lambda: receive_into_file(url, rig.fresh("limit") / "big")),
@@ -62,7 +101,7 @@ def cold_get(rig: Rig, rounds: int) -> list[Score]:
             rounds=rounds,
             reach=1.5,
             touch=rig.scratch,
-        )
+        ),
     ]
 
 
@@ -70,7 +109,20 @@ def warm_get(rig: Rig, rounds: int) -> list[Score]:
     """``get`` of what is cached."""
     url, cache = rig.url + "big.bin", rig.fresh("warmget")
     ours(cache, "warm", url)
+
+    def running() -> float:
+        target = str(rig.fresh("o") / "b")
+        return _running(cache, url, lambda client: client.get(url, target))
+
     return [
+        contest(
+            "warm `client.get`",
+            ("copy_file_range", lambda: copy_file(rig.big, rig.fresh("limit") / "big")),
+            {"netcache": running},
+            rounds=rounds,
+            reach=1.1,
+            touch=rig.scratch,
+        ),
         contest(
             "warm `get`",
             ("copy_file_range", lambda: copy_file(rig.big, rig.fresh("limit") / "big")),
@@ -81,7 +133,7 @@ def warm_get(rig: Rig, rounds: int) -> list[Score]:
             rounds=rounds,
             reach=1.1,
             touch=rig.scratch,
-        )
+        ),
     ]
 
 
@@ -89,7 +141,6 @@ def put(rig: Rig, rounds: int) -> list[Score]:
     """``put`` of a file, the cache filled in the same pass: to nginx, and to a sink.
 
     Against nginx ``curl -T``, which keeps no copy, is the limit: the server is what takes long.
-    What the start of Python adds to that is what ``client.put`` in a running process goes without.
     """
 
     def cleared(work: Work) -> Work:
@@ -105,13 +156,12 @@ def put(rig: Rig, rounds: int) -> list[Score]:
     def curl(url: str) -> Work:
         return cleared(lambda: run_timed("curl", "-sf", "-T", str(rig.big), url))
 
-    def embedded(url: str) -> float:
-        with netcache.Client(cache_dir=rig.fresh("pc")) as client:
-            # What it imports, a running process has.
-            client.stat(rig.url + "big.bin")
-            with timed() as seconds:
-                client.put(rig.big, url)
-        return seconds()
+    def running(url: str) -> Work:
+        def call() -> float:
+            known = rig.url + "big.bin"
+            return _running(rig.fresh("pc"), known, lambda client: client.put(rig.big, url))
+
+        return cleared(call)
 
     nginx = [
         contest(
@@ -124,21 +174,23 @@ def put(rig: Rig, rounds: int) -> list[Score]:
         )
         for row, work in (
             ("`put` to nginx", upload(rig.url + "up.bin")),
-            ("`client.put` to nginx", cleared(lambda: embedded(rig.url + "up.bin"))),
+            ("`client.put` to nginx", running(rig.url + "up.bin")),
         )
     ]
     with sink() as url:
-        drained = contest(
-            "`put` to a sink",
-            ("sendfile, copy", lambda: send_file_to_sink(rig.big, rig.fresh("limit") / "big")),
-            {
-                "netcache": upload(url + "up.bin"),
-                **peers(
-                    curl=curl(url + "up.bin"),
-                ),
-            },
-            rounds=rounds,
-            reach=1.3,
-            touch=rig.scratch,
-        )
-    return [*nginx, drained]
+        limit = lambda: send_file_to_sink(rig.big, rig.fresh("limit") / "big")  # noqa: E731
+        drained = [
+            contest(
+                row,
+                ("sendfile, copy", limit),
+                {"netcache": work, **others},
+                rounds=rounds,
+                reach=1.3,
+                touch=rig.scratch,
+            )
+            for row, work, others in (
+                ("`put` to a sink", upload(url + "up.bin"), peers(curl=curl(url + "up.bin"))),
+                ("`client.put` to a sink", running(url + "up.bin"), {}),
+            )
+        ]
+    return [*nginx, *drained]
