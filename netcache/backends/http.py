@@ -21,8 +21,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from multidict import CIMultiDict
-
 from netcache._core.extent import Extent, ExtentSet
 from netcache._core.invariant import invariant
 from netcache._core.retry import Retries, RetryPolicy
@@ -34,7 +32,6 @@ from netcache.backends.http_refusals import refusal
 from netcache.backends.http_session import HttpSession
 from netcache.backends.http_wire import (
     WANT_DIGEST,
-    Head,
     ReadQuestion,
     contradicts,
     read_head,
@@ -287,7 +284,7 @@ class HttpBackend:
         answer = await self._small_reads.ask(resource) if self._has_lanes else None
         if answer is None:
             return await self._open_once(resource, question)
-        head = Head(answer.status, CIMultiDict(answer.fields), resource.url)
+        head = self._small_reads.head_of(answer, resource)
         self._notes.saw_reply(resource.origin, head.fields)
         if head.status != 200:
             raise refusal("read", resource.url, head, time.time())

@@ -18,7 +18,6 @@ import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from netcache._core.urls import Resource, strip_credentials
 from netcache.errors import UsageError
@@ -90,6 +89,8 @@ class Access:
         url = self._proxies.get(resource.scheme) or self._proxies.get("all")
         if not url or _goes_round(resource.authority, self._proxies):
             return None
+        from urllib.parse import unquote, urlsplit
+
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https"):
             raise UsageError(f"the proxy {strip_credentials(url)!r} is not an HTTP proxy")
@@ -101,6 +102,8 @@ class Access:
     def _from_netrc(self, resource: Resource, own: bool) -> str | None:
         if self._netrc is None:
             return None
+        from urllib.parse import urlsplit
+
         host = urlsplit(resource.url).hostname or ""
         # The default entry is for any host that the user names, not for any that a server names.
         if host not in self._netrc.hosts and not own:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from email.utils import formatdate, mktime_tz, parsedate_tz
+from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -49,6 +49,13 @@ _NO_CODINGS = ("", "identity", "chunked")
 _SHOWN_MAX = 80
 _DATE_CHARACTERS_MAX = 64
 _DIGITS = re.compile(r"[0-9]{1,19}")
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+_FIXDATE = re.compile(
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-3][0-9]) "
+    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([12][0-9]{3}) "
+    r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]) GMT"
+)
+_DAY_0 = date(1970, 1, 1).toordinal()
 # Compiled by the first that meets such a field: each takes as long as importing a module.
 _SHA256 = r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)"
 _SHA256_1 = r"(?i)(?:^|,)\s*sha-256=([A-Za-z0-9+/]{43}=)\s*(?=,|$)"
@@ -127,6 +134,11 @@ def http_date_s(text: str | None) -> int | None:
     """Seconds since 1970 of an HTTP date in any of its three spellings (RFC 9110 5.6.7)."""
     if not text or len(text) > _DATE_CHARACTERS_MAX or not (text.isascii() and text.isprintable()):
         return None
+    if (seconds := _fixdate_s(text)) is not None:
+        return seconds
+    # Not at the top: it takes longer to import than a question takes, and few write other dates.
+    from email.utils import mktime_tz, parsedate_tz
+
     parsed = parsedate_tz(text)
     if parsed is None:
         return None
@@ -136,8 +148,23 @@ def http_date_s(text: str | None) -> int | None:
         return None
 
 
+def _fixdate_s(text: str) -> int | None:
+    """A date as all servers of today write it (IMF-fixdate, RFC 9110 5.6.7); None for others."""
+    found = _FIXDATE.fullmatch(text)
+    if found is None:
+        return None
+    day, month, year, hour, minute, second = found.groups()
+    try:
+        days = date(int(year), _MONTHS.index(month) // 3 + 1, int(day)).toordinal() - _DAY_0
+    except ValueError:
+        return None
+    return ((days * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second)
+
+
 def http_date(seconds: float) -> str:
     """``seconds`` since 1970 as an HTTP date."""
+    from email.utils import formatdate
+
     return formatdate(int(seconds), usegmt=True)
 
 

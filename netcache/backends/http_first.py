@@ -19,7 +19,6 @@ import logging
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from netcache.backends.http_link import Link, LinkAnswer
 from netcache.backends.http_plain import UnusualError, field_lines, is_plain_value, plain_request
@@ -117,8 +116,7 @@ class FirstReads:
 
     async def _connect(self, query: Query) -> Link:
         """A new link; ``UnusualError`` where none can be had."""
-        parts, loop = urlsplit(query.resource.url), asyncio.get_running_loop()
-        host, port = parts.hostname or "", parts.port or HTTP_PORT
+        loop, (host, port) = asyncio.get_running_loop(), _place_of(query.resource.authority)
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 _, link = await loop.create_connection(
@@ -141,3 +139,11 @@ class FirstReads:
                 return await link.ask(request, to_head=query.method == "HEAD")
         except TimeoutError as error:
             raise no_answer(query.what, query.asked.url, timeout_s) from error
+
+
+def _place_of(authority: str) -> tuple[str, int]:
+    """The host, and the port that is told or else the usual one; IPv6 stands in brackets."""
+    host, colon, port = authority.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = authority, ""
+    return host.strip("[]"), int(port or HTTP_PORT)

@@ -18,9 +18,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from multidict import CIMultiDict
-
-from netcache.backends.http_plain import PlainHead, UnusualError, next_head
+from netcache.backends.http_plain import PlainFields, PlainHead, UnusualError, next_head
 
 __all__ = ["Link", "LinkAnswer"]
 
@@ -95,7 +93,7 @@ class LinkAnswer:
 
     def __init__(self, link: Link, head: PlainHead) -> None:
         self.status = head.status
-        self.headers = CIMultiDict(head.fields)
+        self.headers = PlainFields(head.fields)
         self.content_length = head.body_bytes
         self.content = LinkBody(link, head.body_bytes)
         self.connection = link

@@ -14,8 +14,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from multidict import CIMultiDict
-
 from netcache._core.coherency import Validator, ValidatorKind
 from netcache._core.urls import Resource, as_folder, child
 from netcache.backends.http_body import next_chunk
@@ -86,7 +84,7 @@ class Metadata:
         answer = await lanes.ask_head(asked, _fields_of(unless, want_digest))
         if answer is None:
             return await self.stat(asked, unless, want_digest)
-        head = Head(answer.status, CIMultiDict(answer.fields), asked.url)
+        head = lanes.head_of(answer, asked)
         if _is_of_no_use(head, asked):
             lanes.refused_head(asked)
             return await self.stat(asked, unless, want_digest)

@@ -9,11 +9,12 @@ again and to judge.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 __all__ = [
     "PlainAnswer",
+    "PlainFields",
     "PlainHead",
     "UnusualError",
     "field_lines",
@@ -39,6 +40,30 @@ _WITHOUT_BODY = (204, 304)
 
 class UnusualError(Exception):
     """What came is no plain answer."""
+
+
+class PlainFields(Mapping[str, str]):
+    """The fields of a head by name, in any case; of several lines with a name the first."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
+        self._lines: dict[str, list[str]] = {}
+        for name, text in fields:
+            self._lines.setdefault(name.lower(), []).append(text)
+
+    def __getitem__(self, name: str) -> str:
+        return self._lines[name.lower()][0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def getall(self, name: str, default: Sequence[str]) -> Sequence[str]:
+        """All lines with this name."""
+        return self._lines.get(name.lower(), default)
 
 
 class PlainHead(NamedTuple):

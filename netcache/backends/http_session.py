@@ -16,7 +16,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urljoin
 
 from netcache._core.urls import Resource, parse, strip_credentials
 from netcache.backends.http_access import Access
@@ -221,6 +220,8 @@ class HttpSession:
 
 def _redirected(what: str, asked: Resource, here: Resource, location: str) -> Resource:
     """The target of a redirect; credentials that stand in it are not used."""
+    from urllib.parse import urljoin
+
     start = f"{what} of {asked.url} failed"
     try:
         target = parse(urljoin(here.url, location))

@@ -11,10 +11,13 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from multidict import CIMultiDict
+
 from netcache.backends.aiohttp_import import aiohttp
 from netcache.backends.http_failures import connection_error
 from netcache.backends.http_lanes import Lanes
 from netcache.backends.http_plain import PlainAnswer, field_lines, is_plain_value, plain_request
+from netcache.backends.http_wire import Head
 
 if TYPE_CHECKING:
     from netcache._core.urls import Resource
@@ -55,6 +58,11 @@ class SmallReads:
         lines = origin.lines_with(fields) + field_lines(own)
         request = plain_request(resource.target, lines, b"HEAD")
         return await self._answer("HEAD", "stat", resource, origin, request)
+
+    @staticmethod
+    def head_of(answer: PlainAnswer, resource: Resource) -> Head:
+        """The head of an answer."""
+        return Head(answer.status, CIMultiDict(answer.fields), resource.url)
 
     def refused_head(self, resource: Resource) -> None:
         """The answer to a ``HEAD`` was of no use: no more of them on the lanes of that origin."""

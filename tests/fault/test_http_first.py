@@ -11,7 +11,7 @@ import pytest
 
 from netcache._core.extent import Extent
 from netcache.backends.http import HttpBackend
-from netcache.backends.http_first import READS_MAX
+from netcache.backends.http_first import READS_MAX, _place_of
 from netcache.backends.http_link import HELD_BYTES_MAX
 from netcache.backends.http_reply import HttpReadReply
 from netcache.errors import (
@@ -43,6 +43,21 @@ async def read(backend: HttpBackend, url: str, extent: Extent | None = None) -> 
     collector = Collector()
     await reply.receive(collector)
     return bytes(collector.data), reply.path
+
+
+@pytest.mark.parametrize(
+    ("authority", "place"),
+    [
+        ("some.host", ("some.host", 80)),
+        ("some.host:8080", ("some.host", 8080)),
+        ("127.0.0.1:1", ("127.0.0.1", 1)),
+        ("[::1]", ("::1", 80)),
+        ("[::1]:8080", ("::1", 8080)),
+    ],
+)
+def test_where_an_authority_is(authority: str, place: tuple[str, int]) -> None:
+    """Its host and its port."""
+    assert _place_of(authority) == place
 
 
 async def test_reads_and_stats_go_without_aiohttp(rig: Rig) -> None:

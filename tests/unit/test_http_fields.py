@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import email.utils
 import hashlib
 
 import pytest
@@ -87,6 +88,22 @@ class TestFields:
     def test_http_dates_in_all_spellings(self, text: str) -> None:
         """The preferred, the obsolete and the C library's form mean the same."""
         assert fields.http_date_s(text) == MODIFIED_S
+
+    @given(st.integers(-30_000_000_000, 30_000_000_000), st.integers(0, 28), st.characters())
+    def test_dates_are_read_as_the_library_reads_them(
+        self, seconds: int, place: int, letter: str
+    ) -> None:
+        """The quick way for the usual spelling, and what one letter makes of it."""
+        text = email.utils.formatdate(seconds, usegmt=True)
+        changed = text[:place] + letter + text[place + 1 :]
+        assert fields.http_date_s(text) == seconds
+        parsed = email.utils.parsedate_tz(changed)
+        if changed.isascii() and changed.isprintable() and parsed is not None:
+            try:
+                expected = int(email.utils.mktime_tz(parsed))
+            except (ValueError, OverflowError):
+                return
+            assert fields.http_date_s(changed) == expected
 
     def test_http_date_round_trip(self) -> None:
         """What is spelled is what is read."""

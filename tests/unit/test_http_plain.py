@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from netcache.backends.http_plain import (
     HEAD_BYTES_MAX,
+    PlainFields,
     UnusualError,
     field_lines,
     next_answer,
@@ -187,3 +188,11 @@ def test_a_head_whose_body_nobody_can_count_is_unusual(data: bytes) -> None:
     """Nor is one of another HTTP."""
     with pytest.raises(UnusualError):
         next_head(data)
+
+
+def test_fields_are_found_whatever_their_case() -> None:
+    """The first line of a name, or all of them, in order."""
+    found = PlainFields([("ETag", '"1"'), ("A", "b"), ("a", "c")])
+    assert (found["etag"], found.get("ETAG"), found.get("None")) == ('"1"', '"1"', None)
+    assert ("a" in found, "b" in found, len(found), list(found)) == (True, False, 2, ["etag", "a"])
+    assert (found["A"], found.getall("A", ()), found.getall("x", ())) == ("b", ["b", "c"], ())
