@@ -21,7 +21,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from netcache.backends.http_link import Link, LinkAnswer
-from netcache.backends.http_plain import UnusualError, field_lines, is_plain_value, plain_request
+from netcache.backends.http_plain import (
+    UnusualError,
+    field_lines,
+    is_plain_name,
+    is_plain_value,
+    plain_request,
+)
 from netcache.backends.http_query import Query, common_fields
 from netcache.backends.http_refusals import no_answer, no_connection, went_away
 
@@ -101,6 +107,8 @@ class FirstReads:
     def _request(self, query: Query) -> bytes | None:
         """The request; None when it has more in it than fits such a one."""
         if not all(map(is_plain_value, query.fields.values())):
+            return None
+        if not all(map(is_plain_name, query.fields)):
             return None
         resource, own = query.resource, {name.lower() for name in query.fields}
         common: Mapping[str, str] = {"Host": resource.authority} | common_fields(self._options)

@@ -19,6 +19,7 @@ __all__ = [
     "UnusualError",
     "field_lines",
     "head_is_whole",
+    "is_plain_name",
     "is_plain_value",
     "next_answer",
     "next_head",
@@ -33,6 +34,7 @@ _HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3})(?: " + _TEXT + rb")?\r\n((?:" + _FIEL
 _NAME_AND_VALUE = re.compile(r"([^:]+):[ \t]*([^\r]*)\r\n")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _TARGET = re.compile(r"/[\x21-\x22\x24-\x7e]*")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _ABOUT_A_CONDITION = (412, 416)
 _WITHOUT_BODY = (204, 304)
@@ -105,6 +107,11 @@ def plain_request(target: str, fields: bytes, method: bytes = b"GET") -> bytes |
 def is_plain_value(text: str) -> bool:
     """Whether a field can have this value, and every server takes it for the same."""
     return _VALUE.fullmatch(text) is not None
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether this is the name of a field (RFC 9110 5.6.2)."""
+    return _NAME.fullmatch(name) is not None
 
 
 def field_lines(fields: Mapping[str, str]) -> bytes:

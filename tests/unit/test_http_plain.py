@@ -11,6 +11,7 @@ from netcache.backends.http_plain import (
     PlainFields,
     UnusualError,
     field_lines,
+    is_plain_name,
     next_answer,
     next_head,
     plain_request,
@@ -196,3 +197,10 @@ def test_fields_are_found_whatever_their_case() -> None:
     assert (found["etag"], found.get("ETAG"), found.get("None")) == ('"1"', '"1"', None)
     assert ("a" in found, "b" in found, len(found), list(found)) == (True, False, 2, ["etag", "a"])
     assert (found["A"], found.getall("A", ()), found.getall("x", ())) == ("b", ["b", "c"], ())
+
+
+@pytest.mark.parametrize("name", ["", "X Name", "X:", "X\r\nY", "caf\u00e9", " X"])
+def test_what_is_no_name_of_a_field(name: str) -> None:
+    """Sent as one, it would be another field, or none."""
+    assert not is_plain_name(name)
+    assert is_plain_name("X-Name")
