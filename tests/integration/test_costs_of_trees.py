@@ -22,7 +22,7 @@ KERNEL_CALLS_SMALL_FILE = 30
 KERNEL_CALLS_SMALL_UPLOAD = 30
 
 KERNEL_CALLS_KEPT_FILE = {False: 16, True: 20}
-PYTHON_CALLS_KEPT_FILE = {False: 150, True: 285}
+PYTHON_CALLS_KEPT_FILE = {False: 160, True: 300}
 """By whether it has to be checked."""
 
 
