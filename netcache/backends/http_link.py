@@ -139,6 +139,9 @@ class Link(asyncio.Protocol):
 
         Raises ``UnusualError``, and ``ConnectionResetError`` when none comes.
         """
+        if self.has_ended:
+            # Nobody would ever hear of an answer.
+            raise ConnectionResetError("the connection has ended")
         self.is_free = False
         self._to_head = to_head
         self._head = asyncio.get_running_loop().create_future()

@@ -12,7 +12,7 @@ import pytest
 from netcache._core.extent import Extent
 from netcache.backends.http import HttpBackend
 from netcache.backends.http_first import READS_MAX, _place_of
-from netcache.backends.http_link import HELD_BYTES_MAX
+from netcache.backends.http_link import HELD_BYTES_MAX, Link
 from netcache.backends.http_reply import HttpReadReply
 from netcache.errors import (
     ClosedError,
@@ -199,6 +199,17 @@ async def test_a_kept_link_that_the_server_has_closed_costs_no_attempt() -> None
         assert not asked_aiohttp(backend)
 
 
+async def test_a_link_that_has_ended_asks_nothing() -> None:
+    """However it ended, who asks is told at once."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _, link = await asyncio.get_running_loop().create_connection(Link, sock=ours)
+        link.abort()
+        await asyncio.sleep(0)
+        with pytest.raises(ConnectionResetError):
+            await link.ask(b"GET / HTTP/1.1\r\n\r\n", to_head=False)
+
+
 async def test_a_body_that_breaks_off_gives_what_came() -> None:
     """The error says how far."""
     cut = PLAIN.replace(b" 10\r", b" 99\r")
@@ -257,28 +268,25 @@ async def test_a_change_and_a_redirect_are_told_as_ever(rig: Rig) -> None:
     assert not asked_aiohttp(backend)
 
 
-async def test_a_sink_that_is_slow_stops_the_server() -> None:
-    """What is held of a body that nobody takes is bounded."""
-    size = 64 * MIB
-    head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n' % size
-
-    async def answer(server: Scripted, writer: asyncio.StreamWriter) -> None:
-        writer.write(head + bytes(size))
-
-    async with scripted(first_reads=MANY, takeover=False) as (server, backend):
-        server.answer = answer
-        reply = await backend.open_read(server.url)
-        assert isinstance(reply, HttpReadReply)
-        assert reply._response is not None
-        content = reply._response.content
-        while True:
-            before = content.total_bytes
-            for _ in range(20):
-                await asyncio.sleep(0)
-            if before and content.total_bytes == before:
-                break
-        assert content.total_bytes < HELD_BYTES_MAX + MIB
-        assert await reply.receive(Collector()) == size
+async def test_a_body_that_nobody_takes_stops_the_server() -> None:
+    """What is held of it is bounded; who takes it lets more come."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _, link = await asyncio.get_running_loop().create_connection(Link, sock=ours)
+        asking = asyncio.create_task(link.ask(b"GET / HTTP/1.1\r\n\r\n", to_head=False))
+        await asyncio.sleep(0)
+        link.data_received(PLAIN.replace(b" 10\r", b" %d\r" % MIB) + bytes(HELD_BYTES_MAX - 11))
+        content = (await asking).content
+        assert link.transport.is_reading()
+        link.data_received(bytes(2))
+        assert not link.transport.is_reading()
+        assert len(await content.readany()) == content.total_bytes == HELD_BYTES_MAX + 1
+        more = asyncio.create_task(content.readany())
+        await asyncio.sleep(0)
+        assert link.transport.is_reading()
+        link.data_received(b"more")
+        assert await more == b"more"
+        link.abort()
 
 
 async def asking_in_vain(server: Scripted, backend: HttpBackend) -> asyncio.Task[object]:
