@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ KERNEL_CALLS_SMALL_FILE = 30
 KERNEL_CALLS_SMALL_UPLOAD = 30
 
 KERNEL_CALLS_KEPT_FILE = {False: 16, True: 20}
-PYTHON_CALLS_KEPT_FILE = {False: 160, True: 300}
-"""By whether it has to be checked."""
+PYTHON_CALLS_KEPT_FILE = {False: 150 if sys.version_info < (3, 13) else 160, True: 285}
+"""By whether it has to be checked.  Python 3.13 counts 153 calls where 3.11 counts 143."""
 
 
 def cost_of_small_files(folder: Path, count: int) -> Costs:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,23 +16,12 @@ from netcache._cachefiles.whole_object import make_whole
 from netcache._core.content import Content
 from netcache.errors import CacheError
 from tests.support.faults import FaultyFileOps
+from tests.support.faulty_store import ops, store
 from tests.support.stores import KEY, OTHER_KEY, check, found, object_file, put, text, version
 
+__all__ = ["ops", "store"]
+
 SIZES = (1, 4095, 4096, 4097, 65536)
-
-
-@pytest.fixture
-def ops() -> FaultyFileOps:
-    """Calls that can be made to fail."""
-    return FaultyFileOps(PosixFileOps())
-
-
-@pytest.fixture
-def store(tmp_path: Path, ops: FaultyFileOps) -> Iterator[CachefilesStore]:
-    """An empty store."""
-    store = bind(tmp_path, fileops=ops)
-    yield store
-    store.close()
 
 
 def make(store: CachefilesStore, data: bytes, tag: str = "a") -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from netcache._fscache.whole import WholeObject
 from netcache.errors import CacheError
 from tests.support.damage import flip
 from tests.support.faults import FaultyFileOps
+from tests.support.faulty_store import ops, store
 from tests.support.intercept import Intercept
 from tests.support.stores import (
     CHECKED_S,
@@ -32,6 +33,8 @@ from tests.support.stores import (
     version,
 )
 
+__all__ = ["ops", "store"]
+
 SIZES = (1, 4095, 4096, 4097, 65536)
 
 
@@ -44,20 +47,6 @@ class SlowDisk(Intercept):
         """Nothing is there at once."""
         self.waits += name == "read_into"
         return -1 if name == "read_nowait" else call()
-
-
-@pytest.fixture
-def ops() -> FaultyFileOps:
-    """Calls that can be made to fail."""
-    return FaultyFileOps(PosixFileOps())
-
-
-@pytest.fixture
-def store(tmp_path: Path, ops: FaultyFileOps) -> Iterator[CachefilesStore]:
-    """An empty store."""
-    store = bind(tmp_path, fileops=ops)
-    yield store
-    store.close()
 
 
 def whole(store: CachefilesStore) -> WholeObject:
