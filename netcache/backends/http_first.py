@@ -128,7 +128,7 @@ class FirstReads:
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 _, link = await loop.create_connection(
-                    Link, host, port, happy_eyeballs_delay=NEXT_ADDRESS_S
+                    Link, host, port, happy_eyeballs_delay=_next_address_s(host)
                 )
         except TimeoutError as error:
             timeout_s = self._options.timeout_s
@@ -147,6 +147,15 @@ class FirstReads:
                 return await link.ask(request, to_head=query.method == "HEAD")
         except TimeoutError as error:
             raise no_answer(query.what, query.asked.url, timeout_s) from error
+
+
+def _next_address_s(host: str) -> float | None:
+    """How long a host may take before its next address is tried; None where it has only one.
+
+    asyncio loses the socket of a race that is won in the moment in which it is given up.
+    """
+    is_address = ":" in host or host.replace(".", "").isdigit()
+    return None if is_address else NEXT_ADDRESS_S
 
 
 def _place_of(authority: str) -> tuple[str, int]:
