@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from netcache.errors import ClosedError
 
@@ -44,27 +44,15 @@ class Portal:
         if self._closed or threading.current_thread() is self._thread:
             work.close()
             raise ClosedError("the client is closed, or was called from its own event loop")
-        ended = threading.Event()
-        tasks: list[asyncio.Task[T]] = []
-
-        async def watched() -> T:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.append(task)
-            try:
-                return await work
-            finally:
-                ended.set()
-
-        future = asyncio.run_coroutine_threadsafe(watched(), self._loop)
+        call = _Call(work)
         try:
-            return future.result()
+            self._loop.call_soon_threadsafe(call.begin)
+            call.ended.acquire()
         except (KeyboardInterrupt, SystemExit):
-            for task in tasks:
-                self._loop.call_soon_threadsafe(task.cancel)
-            if tasks:
-                ended.wait(_CANCEL_WAIT_S)
+            self._loop.call_soon_threadsafe(call.cancel)
+            call.ended.acquire(timeout=_CANCEL_WAIT_S)
             raise
+        return call.result()
 
     def close(self) -> None:
         """Stop the loop and join the thread.  Idempotent."""
@@ -73,3 +61,53 @@ class Portal:
         self._closed = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+
+class _Call(Generic[T]):
+    """A coroutine that runs on the loop while a thread waits for the lock ``ended``.
+
+    ``run_coroutine_threadsafe`` would do, with two futures, four more callbacks and two conditions:
+    on a read that goes to the server at once, a tenth of what that costs here.
+    """
+
+    __slots__ = ("_error", "_task", "_value", "_work", "ended")
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self.ended = threading.Lock()
+        self.ended.acquire()
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def begin(self) -> None:
+        """On the loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def cancel(self) -> None:
+        """On the loop."""
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            # The interrupt was there before it could begin.
+            self._work.close()
+            self.ended.release()
+
+    async def _run(self) -> None:
+        try:
+            self._value = await self._work
+        except BaseException as error:
+            # It is the caller's, whatever it is, and not the loop's.
+            self._error = error
+        finally:
+            self.ended.release()
+
+    def result(self) -> T:
+        """What came of it, when it has ended."""
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                # Its traceback would keep this one, and with it the error.
+                self._error = None
+        return cast("T", self._value)
