@@ -69,7 +69,8 @@ class ClientCore(LocalHalf):
     def __init__(self, options: ClientOptions, warn: Warn) -> None:
         super().__init__(options, warn)
         self._remote: Remote | None = None
-        self._credentials: dict[str, tuple[str, str]] = {}
+        # By origin; it grows while the client is used.
+        self.credentials: dict[str, tuple[str, str]] = {}
         _LIVING.add(self)
 
     def parse(self, url: str) -> Resource:
@@ -83,7 +84,7 @@ class ClientCore(LocalHalf):
 
     def remember(self, credentials: dict[str, tuple[str, str]]) -> None:
         """Use these credentials, by origin, from now on."""
-        self._credentials |= credentials
+        self.credentials |= credentials
         if self._remote is not None:
             for origin, pair in credentials.items():
                 self._remote.add_credentials(origin, *pair)
@@ -94,7 +95,7 @@ class ClientCore(LocalHalf):
         if self._remote is None:
             from netcache._client.remote import Remote
 
-            self._remote = Remote(self, self._credentials)
+            self._remote = Remote(self, self.credentials)
         return self._remote
 
     async def close_remote(self) -> None:

@@ -181,7 +181,8 @@ class ReadFile(File):
         handle = self._handle
         # One that was bound has missed already.
         bound = handle.inode is not None
-        data = None if handle.bind_local() is None or bound else handle.hit(length, offset)
+        there = handle.bind_local() or self._runner.bind_here(handle, offset, length)
+        data = None if there is None or bound else handle.hit(length, offset)
         while data is None:
             data = self._runner.fetch(handle, offset, length)
             if data is None:
@@ -196,7 +197,8 @@ class ReadFile(File):
             return count
         handle = self._handle
         bound = handle.inode is not None
-        count = None if handle.bind_local() is None or bound else handle.hit_into(view, offset)
+        there = handle.bind_local() or self._runner.bind_here(handle, offset, len(view))
+        count = None if there is None or bound else handle.hit_into(view, offset)
         while count is None:
             data = self._runner.fetch(handle, offset, len(view))
             if data is not None:

@@ -15,6 +15,7 @@ from netcache._core.verifying import VERIFY_LEVELS
 from netcache.errors import UsageError
 
 if TYPE_CHECKING:
+    from netcache.backends.http_options import HttpOptions
     from netcache.spi import Backend
 
 EXCHANGES_PER_TRANSFER = 4
@@ -52,6 +53,23 @@ class ClientOptions(NamedTuple):
     durability: str | None
     state_dir: str
     backend: Callable[[], Backend] | None
+
+    def for_http(self) -> HttpOptions:
+        """What of them is for HTTP servers."""
+        from netcache.backends.http_options import HttpOptions
+
+        return HttpOptions(
+            timeout_s=self.timeout_s,
+            retries=self.retries,
+            headers=self.headers,
+            auth=self.auth,
+            token=self.token,
+            netrc=self.netrc,
+            ca_cert=self.ca_cert,
+            insecure=self.insecure,
+            connections=self.transfers * EXCHANGES_PER_TRANSFER,
+            bandwidth_limit=self.bandwidth_limit,
+        )
 
 
 def default_cache_dir() -> str:

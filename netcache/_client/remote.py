@@ -18,7 +18,7 @@ from netcache._client.saved_origins import add_origins, read_origins
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_file, as_folder, parse
 from netcache._netfs.inodes import key_of
-from netcache.backends.http import HttpBackend, HttpOptions
+from netcache.backends.http import HttpBackend
 from netcache.errors import NotCachedError, NotFoundError
 from netcache.spi import Backend, ResourceInfo, UploadCondition, UploadReply
 
@@ -144,20 +144,7 @@ class Remote:
         """The backend that was asked for, or the one for HTTP servers."""
         if options.backend is not None:
             return options.backend()
-        self._http = HttpBackend(
-            HttpOptions(
-                timeout_s=options.timeout_s,
-                retries=options.retries,
-                headers=options.headers,
-                auth=options.auth,
-                token=options.token,
-                netrc=options.netrc,
-                ca_cert=options.ca_cert,
-                insecure=options.insecure,
-                connections=options.transfers * EXCHANGES_PER_TRANSFER,
-                bandwidth_limit=options.bandwidth_limit,
-            )
-        )
+        self._http = HttpBackend(options.for_http())
         for origin, pair in credentials.items():
             self._http.add_credentials(origin, *pair)
         if self._local.store is not None:

@@ -5,6 +5,7 @@ The portal, and with it asyncio and the HTTP client, is started by the first cal
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from netcache._client.core import ClientCore
     from netcache._client.portal import Portal
     from netcache._netfs.handle import ReadHandle
+    from netcache._netfs.inode import Inode
 
 T = TypeVar("T")
 
@@ -48,6 +50,18 @@ class Runner:
             work.close()
             raise
 
+    def bind_here(self, handle: ReadHandle, start: int, length: int | None) -> Inode | None:
+        """Bind a handle that could not be bound without asking the server, on this thread.
+
+        None when that is left to the loop; see ``check_here``.
+        """
+        if "asyncio" in sys.modules or self._core.closed:
+            return None
+        from netcache._client.check_here import bind_here
+
+        with asking("read", handle.resource.url):
+            return bind_here(self._core, handle, start, length)
+
     def fetch(self, handle: ReadHandle, start: int, length: int) -> bytes | None:
         """``handle.fetch``."""
 
@@ -59,7 +73,7 @@ class Runner:
 
     def expect(self, handle: ReadHandle, start: int, length: int | None) -> None:
         """Say what will be read first (None: to the end): a cold extent is asked for at once."""
-        if handle.bind_local() is None:
+        if handle.bind_local() is None and self.bind_here(handle, start, length) is None:
             self.prepare(handle, start, -1 if length is None else length)
 
     def prepare(self, handle: ReadHandle, start: int, length: int) -> None:
@@ -72,7 +86,7 @@ class Runner:
 
     def size(self, handle: ReadHandle) -> int:
         """The size of the version shown; asks the server where it is not known."""
-        inode = handle.bind_local()
+        inode = handle.bind_local() or self.bind_here(handle, 0, 0)
         if inode is not None and inode.size >= 0 and handle.show(inode):
             return inode.size
 

@@ -151,6 +151,18 @@ class InodeTable:
                 url=resource.url,
             )
 
+    def found_current(self, inode: Inode, asked_at: float) -> None:
+        """The server, asked at ``asked_at`` (monotonic seconds), has its version."""
+        inode.checked_at = asked_at
+        self._stats.add("Updates", "n")
+        if (cached := inode.cached) is not None:
+            try:
+                cached.object.mark_checked(time.time())
+            except CacheError:
+                # The disk takes no labels: what is cached stays as good as it was.
+                if cached.object.withdrawn:
+                    inode.lose_holding()
+
     def replace(self, inode: Inode) -> None:
         """Make ``inode`` the current one of its key; files go on with the one before."""
         with self._lock:

@@ -185,7 +185,7 @@ class Opener:
             reply = await self._engine.means.open_read(
                 inode.resource.url, gap, expected=inode.version
             )
-            self._checked(inode, asked_at)
+            self._inodes.found_current(inode, asked_at)
             self._engine.means.misses.missed(inode, [gap])
             await self._take(inode, reply)
             if inode.cached is cached:
@@ -211,7 +211,7 @@ class Opener:
     ) -> Inode:
         """What a check has shown is so from now on."""
         if answer.current:
-            self._checked(inode, asked_at)
+            self._inodes.found_current(inode, asked_at)
             return inode
         if answer.same is not None:
             return self._same(inode, answer.same, asked_at)
@@ -227,7 +227,7 @@ class Opener:
         self._stats.add("Updates", "same")
         if not version.validator.value:
             # There is nothing to know it by but the digest.
-            self._checked(inode, asked_at)
+            self._inodes.found_current(inode, asked_at)
             return inode
         # It finds the object; or makes one, when another process has just replaced it.
         same = self.adopt(inode.resource, version, asked_at)
@@ -325,17 +325,6 @@ class Opener:
         inode.checked_at = asked_at
         self._inodes.replace(inode)
         return inode
-
-    def _checked(self, inode: Inode, asked_at: float) -> None:
-        inode.checked_at = asked_at
-        self._stats.add("Updates", "n")
-        if (cached := inode.cached) is not None:
-            try:
-                cached.object.mark_checked(time.time())
-            except CacheError:
-                # The disk takes no labels: what is cached stays as good as it was.
-                if cached.object.withdrawn:
-                    inode.lose_holding()
 
     def _changed(self, inode: Inode) -> None:
         inode.stale = True

@@ -24,6 +24,9 @@ from netcache.errors import UsageError
 
 if TYPE_CHECKING:
     import netrc
+    from typing import Self
+
+    from netcache.backends.http_options import HttpOptions
 
 __all__ = ["Access", "Proxy"]
 
@@ -61,6 +64,16 @@ class Access:
         self._by_origin: dict[str, str] = {}
         self._netrc = _read_netrc(netrc_file)
         self._proxies = _proxies()
+
+    @classmethod
+    def of(cls, options: HttpOptions) -> Self:
+        """What these options say.  Raises ``UsageError``."""
+        return cls(
+            headers=options.headers,
+            auth=options.auth,
+            token=options.token,
+            netrc_file=options.netrc,
+        )
 
     def add(self, origin: str, user: str, password: str) -> None:
         """Credentials of ``origin`` only."""

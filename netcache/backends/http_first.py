@@ -17,18 +17,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from netcache.backends.http_link import Link, LinkAnswer
-from netcache.backends.http_plain import (
-    UnusualError,
-    field_lines,
-    is_plain_name,
-    is_plain_value,
-    plain_request,
-)
-from netcache.backends.http_query import Query, common_fields
+from netcache.backends.http_plain import UnusualError
+from netcache.backends.http_query import Query, place_of, plain_query
 from netcache.backends.http_refusals import no_answer, no_connection, went_away
 
 if TYPE_CHECKING:
@@ -37,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["READS_MAX", "FirstReads"]
 
 READS_MAX = 4
-HTTP_PORT = 80
 NEXT_ADDRESS_S = 0.25
 """A host with several addresses is tried at the next one after so long (RFC 8305)."""
 
@@ -69,7 +61,7 @@ class FirstReads:
 
         Raises ``TransientError`` when no head came.
         """
-        request = self._request(query)
+        request = plain_query(query, self._options)
         if request is None:
             return None
         self._left = max(0, self._left - 1)
@@ -104,18 +96,6 @@ class FirstReads:
     def _all(self) -> list[Link]:
         return [link for links in self._links.values() for link in links]
 
-    def _request(self, query: Query) -> bytes | None:
-        """The request; None when it has more in it than fits such a one."""
-        if not all(map(is_plain_value, query.fields.values())):
-            return None
-        if not all(map(is_plain_name, query.fields)):
-            return None
-        resource, own = query.resource, {name.lower() for name in query.fields}
-        common: Mapping[str, str] = {"Host": resource.authority} | common_fields(self._options)
-        fields = {name: text for name, text in common.items() if name.lower() not in own}
-        lines = field_lines(fields | dict(query.fields))
-        return plain_request(resource.target, lines, query.method.encode())
-
     def _kept(self, origin: str) -> Link | None:
         """A link that is free."""
         links = [link for link in self._links.get(origin, ()) if not link.has_ended]
@@ -124,7 +104,7 @@ class FirstReads:
 
     async def _connect(self, query: Query) -> Link:
         """A new link; ``UnusualError`` where none can be had."""
-        loop, (host, port) = asyncio.get_running_loop(), _place_of(query.resource.authority)
+        loop, (host, port) = asyncio.get_running_loop(), place_of(query.resource.authority)
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 _, link = await loop.create_connection(
@@ -156,11 +136,3 @@ def _next_address_s(host: str) -> float | None:
     """
     is_address = ":" in host or host.replace(".", "").isdigit()
     return None if is_address else NEXT_ADDRESS_S
-
-
-def _place_of(authority: str) -> tuple[str, int]:
-    """The host, and the port that is told or else the usual one; IPv6 stands in brackets."""
-    host, colon, port = authority.rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = authority, ""
-    return host.strip("[]"), int(port or HTTP_PORT)

@@ -3,9 +3,7 @@
 Rules:
 
 1. A stat is a HEAD; where the server refuses HEAD, or tells no length in it, a GET of one byte.
-2. A date is compared here rather than sent: "modified since" does not notice that an older file
-   was put in place.
-3. A folder is a page (HTML or JSON) at a path that ends with a slash, after redirects.
+2. A folder is a page (HTML or JSON) at a path that ends with a slash, after redirects.
 """
 
 from __future__ import annotations
@@ -14,44 +12,23 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from netcache._core.coherency import Validator, ValidatorKind
-from netcache._core.urls import Resource, as_folder, child
+from netcache._core.urls import Resource, child
 from netcache.backends.http_body import next_chunk
-from netcache.backends.http_fields import (
-    content_length,
-    content_range,
-    encoding_of,
-    entity_tag,
-    mtime_of,
-    whole_digest,
-)
+from netcache.backends.http_fields import encoding_of
+from netcache.backends.http_info import info_of, is_of_no_use, stat_fields
 from netcache.backends.http_refusals import refusal
-from netcache.backends.http_wire import (
-    WANT_DIGEST,
-    Head,
-    is_folder_page,
-    unless_headers,
-    whole_version,
-)
 from netcache.errors import RemoteProtocolError, TransientError
-from netcache.spi import ResourceInfo
 
 if TYPE_CHECKING:
+    from netcache._core.coherency import Validator
     from netcache.backends.http_origins import OriginNotes
     from netcache.backends.http_session import Exchange, HttpSession
     from netcache.backends.http_small import SmallReads
+    from netcache.backends.http_wire import Head
+    from netcache.spi import ResourceInfo
 
 __all__ = ["Metadata"]
 
-HEAD_REFUSED = (400, 403, 405, 501)
-"""Statuses after which a ranged GET is tried instead of HEAD (signed URLs answer 403)."""
-_PROVES_CURRENT = (
-    ValidatorKind.STRONG_ETAG,
-    ValidatorKind.STRONG_DATE,
-    ValidatorKind.WEAK_ETAG,
-)
-WANT_DIGEST_BEFORE = {"Want-Digest": "SHA-256"}
-"""As it was before RFC 9530 (RFC 3230)."""
 _PARSED_IN_PLACE_MAX = 128 * 1024
 
 
@@ -66,9 +43,9 @@ class Metadata:
         self, asked: Resource, unless: Validator | None, want_digest: bool
     ) -> ResourceInfo | None:
         """What ``asked`` is; None when ``unless`` is still current."""
-        headers = _fields_of(unless, want_digest)
+        headers = stat_fields(unless, want_digest)
         exchange = await self._session.ask("HEAD", asked, headers, what="stat")
-        if _is_of_no_use(exchange.head, exchange.resource):
+        if is_of_no_use(exchange.head, exchange.resource):
             await exchange.drop()
             headers["Range"] = "bytes=0-0"
             exchange = await self._session.ask("GET", asked, headers, what="stat")
@@ -81,11 +58,11 @@ class Metadata:
         self, asked: Resource, unless: Validator, want_digest: bool, lanes: SmallReads
     ) -> ResourceInfo | None:
         """``stat``, on one of the ``lanes`` where that is possible."""
-        answer = await lanes.ask_head(asked, _fields_of(unless, want_digest))
+        answer = await lanes.ask_head(asked, stat_fields(unless, want_digest))
         if answer is None:
             return await self.stat(asked, unless, want_digest)
         head = lanes.head_of(answer, asked)
-        if _is_of_no_use(head, asked):
+        if is_of_no_use(head, asked):
             lanes.refused_head(asked)
             return await self.stat(asked, unless, want_digest)
         return self._info(asked, asked, head, unless, want_digest)
@@ -100,42 +77,10 @@ class Metadata:
     ) -> ResourceInfo | None:
         """What ``head``, the answer of ``found``, tells of ``asked``."""
         self._notes.saw_reply(asked.origin, head.fields)
-        if head.status == 304 and unless is not None:
-            return None
-        if head.status not in (200, 206, 416):
-            raise refusal("stat", asked.url, head, time.time())
-        if is_folder_page(found.path, head.fields):
-            folder = as_folder(asked)
-            mtime_s = mtime_of(head.fields)
-            return ResourceInfo(folder.url, folder.name, "directory", None, mtime_s, None)
-        if (coding := encoding_of(head.fields)) is not None:
-            raise RemoteProtocolError(
-                f"stat of {asked.url} failed: the server encodes the bytes ({coding}) though "
-                "identity was asked for",
-                url=asked.url,
-            )
-        size = content_length(head.fields)
-        if head.status != 200:
-            told = content_range(head.fields.get("Content-Range"))
-            size = told.total if told is not None else None
-        version = whole_version(head.fields, size)
-        current = version.validator if version is not None else None
-        if current is not None and current == unless and current.kind in _PROVES_CURRENT:
-            return None
-        tag = entity_tag(head.fields.get("ETag"))
-        digest = whole_digest(head.fields)
-        if want_digest:
-            self._notes.saw_whole_digest(asked.origin, digest is not None)
-        return ResourceInfo(
-            asked.url,
-            asked.name,
-            "file",
-            size,
-            mtime_of(head.fields),
-            tag.value if tag is not None else None,
-            version,
-            digest,
-        )
+        info = info_of(asked, found, head, unless)
+        if want_digest and info is not None and info.type == "file":
+            self._notes.saw_whole_digest(asked.origin, info.digest_sha256 is not None)
+        return info
 
     async def list_folder(self, folder: Resource) -> list[ResourceInfo]:
         """The entries of ``folder``."""
@@ -192,21 +137,3 @@ class Metadata:
                 f"listing of {folder.url} broke off after {size} bytes: {error}", url=folder.url
             ) from error
         return b"".join(chunks)
-
-
-def _fields_of(unless: Validator | None, want_digest: bool) -> dict[str, str]:
-    """What a stat asks for besides."""
-    fields = WANT_DIGEST | WANT_DIGEST_BEFORE if want_digest else {}
-    if unless is not None and unless.is_etag:
-        fields |= unless_headers(unless)
-    return fields
-
-
-def _is_of_no_use(head: Head, found: Resource) -> bool:
-    """Whether the answer to a ``HEAD`` leaves the question to a GET."""
-    lacks_size = (
-        head.status == 200
-        and content_length(head.fields) is None
-        and not is_folder_page(found.path, head.fields)
-    )
-    return lacks_size or head.status in HEAD_REFUSED

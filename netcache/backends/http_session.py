@@ -97,12 +97,7 @@ class HttpSession:
 
     def __init__(self, options: HttpOptions) -> None:
         self.options = options
-        self.access = Access(
-            headers=options.headers,
-            auth=options.auth,
-            token=options.token,
-            netrc_file=options.netrc,
-        )
+        self.access = Access.of(options)
         self._first: FirstReads | None = None
         self._client: AiohttpClient | None = None
         self._opening = asyncio.Lock()

@@ -11,8 +11,9 @@ import pytest
 
 from netcache._core.extent import Extent
 from netcache.backends.http import HttpBackend
-from netcache.backends.http_first import READS_MAX, _place_of
+from netcache.backends.http_first import READS_MAX
 from netcache.backends.http_link import HELD_BYTES_MAX, Link
+from netcache.backends.http_query import place_of
 from netcache.backends.http_reply import HttpReadReply
 from netcache.errors import (
     ClosedError,
@@ -57,7 +58,7 @@ async def read(backend: HttpBackend, url: str, extent: Extent | None = None) -> 
 )
 def test_where_an_authority_is(authority: str, place: tuple[str, int]) -> None:
     """Its host and its port."""
-    assert _place_of(authority) == place
+    assert place_of(authority) == place
 
 
 async def test_reads_and_stats_go_without_aiohttp(rig: Rig) -> None:

@@ -47,6 +47,9 @@ NOT_FOR_HITS = {
         )
     ),
 }
+CHECKING = {"netcache._version"}
+"""What a question to a server needs of that."""
+
 NOT_FOR_FIRST_READS = {
     *("aiohttp", "yarl", "multidict", "http.client", "urllib.request", "email.utils"),
     *("netrc", "pathlib"),
@@ -140,9 +143,9 @@ def test_a_short_tree_imports_nothing_for_other_processes(
 @pytest.mark.parametrize(
     ("verb", "most", "others"),
     [
-        ("put", 133, EDITING | READING),
-        ("warm", 156, EDITING | SENDING),
-        ("get", 164, EDITING | SENDING),
+        ("put", 134, EDITING | READING),
+        ("warm", 157, EDITING | SENDING),
+        ("get", 165, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(
@@ -162,16 +165,29 @@ def test_a_transfer_imports_the_code_of_its_own_direction(
 def test_a_short_read_imports_nothing_of_aiohttp(served: Served, netcache: Commands) -> None:
     """Its import takes longer than all else; nor what is for proxies, digests and netrc files."""
     url = served.put("a", b"text " * (1 << 19))
-    for args in (["warm", url], ["cat", url], ["get", url, "copy"], ["stat", url]):
+    for args in (["warm", url], ["get", url, "copy"], ["stat", url]):
         imported = imported_by(netcache, *args)
         assert "netcache.backends.http_first" in imported
         assert not imported & NOT_FOR_FIRST_READS
         # (These two take the name of a file from the URL, or tell of it.)
-        assert args[0] in ("get", "stat") or not imported & {"urllib.parse", "ipaddress"}
+        assert args[0] != "warm" or not imported & {"urllib.parse", "ipaddress"}
     # (Each command asks its own question, and reads go on where they were asked before.)
     assert served.count("GET") == 1
     netcache.environ["https_proxy"] = "http://127.0.0.1:1/"
     assert "urllib.request" in imported_by(netcache, "stat", url)
+
+
+def test_a_checked_cat_of_what_is_cached_imports_no_loop(
+    served: Served, netcache: Commands
+) -> None:
+    """One question, and asyncio's import takes longer than all else; a read by a script, too."""
+    url = served.put("a", b"x" * 10_000)
+    netcache("warm", url)
+    served.forget()
+    imported = imported_by(netcache, "cat", url, "--count", "1")
+    assert "netcache.backends.http_here" in imported
+    assert not imported & (NETWORK | HEAVY | SLOW | SUGGESTING | (NOT_FOR_HITS - CHECKING))
+    assert [(one["method"], one["status"]) for one in served.requests()] == [("HEAD", 304)]
 
 
 def test_what_a_failing_read_needs_is_imported_before_it_fails(
