@@ -1,15 +1,18 @@
-"""The first reads of a process, without aiohttp: its import takes longer than all else that a short
-command does.
+"""The first requests of a process, without aiohttp: its import takes longer than all else that a
+short command does.
 
 Rules:
 
-1. A read goes this way while aiohttp is not imported, ``READS_MAX`` times: whoever has more to ask
-   has use of all that aiohttp knows.  It is over HTTP without TLS, straight to the server, and of a
-   file: the page of a folder comes in chunks as a rule.
+1. A request goes this way while aiohttp is not imported, ``REQUESTS_MAX`` times: whoever has more
+   to ask has use of all that aiohttp knows.  It is over HTTP without TLS, straight to the server,
+   and about a file: the page of a folder comes in chunks as a rule.
 2. An answer that is not plain (``http_plain``) is left to aiohttp, which asks again, and from then
    on.  So is a connection that is refused, or a name that is not found: it tells those best.
 3. A read over a kept connection that the server had closed meanwhile is asked again.
-4. Where aiohttp asks, no connection of ours is kept.
+4. An upload goes this way when its length is known and it can be sent again.  Of its answer nothing
+   but the head matters; one that is odd all the same is a failed attempt, for it may have had its
+   effect.
+5. Where aiohttp asks, no connection of ours is kept.
 """
 
 from __future__ import annotations
@@ -19,48 +22,54 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from netcache.backends.http_link import Link, LinkAnswer
+from netcache.backends.http_link import Link, LinkAnswer, SendBody
 from netcache.backends.http_plain import UnusualError
 from netcache.backends.http_query import Query, place_of, plain_query
 from netcache.backends.http_refusals import no_answer, no_connection, went_away
+from netcache.errors import NetCacheError, TransientError
 
 if TYPE_CHECKING:
     from netcache.backends.http_options import HttpOptions
 
-__all__ = ["READS_MAX", "FirstReads"]
+__all__ = ["REQUESTS_MAX", "FirstRequests"]
 
-READS_MAX = 4
+REQUESTS_MAX = 4
 NEXT_ADDRESS_S = 0.25
 """A host with several addresses is tried at the next one after so long (RFC 8305)."""
 
 _logger = logging.getLogger("netcache.http")
 
 
-class FirstReads:
+class FirstRequests:
     """Asks without aiohttp, a few times.  On the client's loop."""
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
-        self._left = READS_MAX if options.first_reads is None else options.first_reads
+        self._left = REQUESTS_MAX if options.first_requests is None else options.first_requests
         self._links: dict[str, list[Link]] = {}
         self._closed = False
 
     def takes(self, query: Query) -> bool:
-        """Whether this read, a ``GET`` or ``HEAD``, may go this way."""
+        """Whether this request, a question or an upload, may go this way."""
         if not self._left:
             return False
-        if self._options.first_reads is None and "aiohttp" in sys.modules:
+        if self._options.first_requests is None and "aiohttp" in sys.modules:
             return False
         if self._options.ca_cert is not None:
             # A file that cannot be used is told of, also where it would not be.
             return False
         return query.resource.scheme == "http" and not query.resource.path.endswith("/")
 
-    async def ask(self, query: Query) -> LinkAnswer | None:
+    async def ask(
+        self, query: Query, body: SendBody | None = None, *, expects: bool = False
+    ) -> LinkAnswer | None:
         """Send a request; returns when the head is there.  None: aiohttp is to ask.
 
-        Raises ``TransientError`` when no head came.
+        ``body`` sends that of an upload, and ``expects`` lets it wait until it is welcome.
+        Raises ``TransientError`` when no head came, and what ``body`` raises.
         """
+        if expects:
+            query = query._replace(fields={**query.fields, "Expect": "100-continue"})
         request = plain_query(query, self._options)
         if request is None:
             return None
@@ -69,9 +78,11 @@ class FirstReads:
             while True:
                 link = self._kept(query.resource.origin) or await self._connect(query)
                 try:
+                    if body is not None:
+                        return await self._sent(link, request, query, body, expects=expects)
                     return await self._answer(link, request, query)
                 except ConnectionResetError as error:
-                    if not link.was_used:
+                    if body is not None or not link.was_used:
                         raise went_away(query.what, query.asked.url) from error
         except UnusualError as error:
             _logger.debug("%s %s: left to aiohttp: %s", query.method, query.resource.url, error)
@@ -127,6 +138,38 @@ class FirstReads:
                 return await link.ask(request, to_head=query.method == "HEAD")
         except TimeoutError as error:
             raise no_answer(query.what, query.asked.url, timeout_s) from error
+
+    async def _sent(
+        self, link: Link, request: bytes, query: Query, body: SendBody, *, expects: bool
+    ) -> LinkAnswer:
+        begun, timeout_s = False, self._options.timeout_s
+
+        async def send(link: Link) -> None:
+            nonlocal begun
+            begun = True
+            await body(link)
+
+        try:
+            return await link.send(request, send, expects=expects, timeout_s=timeout_s)
+        except TimeoutError as error:
+            raise no_answer(query.what, query.asked.url, timeout_s) from error
+        except (NetCacheError, ConnectionResetError):
+            raise
+        except OSError as error:
+            raise TransientError(
+                f"{query.what} of {query.asked.url} failed: the connection was lost "
+                f"({error.strerror or error})",
+                url=query.asked.url,
+            ) from error
+        except UnusualError as error:
+            if not begun:
+                raise
+            # What was sent has perhaps had its effect: that is for the caller to find out.
+            self._left = 0
+            raise TransientError(
+                f"{query.what} of {query.asked.url} failed: the answer is not plain ({error})",
+                url=query.asked.url,
+            ) from error
 
 
 def _next_address_s(host: str) -> float | None:

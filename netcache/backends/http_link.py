@@ -1,4 +1,4 @@
-"""Links: connections of our own, for the first reads of a process (``http_first``).
+"""Links: connections of our own, for the first requests of a process (``http_first``).
 
 A link has one exchange at a time: a request, a plain head (``http_plain``), a body.  The answer has
 the members of aiohttp's that bodies are received by (``http_body``, ``http_takeover``), so nobody
@@ -9,6 +9,8 @@ Rules:
 1. What is not plain ends the link with ``UnusualError``; aiohttp is to ask again.
 2. Bytes behind the end of a body are kept from whoever receives it, and end the link.
 3. Who receives no more than comes stops the server: reading pauses above ``HELD_BYTES_MAX``.
+4. The answer to an upload may come before all of that is sent, which ends then.  What its body is
+   matters to nobody: where its end cannot be told, the link ends with the head.
 
 Everything on the client's loop.
 """
@@ -16,13 +18,25 @@ Everything on the client's loop.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from netcache.backends.http_plain import PlainFields, PlainHead, UnusualError, next_head
+from netcache._finishing import finished
+from netcache.backends.http_plain import (
+    PlainFields,
+    PlainHead,
+    UnusualError,
+    after_continue,
+    next_head,
+)
+from netcache.backends.http_query import EXPECT_WAIT_S
 
-__all__ = ["Link", "LinkAnswer"]
+__all__ = ["Link", "LinkAnswer", "SendBody"]
 
 HELD_BYTES_MAX = 256 * 1024
+
+SendBody = Callable[["Link"], Awaitable[None]]
+"""Sends the body of a request on a link; ends when the kernel has all of it."""
 
 
 class LinkBody:
@@ -110,7 +124,7 @@ class LinkAnswer:
 class Link(asyncio.Protocol):
     """One connection.
 
-    States: free; waiting for a head; in a body; ended.
+    States: free; sending a body; waiting for a head; in a body; ended.
     """
 
     def __init__(self) -> None:
@@ -121,6 +135,10 @@ class Link(asyncio.Protocol):
         self._answer: LinkAnswer | None = None
         self._begun = b""
         self._to_head = False
+        # In an upload: done with the word that its body is welcome.
+        self._welcome: asyncio.Future[None] | None = None
+        # While what was written does not leave.
+        self._stuck: asyncio.Future[None] | None = None
         self._is_last = False
         self._excess: UnusualError | None = None
 
@@ -139,6 +157,69 @@ class Link(asyncio.Protocol):
 
         Raises ``UnusualError``, and ``ConnectionResetError`` when none comes.
         """
+        head = self._begin(request, to_head=to_head)
+        try:
+            return await head
+        except BaseException:
+            self.abort()
+            raise
+
+    async def send(
+        self, request: bytes, body: SendBody, *, expects: bool, timeout_s: float
+    ) -> LinkAnswer:
+        """Send a request with a body, on a free link; returns when the head of the answer is there.
+
+        ``expects``: the request says that it waits for ``100 Continue``.  Raises what ``body``
+        raises, ``UnusualError``, ``ConnectionResetError`` when no head comes, and ``TimeoutError``
+        when none comes for ``timeout_s`` after the body.
+        """
+        if self.transport is not None:
+            # The body may be sent past the transport, which must have nothing of its own to send.
+            self.transport.set_write_buffer_limits(0)
+        welcome = self._welcome = asyncio.get_running_loop().create_future()
+        head = self._begin(request, to_head=False)
+        try:
+            if expects:
+                await _first_of(head, welcome, timeout_s=EXPECT_WAIT_S)
+            if head.done():
+                # The server may take what comes next for the body that it was told of.
+                self._is_last = True
+            else:
+                await self.flushed()
+                await self._send_body(head, body, timeout_s)
+            return head.result()
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._welcome = None
+            head.cancel()
+
+    async def _send_body(
+        self, head: asyncio.Future[LinkAnswer], body: SendBody, timeout_s: float
+    ) -> None:
+        """Send it, as long as there is no answer; returns when there is one."""
+        sending = asyncio.ensure_future(body(self))
+        try:
+            await _first_of(head, sending)
+            if sending.done():
+                # What went wrong, if anything did.
+                sending.result()
+            else:
+                self._is_last = True
+        finally:
+            sending.cancel()
+            await finished(asyncio.gather(sending, return_exceptions=True))
+        await _first_of(head, timeout_s=timeout_s)
+        if not head.done():
+            raise TimeoutError
+
+    async def flushed(self) -> None:
+        """Return when all that was written has left.  Raises ``ConnectionResetError``."""
+        if self._stuck is not None:
+            await asyncio.shield(self._stuck)
+
+    def _begin(self, request: bytes, *, to_head: bool) -> asyncio.Future[LinkAnswer]:
         if self.has_ended:
             # Nobody would ever hear of an answer.
             raise ConnectionResetError("the connection has ended")
@@ -146,11 +227,7 @@ class Link(asyncio.Protocol):
         self._to_head = to_head
         self._head = asyncio.get_running_loop().create_future()
         self.transport.write(request)
-        try:
-            return await self._head
-        except BaseException:
-            self.abort()
-            raise
+        return self._head
 
     def end_exchange(self, answer: LinkAnswer) -> None:
         """``answer`` was received."""
@@ -186,10 +263,17 @@ class Link(asyncio.Protocol):
 
     def _take_head(self, data: bytes) -> None:
         assert self._head is not None
-        data = self._begun + data
+        data, welcome = self._begun + data, self._welcome
+        if (
+            welcome is not None
+            and not welcome.done()
+            and (rest := after_continue(data)) is not None
+        ):
+            welcome.set_result(None)
+            data = rest
         waiter, head = self._head, None
         try:
-            head = next_head(data, to_head=self._to_head)
+            head = next_head(data, to_head=self._to_head, ends_with_head=welcome is not None)
         except UnusualError as error:
             self._head = None
             if not waiter.done():
@@ -215,11 +299,27 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone."""
+        # (What is asked of a transport after its end may be an error.)
+        self.transport = None
         error = ConnectionResetError(str(exc) if exc is not None else "the server closed it")
         if self._head is not None and not self._head.done():
             self._head.set_exception(error)
         if self._answer is not None:
             self._answer.content.fail(error)
+        if self._stuck is not None and not self._stuck.done():
+            self._stuck.set_exception(error)
+            # Whether anybody waits for it or not.
+            self._stuck.exception()
+
+    def pause_writing(self) -> None:
+        """What was written does not leave for now."""
+        self._stuck = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """All of it has left."""
+        stuck, self._stuck = self._stuck, None
+        if stuck is not None and not stuck.done():
+            stuck.set_result(None)
 
     # What whoever receives the body calls.
 
@@ -236,3 +336,8 @@ class Link(asyncio.Protocol):
         """Let more come."""
         if not self.has_ended:
             self.transport.resume_reading()
+
+
+async def _first_of(*waited: asyncio.Future[Any], timeout_s: float | None = None) -> None:
+    """Return when one of them is done, or the time is over.  None is cancelled."""
+    await asyncio.wait(waited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

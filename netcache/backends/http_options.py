@@ -18,7 +18,7 @@ class HttpOptions(NamedTuple):
     ``retries`` counts attempts after the first.  ``auth`` is ``user:password``.  ``netrc`` is a
     path, or True for the user's own file.  ``connections`` is for each host.
     ``bandwidth_limit`` is in bytes/s over all bodies, both ways.  ``takeover`` False makes all
-    bodies take aiohttp's stream.  ``first_reads`` is how many reads may go without aiohttp
+    bodies take aiohttp's stream.  ``first_requests`` is how many reads may go without aiohttp
     (``http_first``); None: a few, as long as nobody has imported it.
     """
 
@@ -34,4 +34,4 @@ class HttpOptions(NamedTuple):
     bandwidth_limit: int | None = None
     user_agent: str = f"netcache/{__version__}"
     takeover: bool = True
-    first_reads: int | None = None
+    first_requests: int | None = None

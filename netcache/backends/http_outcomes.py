@@ -13,7 +13,7 @@ from netcache._core.coherency import Version
 from netcache._core.urls import Resource
 from netcache.backends.http_conditions import Conditions, conflict
 from netcache.backends.http_origins import OriginNotes
-from netcache.backends.http_upload import BodySender
+from netcache.backends.http_sender import BodySender
 from netcache.spi import ResourceInfo, UploadCondition, UploadReply
 from netcache.spi_resumable import ResumableBody
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netcache._core.urls import Resource
-from netcache.backends.http_upload import BodySender
+from netcache.backends.http_sender import BodySender
 from netcache.errors import NetCacheError
 from netcache.spi import UploadCondition
 from netcache.spi_resumable import ResumableBody

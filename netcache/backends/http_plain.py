@@ -17,6 +17,7 @@ __all__ = [
     "PlainFields",
     "PlainHead",
     "UnusualError",
+    "after_continue",
     "field_lines",
     "head_is_whole",
     "is_plain_name",
@@ -31,6 +32,7 @@ HEAD_BYTES_MAX = 16 << 10
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
 _FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + _TEXT + rb"\r\n"
 _HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3})(?: " + _TEXT + rb")?\r\n((?:" + _FIELD + rb")*)\r\n")
+_CONTINUE = re.compile(rb"HTTP/1\.1 100(?: " + _TEXT + rb")?\r\n(?:" + _FIELD + rb")*\r\n")
 _NAME_AND_VALUE = re.compile(r"([^:]+):[ \t]*([^\r]*)\r\n")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _TARGET = re.compile(r"/[\x21-\x22\x24-\x7e]*")
@@ -119,11 +121,14 @@ def field_lines(fields: Mapping[str, str]) -> bytes:
     return "".join(f"{name}: {text}\r\n" for name, text in fields.items()).encode()
 
 
-def next_head(data: bytes, *, to_head: bool = False) -> PlainHead | None:
+def next_head(
+    data: bytes, *, to_head: bool = False, ends_with_head: bool = False
+) -> PlainHead | None:
     """The head that ``data`` begins with; None while it is not all there.
 
     ``to_head``: the request was a ``HEAD``, whose answer has no body, whatever length it tells.
-    Raises ``UnusualError``, also when nobody can tell how long the body is.
+    ``ends_with_head``: where nobody can tell how long the body is, it is passed over, and the
+    connection ends.  Raises ``UnusualError``, otherwise also for such a body.
     """
     found = _HEAD.match(data)
     if found is None:
@@ -144,14 +149,24 @@ def next_head(data: bytes, *, to_head: bool = False) -> PlainHead | None:
                     raise UnusualError(f"Content-Length: {value}")
             case "connection":
                 is_last = is_last or value.lower() != "keep-alive"
-            case "transfer-encoding":
+            case "transfer-encoding" if not ends_with_head:
                 raise UnusualError(f"Transfer-Encoding: {value}")
+            case "transfer-encoding":
+                is_last, length = True, 0
         fields.append((name, value))
     if to_head or status in _WITHOUT_BODY:
         length = 0
+    if length < 0 and ends_with_head:
+        is_last, length = True, 0
     if length < 0:
         raise UnusualError("no length")
     return PlainHead(status, fields, found.end(), length, is_last)
+
+
+def after_continue(data: bytes) -> bytes | None:
+    """What is behind the ``100 Continue`` that ``data`` begins with; None when it does not."""
+    found = _CONTINUE.match(data)
+    return data[found.end() :] if found is not None else None
 
 
 def next_answer(data: bytes, body_max: int, *, to_head: bool = False) -> PlainAnswer | None:

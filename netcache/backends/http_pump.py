@@ -19,14 +19,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from netcache._finishing import finished
 from netcache._fscache.buffers import page_buffer
-from netcache.backends.aiohttp_import import Payload
 
 if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter
-
     from netcache.spi import FileRun
 
-__all__ = ["FilePayload"]
+__all__ = ["Pump", "Sender", "pump_runs"]
 
 STEP_BYTES = 256 << 10
 """What is read and sent at a time: it stays in the processor's cache between the two, and the
@@ -62,55 +59,28 @@ class Sender(Protocol):
         """The source had only ``total`` bytes; raises."""
 
 
-class FilePayload(Payload):
-    """A body for one request, sent by a ``_Pump`` where the connection is plain."""
+async def pump_runs(transport: asyncio.BaseTransport, sender: Sender) -> None:
+    """Send the runs of ``sender`` over a plain connection, whose transport has nothing to send."""
+    sock = transport.get_extra_info("socket")
+    if _is_near(transport):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_BYTES)
+    pump = Pump(sock.fileno(), sender)
+    try:
+        async for run in sender.runs(pump):
+            await _send(pump, sender, run)
+    finally:
+        await pump.end()
 
-    _autoclose = True
 
-    def __init__(self, sender: Sender) -> None:
-        super().__init__(None, content_type="application/octet-stream")
-        self._sender = sender
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Bodies of this kind are not text."""
-        raise TypeError("a file's bytes are not text")
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send the whole body."""
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        """Send the whole body; its length is checked by the sender, not cut here."""
-        transport = writer.transport
-        sock = transport.get_extra_info("socket") if transport is not None else None
-        if sock is None or transport is None or transport.get_extra_info("sslcontext") is not None:
-            async for piece in self._sender.pieces():
-                await writer.write(piece)
-            return
-        # The head must have left the transport before anybody else writes to its socket.
-        transport.set_write_buffer_limits(0)
-        writer.send_headers()
-        await writer.drain()
-        if _is_near(transport):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_BYTES)
-        pump = Pump(sock.fileno(), self._sender)
-        try:
-            async for run in self._sender.runs(pump):
-                await self._send(pump, run)
-        finally:
-            await pump.end()
-
-    async def _send(self, pump: Pump, run: FileRun) -> None:
-        try:
-            position = await pump.sent(run)
-        except OSError:
-            # The answer that made the server close may be here already: let it be read.
-            await asyncio.sleep(ANSWER_WAIT_S)
-            raise
-        if position < run.end:
-            self._sender.ended_at(position)
+async def _send(pump: Pump, sender: Sender, run: FileRun) -> None:
+    try:
+        position = await pump.sent(run)
+    except OSError:
+        # The answer that made the server close may be here already: let it be read.
+        await asyncio.sleep(ANSWER_WAIT_S)
+        raise
+    if position < run.end:
+        sender.ended_at(position)
 
 
 def _is_near(transport: asyncio.BaseTransport) -> bool:

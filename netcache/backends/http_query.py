@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from netcache._core.urls import Resource
     from netcache.backends.http_options import HttpOptions
 
-__all__ = ["READS", "Query", "common_fields", "place_of", "plain_query"]
+__all__ = ["EXPECT_WAIT_S", "READS", "Query", "common_fields", "place_of", "plain_query"]
+
+EXPECT_WAIT_S = 1.0
+"""How long to wait for ``100 Continue`` before the body is sent all the same (as curl does)."""
 
 HTTP_PORT = 80
 

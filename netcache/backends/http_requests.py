@@ -6,12 +6,10 @@ import asyncio
 from typing import Any, ClassVar
 
 from netcache.backends.aiohttp_import import HttpProcessingError, aiohttp
-from netcache.backends.http_query import READS
+from netcache.backends.http_query import EXPECT_WAIT_S, READS
 
-__all__ = ["EXPECT_WAIT_S", "INTERIM_ANSWERS_MAX", "Request", "Response"]
+__all__ = ["INTERIM_ANSWERS_MAX", "Request", "Response"]
 
-EXPECT_WAIT_S = 1.0
-"""How long to wait for ``100 Continue`` before the body is sent all the same (as curl does)."""
 INTERIM_ANSWERS_MAX = 64
 """So many 1xx answers may come before the answer (RFC 9110 15.2)."""
 

@@ -41,8 +41,9 @@ from netcache.backends.http_resumable import (
     upload_length,
     upload_offset,
 )
+from netcache.backends.http_sender import BodySender
 from netcache.backends.http_session import Exchange, HttpSession
-from netcache.backends.http_upload import EXPECT_BYTES_MIN, BodySender, send_body
+from netcache.backends.http_upload import EXPECT_BYTES_MIN, send_body
 from netcache.backends.http_wire import WANT_DIGEST, condition_headers
 from netcache.errors import ConflictError, IntegrityError, NetCacheError, TransientError
 from netcache.spi import UploadCondition, UploadReply

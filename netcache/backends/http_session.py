@@ -2,7 +2,7 @@
 
 Rules:
 
-1. aiohttp's session is made when it is first needed, and closed once.  The first reads of a
+1. aiohttp's session is made when it is first needed, and closed once.  The first requests of a
    process may do without (``http_first``).
 2. Redirects are followed here, not by aiohttp: the range and condition fields are kept, the
    credentials of one origin never reach another, https never becomes http, and only 307 and 308
@@ -34,7 +34,8 @@ from netcache.errors import (
 if TYPE_CHECKING:
     from netcache.backends.http_body import Response
     from netcache.backends.http_client import AiohttpClient, Door, Payload
-    from netcache.backends.http_first import FirstReads
+    from netcache.backends.http_first import FirstRequests
+    from netcache.backends.http_link import SendBody
 
 __all__ = ["Exchange", "HttpSession"]
 
@@ -98,7 +99,7 @@ class HttpSession:
     def __init__(self, options: HttpOptions) -> None:
         self.options = options
         self.access = Access.of(options)
-        self._first: FirstReads | None = None
+        self._first: FirstRequests | None = None
         self._client: AiohttpClient | None = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -111,17 +112,19 @@ class HttpSession:
         *,
         what: str,
         payload: Payload | None = None,
+        on_link: SendBody | None = None,
         expect100: bool = False,
     ) -> Exchange:
         """Send a request, follow redirects, return when the head is there.
 
-        ``what`` names the operation in messages.  Raises ``TransientError`` (no head came),
-        ``RemoteError``, ``RemoteProtocolError``, ``ClosedError``.
+        ``what`` names the operation in messages.  ``payload`` makes the body for aiohttp, and
+        ``on_link`` sends the same on a link, where it may go that way.  Raises ``TransientError``
+        (no head came), ``RemoteError``, ``RemoteProtocolError``, ``ClosedError``.
         """
         resource = asked
         for _ in range(REDIRECTS_MAX + 1):
             exchange = await self._ask_once(
-                method, resource, asked, headers, what, payload, expect100
+                method, resource, asked, headers, what, payload, on_link, expect100
             )
             location = exchange.response.headers.get("Location")
             if exchange.response.status not in _REDIRECTS or location is None:
@@ -160,6 +163,7 @@ class HttpSession:
         headers: Mapping[str, str],
         what: str,
         payload: Payload | None,
+        on_link: SendBody | None,
         expect100: bool,
     ) -> Exchange:
         fields = self.access.headers_for(resource, asked.origin) | dict(headers)
@@ -167,8 +171,9 @@ class HttpSession:
         query = Query(method, resource, asked, fields, what)
         response: Response | None = None
         try:
-            if payload is None and proxy is None and method in ("GET", "HEAD"):
-                response = await self._ask_first(query)
+            goes_first = method in READS if payload is None else on_link is not None
+            if goes_first and proxy is None:
+                response = await self._ask_first(query, on_link, expect100)
             if response is None:
                 if self._first is not None:
                     self._first.let_go()
@@ -181,16 +186,19 @@ class HttpSession:
         _logger.debug("%s %s: %s", method, resource.url, response.status)
         return Exchange(response, resource)
 
-    async def _ask_first(self, query: Query) -> Response | None:
+    async def _ask_first(
+        self, query: Query, on_link: SendBody | None, expect100: bool
+    ) -> Response | None:
         """The answer without aiohttp; None when it is to ask."""
         if self._closed:
             raise self._is_closed()
         if self._first is None:
-            # Not at the top: writers have no use of it.
-            from netcache.backends.http_first import FirstReads
+            from netcache.backends.http_first import FirstRequests
 
-            self._first = FirstReads(self.options)
-        return await self._first.ask(query) if self._first.takes(query) else None
+            self._first = FirstRequests(self.options)
+        if not self._first.takes(query):
+            return None
+        return await self._first.ask(query, on_link, expects=expect100)
 
     async def _ready(self) -> AiohttpClient:
         if self._closed:

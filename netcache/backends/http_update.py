@@ -29,8 +29,9 @@ from netcache.backends.http_fields import mtime_of, sha256_field, validator_of
 from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_questions import OriginQuestions
 from netcache.backends.http_refusals import refusal
+from netcache.backends.http_sender import BodySender
 from netcache.backends.http_session import Exchange, HttpSession
-from netcache.backends.http_upload import EXPECT_BYTES_MIN, BodySender, send_body
+from netcache.backends.http_upload import EXPECT_BYTES_MIN, send_body
 from netcache.backends.http_wire import condition_headers
 from netcache.backends.throttle import Throttle
 from netcache.errors import (

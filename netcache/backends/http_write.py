@@ -24,7 +24,8 @@ from netcache._core.retry import Retries
 from netcache._core.urls import Resource, as_file, as_folder, parse
 from netcache.backends.http_conditions import Conditions, conflict
 from netcache.backends.http_refusals import refusal
-from netcache.backends.http_upload import BodySender, send_once, stored_version
+from netcache.backends.http_sender import BodySender
+from netcache.backends.http_upload import send_once, stored_version
 from netcache.backends.http_wire import condition_headers
 from netcache.errors import (
     AccessDeniedError,

@@ -49,7 +49,7 @@ class TestBundledServerByLinks(BackendSuite, RangesSuite):
     @pytest.fixture
     async def peer(self, tmp_path: Path) -> AsyncIterator[Peer]:
         """A server of its own for each test."""
-        options = HttpOptions(first_reads=1000)
+        options = HttpOptions(first_requests=1000)
         async for peer in peer_of(ServerOptions(root=tmp_path, fsync=False), options):
             yield peer
 

@@ -80,7 +80,7 @@ class TestNginxByLinks(BackendSuite, RangesSuite):
     @pytest.fixture
     async def peer(self, json_server: NginxServer, tmp_path: Path) -> AsyncIterator[Peer]:
         """A folder of its own for each test."""
-        async for peer in peer_of(json_server, tmp_path.name, HttpOptions(first_reads=1000)):
+        async for peer in peer_of(json_server, tmp_path.name, HttpOptions(first_requests=1000)):
             yield peer
 
 

@@ -1,6 +1,6 @@
 """Fixtures of the tests of failures."""
 
-from tests.support.http_fixtures import make_client, rig
+from tests.support.http_fixtures import both_ways, make_client, rig
 from tests.support.resuming import source
 
-__all__ = ["make_client", "rig", "source"]
+__all__ = ["both_ways", "make_client", "rig", "source"]

@@ -20,6 +20,8 @@ from tests.conformance.peers import Bytes, Collector
 from tests.support.http_rig import DATA, MakeClient, Rig, certificate, running_rig
 from tests.support.proxy import Script, Seen, always, answer, running_proxy, scripted_server
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 SECRETS = ("authorization", "cookie", "x-secret", "proxy-authorization")
 
 

@@ -27,7 +27,12 @@ ONCE = RetryPolicy(attempts=1)
 
 
 @pytest.fixture(
-    params=[{}, {"takeover": False}, {"first_reads": 99}, {"takeover": False, "first_reads": 99}],
+    params=[
+        {},
+        {"takeover": False},
+        {"first_requests": 99},
+        {"takeover": False, "first_requests": 99},
+    ],
     ids=["receiver", "stream", "link-receiver", "link-stream"],
 )
 def backend(rig: Rig, request: pytest.FixtureRequest) -> HttpBackend:
@@ -188,7 +193,7 @@ class TestHeads:
     ) -> None:
         """It is refused before a byte is taken, and not asked for again (which would work)."""
         # (The server sends what it encodes in chunks, and so aiohttp asks again.)
-        by_both = backend.options.first_reads and "content_encoding" in effects
+        by_both = backend.options.first_requests and "content_encoding" in effects
         rig.faults(**effects, count=2 if by_both else 1)
         with pytest.raises(RemoteProtocolError):
             await backend.open_read(rig.url, SOME)

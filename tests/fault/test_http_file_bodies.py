@@ -23,6 +23,8 @@ from tests.conformance.peers import pattern
 from tests.support.http_rig import MIB, MakeClient, Rig
 from tests.support.proxy import Seen, scripted_server
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 SIZE = 9 * MIB + 123
 """More than one run, and no whole number of steps."""
 ABSENT = UploadCondition(if_absent=True)

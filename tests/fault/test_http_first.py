@@ -11,7 +11,7 @@ import pytest
 
 from netcache._core.extent import Extent
 from netcache.backends.http import HttpBackend
-from netcache.backends.http_first import READS_MAX
+from netcache.backends.http_first import REQUESTS_MAX
 from netcache.backends.http_link import HELD_BYTES_MAX, Link
 from netcache.backends.http_query import place_of
 from netcache.backends.http_reply import HttpReadReply
@@ -63,7 +63,7 @@ def test_where_an_authority_is(authority: str, place: tuple[str, int]) -> None:
 
 async def test_reads_and_stats_go_without_aiohttp(rig: Rig) -> None:
     """One request each, and the bytes are those of the resource; large bodies by our receiver."""
-    backend = rig.client(first_reads=MANY)
+    backend = rig.client(first_requests=MANY)
     assert await read(backend, rig.url) == (DATA, "receiver")
     assert await read(backend, rig.url, Extent(5, MIB)) == (DATA[5:MIB], "receiver")
     assert await read(backend, rig.url, Extent(7, 9)) == (DATA[7:9], "stream")
@@ -80,7 +80,7 @@ async def test_reads_and_stats_go_without_aiohttp(rig: Rig) -> None:
 async def test_a_link_is_used_again_after_exactly_its_body(rig: Rig) -> None:
     """Whatever the answer was."""
     async with running_relay(rig.server.port) as relay:
-        backend, url = rig.client(first_reads=MANY), f"http://127.0.0.1:{relay.port}/a.bin"
+        backend, url = rig.client(first_requests=MANY), f"http://127.0.0.1:{relay.port}/a.bin"
         for _ in range(3):
             assert (await read(backend, url))[0] == DATA
             assert (await read(backend, url, Extent(7, 9)))[0] == DATA[7:9]
@@ -99,8 +99,8 @@ async def test_a_link_is_used_again_after_exactly_its_body(rig: Rig) -> None:
 
 async def test_who_asks_more_than_a_few_times_asks_by_aiohttp(rig: Rig) -> None:
     """It is imported then, once."""
-    backend = rig.client(first_reads=READS_MAX)
-    for number in range(READS_MAX + 1):
+    backend = rig.client(first_requests=REQUESTS_MAX)
+    for number in range(REQUESTS_MAX + 1):
         assert not asked_aiohttp(backend), number
         assert (await read(backend, rig.url, Extent(0, 10)))[0] == DATA[:10]
     assert asked_aiohttp(backend)
@@ -117,22 +117,22 @@ async def test_what_only_aiohttp_can_say_or_reach_is_left_to_it(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Proxies, a value that is not plain, the pages of folders, uploads."""
-    odd = rig.client(first_reads=MANY, headers={"X-Name": "caf\u00e9"})
+    odd = rig.client(first_requests=MANY, headers={"X-Name": "caf\u00e9"})
     assert (await read(odd, rig.url, Extent(0, 10)))[0] == DATA[:10]
-    listing = rig.client(first_reads=MANY)
+    listing = rig.client(first_requests=MANY)
     assert len(await listing.list(rig.server.url)) == 1
     monkeypatch.setenv("http_proxy", rig.server.url)
-    proxied = rig.client(first_reads=MANY)
+    proxied = rig.client(first_requests=MANY)
     assert (await read(proxied, rig.url, Extent(0, 10)))[0] == DATA[:10]
     assert all(map(asked_aiohttp, (odd, listing, proxied)))
 
 
 async def test_a_server_of_one_connection_at_a_time_is_not_kept_waiting() -> None:
     """By a link that nobody needs any more, when aiohttp asks."""
-    async with scripted(first_reads=2, retry=ONCE, timeout_s=5.0) as (server, backend):
+    async with scripted(first_requests=2, retry=ONCE, timeout_s=5.0) as (server, backend):
         await backend.close()
         server.turn = asyncio.Lock()
-        backend = client(first_reads=1, retry=ONCE, timeout_s=5.0)
+        backend = client(first_requests=1, retry=ONCE, timeout_s=5.0)
         try:
             for by_aiohttp in (False, True):
                 assert (await read(backend, server.url))[0] == BODY
@@ -153,7 +153,7 @@ ODD = [
 @pytest.mark.parametrize("answer", ODD)
 async def test_an_odd_answer_is_asked_again_by_aiohttp(answer: bytes) -> None:
     """Once, and from then on all is."""
-    async with scripted(first_reads=MANY) as (server, backend):
+    async with scripted(first_requests=MANY) as (server, backend):
         assert not asked_aiohttp(backend)
         server.answer = sending(answer, close=True)
         assert (await read(backend, server.url))[0] == BODY
@@ -167,7 +167,7 @@ async def test_an_odd_answer_is_asked_again_by_aiohttp(answer: bytes) -> None:
 @pytest.mark.parametrize("behind", [b"!", b"HTTP/1.1 200 OK\r\n\r\n"])
 async def test_bytes_behind_a_body_are_an_error_as_with_aiohttp(behind: bytes) -> None:
     """They may mean that the length was wrong."""
-    async with scripted(first_reads=MANY) as (server, backend):
+    async with scripted(first_requests=MANY) as (server, backend):
         server.answer = sending(PLAIN + behind)
         reply = await backend.open_read(server.url)
         with pytest.raises(RemoteProtocolError, match="more bytes than it said"):
@@ -178,7 +178,7 @@ async def test_bytes_behind_a_body_are_an_error_as_with_aiohttp(behind: bytes) -
 
 async def test_a_connection_that_ends_before_the_head_is_asked_again_as_ever() -> None:
     """Each time counts as an attempt."""
-    async with scripted(first_reads=MANY) as (server, backend):
+    async with scripted(first_requests=MANY) as (server, backend):
         await (await backend.open_read(server.url)).close()
         server.requests.clear()
         server.answer = sending(b"HTTP/1.1 200 OK\r\nETa", only=2, close=True)
@@ -191,7 +191,7 @@ async def test_a_connection_that_ends_before_the_head_is_asked_again_as_ever() -
 
 async def test_a_kept_link_that_the_server_has_closed_costs_no_attempt() -> None:
     """The request is sent on another connection at once."""
-    async with scripted(first_reads=MANY, retry=ONCE) as (server, backend):
+    async with scripted(first_requests=MANY, retry=ONCE) as (server, backend):
         server.answer = sending(b"", only=1, close=True)
         assert (await read(backend, server.url))[0] == BODY
         assert len(server.requests) == 2
@@ -214,7 +214,7 @@ async def test_a_link_that_has_ended_asks_nothing() -> None:
 async def test_a_body_that_breaks_off_gives_what_came() -> None:
     """The error says how far."""
     cut = PLAIN.replace(b" 10\r", b" 99\r")
-    async with scripted(first_reads=MANY) as (server, backend):
+    async with scripted(first_requests=MANY) as (server, backend):
         server.answer = sending(cut, close=True)
         reply, collector = await backend.open_read(server.url), Collector()
         with pytest.raises(TransientError, match="after 10 of 99 bytes"):
@@ -226,7 +226,7 @@ async def test_a_body_that_breaks_off_gives_what_came() -> None:
 async def test_silence_before_the_head_is_an_error_in_time(beginning: bytes) -> None:
     """As is a connection that nobody accepts."""
     # (Of a busy machine: a connection to this one has to be made within that, too.)
-    async with scripted(first_reads=MANY, retry=ONCE, timeout_s=1.0) as (server, backend):
+    async with scripted(first_requests=MANY, retry=ONCE, timeout_s=1.0) as (server, backend):
         server.answer = sending(beginning)
         with pytest.raises(RemoteTimeoutError, match="no answer within 1 s"):
             await backend.open_read(server.url)
@@ -234,7 +234,7 @@ async def test_silence_before_the_head_is_an_error_in_time(beginning: bytes) -> 
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         first.connect(full.getsockname())
-        backend = client(first_reads=MANY, retry=ONCE, timeout_s=0.2)
+        backend = client(first_requests=MANY, retry=ONCE, timeout_s=0.2)
         try:
             with pytest.raises(RemoteTimeoutError, match=r"no connection within 0\.2 s"):
                 await backend.open_read(f"http://127.0.0.1:{full.getsockname()[1]}/file")
@@ -246,7 +246,7 @@ async def test_silence_before_the_head_is_an_error_in_time(beginning: bytes) -> 
 async def test_a_connection_that_is_given_up_while_it_is_made_leaves_no_socket(turn: int) -> None:
     """In whichever turn of the loop that is."""
     with socket.create_server(("127.0.0.1", 0)) as nobody_answers:
-        backend = client(first_reads=MANY, retry=ONCE)
+        backend = client(first_requests=MANY, retry=ONCE)
         url = f"http://127.0.0.1:{nobody_answers.getsockname()[1]}/file"
         try:
             task = asyncio.create_task(backend.open_read(url))
@@ -265,7 +265,7 @@ async def test_nobody_there_is_told_by_aiohttp() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/file"
-        backend = client(first_reads=MANY, retry=ONCE)
+        backend = client(first_requests=MANY, retry=ONCE)
         try:
             with pytest.raises(TransientError, match="no connection"):
                 await backend.open_read(url)
@@ -276,7 +276,7 @@ async def test_nobody_there_is_told_by_aiohttp() -> None:
 
 async def test_a_change_and_a_redirect_are_told_as_ever(rig: Rig) -> None:
     """A pinned read of another version; a resource that lies elsewhere."""
-    backend = rig.client(first_reads=MANY)
+    backend = rig.client(first_requests=MANY)
     info = await backend.stat(rig.url)
     assert info is not None
     rig.plant("a.bin", DATA[:MIB])
@@ -325,7 +325,7 @@ async def asking_in_vain(server: Scripted, backend: HttpBackend) -> asyncio.Task
 
 async def test_closing_ends_what_is_asked_and_leaves_no_socket() -> None:
     """The caller is told that it was closed."""
-    async with scripted(first_reads=MANY, retry=ONCE) as (server, backend):
+    async with scripted(first_requests=MANY, retry=ONCE) as (server, backend):
         task = await asking_in_vain(server, backend)
         await backend.close()
         with pytest.raises(ClosedError):
@@ -337,7 +337,7 @@ async def test_closing_ends_what_is_asked_and_leaves_no_socket() -> None:
 
 async def test_a_question_that_is_cancelled_costs_its_connection() -> None:
     """Its answer is not taken for the next one's."""
-    async with scripted(first_reads=MANY) as (server, backend):
+    async with scripted(first_requests=MANY) as (server, backend):
         task = await asking_in_vain(server, backend)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -36,6 +36,8 @@ from tests.support.resuming import (
     up,
 )
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 async def test_a_whole_upload_is_one_question_and_two_requests(rig: Rig, source: Source) -> None:
     """And the next one asks no question; nothing is kept, here or there."""

@@ -23,6 +23,8 @@ from tests.support.resuming import (
     up,
 )
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 @pytest.mark.parametrize("minds", [True, False])
 async def test_another_version_that_came_meanwhile_stays(

@@ -25,6 +25,8 @@ from netcache.spi import FileRun, UploadCondition
 from tests.support.http_rig import MIB, MakeClient
 from tests.support.proxy import Seen, answer, scripted_server
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 SIZE = 48 * MIB
 """More than a connection takes that nobody reads from."""
 

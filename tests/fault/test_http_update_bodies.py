@@ -19,6 +19,8 @@ from tests.support.http_rig import DATA, MIB, MakeClient, Rig
 from tests.support.proxy import Seen, answer, scripted_server
 from tests.support.updates import ETAG, NEW, answers_questions, methods
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 class TestIntegrity:
     """Bytes that change on the way."""

@@ -16,6 +16,8 @@ from tests.support.http_rig import DATA, MakeClient, Rig
 from tests.support.proxy import Seen, answer, scripted_server
 from tests.support.updates import ETAG, NEW, PATCH_TYPE, methods
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 class TestLostReplies:
     """The update was made, and nobody said so."""

@@ -17,6 +17,8 @@ from tests.support.http_rig import DATA, MIB, MakeClient, Rig
 from tests.support.proxy import Seen, answer, scripted_server
 from tests.support.updates import ETAG, NEW, PATCH_TYPE, methods
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 class TestLearning:
     """One question an origin, and only for writers."""

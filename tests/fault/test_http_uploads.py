@@ -25,6 +25,8 @@ from tests.conformance.peers import Bytes, Collector, HeldBytes, pattern
 from tests.support.http_rig import DATA, MIB, MakeClient, Rig, running_rig
 from tests.support.proxy import Seen, answer, scripted_server
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 ABSENT = UploadCondition(if_absent=True)
 ONCE = RetryPolicy(attempts=1)
 

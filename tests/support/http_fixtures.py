@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import http_rig
 from tests.support.http_rig import MakeClient, Rig, closing_clients, running_rig
 
 
@@ -24,3 +25,9 @@ async def make_client() -> AsyncIterator[MakeClient]:
     """Makes backends that are closed with the test."""
     async with closing_clients() as make:
         yield make
+
+
+@pytest.fixture(params=[{}, {"first_requests": 99}], ids=["aiohttp", "links"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests go by aiohttp, and on links of our own where that is possible."""
+    monkeypatch.setattr(http_rig, "COMMON", request.param)

@@ -20,6 +20,9 @@ DATA = pattern(3 * MIB)
 AT_ONCE = RetryPolicy(attempts=3, first_pause_s=0.0)
 """Three attempts without pauses."""
 
+COMMON: dict[str, Any] = {}
+"""Options of all backends; see the fixture ``both_ways``."""
+
 MakeClient = Callable[..., HttpBackend]
 """Makes a backend from the keywords of ``client``."""
 
@@ -61,7 +64,7 @@ class Rig:
 
 def client(*, retry: RetryPolicy = AT_ONCE, **options: Any) -> HttpBackend:
     """A backend that does not pause between attempts."""
-    return HttpBackend(HttpOptions(**{"timeout_s": 5.0} | options), retry=retry)
+    return HttpBackend(HttpOptions(**{"timeout_s": 5.0} | COMMON | options), retry=retry)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from netcache.backends.http_plain import (
     HEAD_BYTES_MAX,
     PlainFields,
     UnusualError,
+    after_continue,
     field_lines,
     is_plain_name,
     next_answer,
@@ -189,6 +190,34 @@ def test_a_head_whose_body_nobody_can_count_is_unusual(data: bytes) -> None:
     """Nor is one of another HTTP."""
     with pytest.raises(UnusualError):
         next_head(data)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_where_only_the_head_matters_an_answer_may_end_with_it(fields: bytes) -> None:
+    """But not where its length is told wrongly; then the connection is of no more use."""
+    found = next_head(b"HTTP/1.1 201 So\r\n" + fields + b"\r\nrest", ends_with_head=True)
+    assert found is not None
+    assert (found.status, found.body_bytes, found.is_last) == (201, 0, True)
+    for wrong in (b"Content-Length: +1", b"Content-Length: 1\r\nContent-Length: 2"):
+        with pytest.raises(UnusualError):
+            next_head(b"HTTP/1.1 201 So\r\n" + wrong + b"\r\n\r\n", ends_with_head=True)
+
+
+def test_a_word_that_a_body_is_welcome_is_taken_off() -> None:
+    """With its fields; all of it, or nothing yet, and nothing else."""
+    for word in (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100\r\nX: y\r\n\r\n"):
+        assert after_continue(word + PLAIN) == PLAIN
+        assert after_continue(word) == b""
+        assert all(after_continue(word[:length]) is None for length in range(len(word)))
+    assert after_continue(PLAIN) is None
+    assert after_continue(b"HTTP/1.1 101 Other\r\n\r\n") is None
 
 
 def test_fields_are_found_whatever_their_case() -> None:

@@ -18,8 +18,9 @@ from aiohttp import ClientSession, web
 from netcache._core.urls import parse
 from netcache._netfs.bodies import FileBody
 from netcache._netfs.tee import Tee
-from netcache.backends.http_pump import NEAR_BYTES, STEP_BYTES, FilePayload, Pump
-from netcache.backends.http_upload import BodySender
+from netcache.backends.http_file_payload import FilePayload
+from netcache.backends.http_pump import NEAR_BYTES, STEP_BYTES, Pump
+from netcache.backends.http_sender import BodySender
 from netcache.backends.throttle import Throttle
 from netcache.spi import FileRun
 

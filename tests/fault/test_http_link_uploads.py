@@ -1,0 +1,236 @@
+"""Uploads on links of our own: those that are for it, and answers that aiohttp would know better.
+
+What uploads do on both ways is in the other tests of uploads (``both_ways``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from netcache._core.urls import parse
+from netcache._netfs.bodies import FileBody
+from netcache._netfs.tee import Tee
+from netcache.backends.http import HttpBackend
+from netcache.backends.http_first import REQUESTS_MAX
+from netcache.errors import ConflictError, NotFoundError, RemoteTimeoutError, TransientError
+from netcache.spi import UploadBody, UploadCondition
+from tests.conformance.peers import Bytes, pattern
+from tests.fault.test_http_faults import ONCE
+from tests.support.http_rig import MIB, MakeClient, Rig
+from tests.support.proxy import Seen, answer, scripted_server
+
+MANY = 1000
+ABSENT = UploadCondition(if_absent=True)
+CREATED = answer(201, ETag='"1"')
+CHUNKED = (
+    b'HTTP/1.1 201 Created\r\nETag: "1"\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'
+)
+ENDLESS = b'HTTP/1.1 201 Created\r\nETag: "1"\r\n\r\nok'
+
+
+def in_file(file: int, size: int) -> FileBody:
+    """A body that a thread sends from an open file."""
+    return FileBody(file, size, Tee(None, parse("http://x/"), hashing=False), lambda _: None)
+
+
+def asked_aiohttp(backend: HttpBackend) -> bool:
+    """Whether the backend has made a session of aiohttp's."""
+    return backend._session._client is not None
+
+
+class Taking:
+    """A server that takes bodies and answers with ``created``; ``interim`` is its 100."""
+
+    def __init__(self, created: bytes = CREATED, interim: bytes = answer(100)) -> None:
+        self.created = created
+        self.interim = interim.replace(b"Content-Length: 0\r\n", b"")
+        self.bodies: list[bytes] = []
+        self.connections: list[int] = []
+
+    async def __call__(
+        self, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """One request."""
+        self.connections.append(seen.connection)
+        if seen.method != "PUT":
+            writer.write(answer(404))
+            return
+        if "expect" in seen.headers:
+            for byte in self.interim:
+                writer.write(bytes([byte]))
+                await writer.drain()
+        self.bodies.append(await reader.readexactly(int(seen.headers["content-length"])))
+        writer.write(self.created)
+
+
+async def test_an_upload_needs_no_aiohttp(rig: Rig, tmp_path: Path) -> None:
+    """From memory, and from a file by a thread; the answer tells the version."""
+    backend = rig.client(first_requests=MANY)
+    for size in (0, 1, 3 * MIB):
+        data = pattern(size)
+        source = tmp_path / "source"
+        source.write_bytes(data)
+        with source.open("rb") as file:
+            bodies: list[UploadBody] = [Bytes(data), in_file(file.fileno(), size)]
+            for number, body in enumerate(bodies):
+                url = f"{rig.server.url}{size}-{number}"
+                reply = await backend.put(url, body, condition=ABSENT)
+                assert reply.version is not None
+                assert (reply.version.size, reply.created) == (size, True)
+                assert (rig.root / f"{size}-{number}").read_bytes() == data
+    assert not asked_aiohttp(backend)
+
+
+async def test_a_first_upload_with_its_questions_is_not_too_many(rig: Rig) -> None:
+    """What a command asks before it sends a large file."""
+    backend = rig.client(first_requests=REQUESTS_MAX)
+    assert await backend.stat(rig.url) is not None
+    await backend.put(rig.server.url + "up", Bytes(pattern(17 * MIB)), condition=ABSENT)
+    assert not asked_aiohttp(backend)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [Bytes(b"some", size=None), Bytes(b"some", replayable=False)],
+    ids=["of unknown length", "only once"],
+)
+async def test_what_is_left_to_aiohttp(rig: Rig, body: Bytes) -> None:
+    """Whose parser has to be right the first time."""
+    backend = rig.client(first_requests=MANY)
+    await backend.put(rig.server.url + "up", body)
+    assert asked_aiohttp(backend)
+    assert (rig.root / "up").read_bytes() == b"some"
+
+
+@pytest.mark.parametrize(
+    "created", [CREATED, CHUNKED, ENDLESS], ids=["plain", "chunked", "endless"]
+)
+async def test_a_body_is_sent_once_whatever_that_of_its_answer_is(
+    make_client: MakeClient, created: bytes
+) -> None:
+    """Nobody reads it; the connection goes on only where its end is known."""
+    taking, data = Taking(created), pattern(2 * MIB)
+    async with scripted_server(taking) as server:
+        backend = make_client(first_requests=MANY)
+        for number in (1, 2):
+            reply = await backend.put(server.url + "up", Bytes(data), condition=ABSENT)
+            assert reply.version is not None
+            assert taking.bodies == [data] * number
+        assert not asked_aiohttp(backend)
+        assert len(set(taking.connections)) == (1 if created is CREATED else 2)
+
+
+async def test_what_was_not_sent_ends_the_connection(make_client: MakeClient) -> None:
+    """The server may take the next request for the body that it was told of."""
+    connections: list[int] = []
+
+    async def script(
+        seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        connections.append(seen.connection)
+        writer.write(answer(412) if seen.method == "PUT" else answer(404))
+
+    async with scripted_server(script) as server:
+        backend = make_client(first_requests=MANY, retry=ONCE)
+        with pytest.raises(ConflictError):
+            await backend.put(server.url + "up", Bytes(pattern(2 * MIB)), condition=ABSENT)
+        with pytest.raises(NotFoundError):
+            await backend.stat(server.url + "up")
+        assert not asked_aiohttp(backend)
+    assert connections[0] == connections[1] == 1
+    assert connections[-1] == 2
+
+
+async def test_an_odd_answer_is_a_failed_attempt(make_client: MakeClient) -> None:
+    """It may have had its effect: it is found out what there is, and all else goes by aiohttp."""
+    taking = Taking(CREATED.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    async with scripted_server(taking) as server:
+        with pytest.raises(TransientError, match="the answer is not plain"):
+            await make_client(first_requests=MANY, retry=ONCE).put(
+                server.url + "up", Bytes(b"some")
+            )
+        backend = make_client(first_requests=MANY)
+        await backend.put(server.url + "up", Bytes(b"some"))
+        assert asked_aiohttp(backend)
+        assert taking.bodies == [b"some"] * 3
+
+
+async def test_an_odd_word_before_the_body_costs_no_body(make_client: MakeClient) -> None:
+    """Nothing was sent yet: aiohttp asks, at once."""
+    taking = Taking(interim=b"HTTP/1.1 102 Busy\r\n\r\n" + answer(100))
+    data = pattern(2 * MIB)
+    async with scripted_server(taking) as server:
+        backend = make_client(first_requests=MANY, retry=ONCE)
+        body = Bytes(data)
+        await backend.put(server.url + "up", body, condition=ABSENT)
+        assert asked_aiohttp(backend)
+        assert body.passes == 1
+
+
+@pytest.mark.parametrize("taken", [0, 1000, 4])
+async def test_a_server_that_goes_away_is_told_so(make_client: MakeClient, taken: int) -> None:
+    """Before the body, in its middle, or after it."""
+
+    async def script(
+        seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if taken:
+            await reader.readexactly(taken)
+        writer.transport.abort()
+
+    async with scripted_server(script) as server:
+        backend = make_client(first_requests=MANY, retry=ONCE)
+        size = 4 if taken == 4 else 8 * MIB
+        with pytest.raises(TransientError, match="connection"):
+            await backend.put(server.url + "up", Bytes(pattern(size)))
+        assert not asked_aiohttp(backend)
+
+
+async def test_silence_after_the_body_ends_in_time(make_client: MakeClient) -> None:
+    """As without a link."""
+
+    async def script(
+        seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readexactly(4)
+        await reader.read()
+
+    async with scripted_server(script) as server:
+        backend = make_client(first_requests=MANY, retry=ONCE, timeout_s=0.2)
+        with pytest.raises(RemoteTimeoutError, match=r"no answer within 0\.2 s"):
+            await backend.put(server.url + "up", Bytes(b"some"))
+
+
+async def test_an_upload_that_is_cancelled_leaves_nothing_behind(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    """Neither a thread that sends, nor a connection."""
+    ended = asyncio.Event()
+
+    async def script(
+        seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readexactly(1000)
+        begun.set()
+        while await reader.read(MIB):
+            pass
+        ended.set()
+
+    begun = asyncio.Event()
+    source = tmp_path / "source"
+    source.write_bytes(pattern(64 * MIB))
+    async with scripted_server(script) as server:
+        backend = make_client(first_requests=MANY, retry=ONCE)
+        with source.open("rb") as file:
+            task = asyncio.create_task(
+                backend.put(server.url + "up", in_file(file.fileno(), 64 * MIB))
+            )
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await asyncio.wait_for(ended.wait(), 10)
+        assert not asked_aiohttp(backend)
