@@ -202,10 +202,10 @@ class Link(asyncio.Protocol):
         sending = asyncio.ensure_future(body(self))
         try:
             await _first_of(head, sending)
-            if sending.done():
+            if not head.done():
                 # What went wrong, if anything did.
                 sending.result()
-            else:
+            elif not sending.done() or sending.exception() is not None:
                 self._is_last = True
         finally:
             sending.cancel()

@@ -15,6 +15,7 @@ from netcache._netfs.bodies import FileBody
 from netcache._netfs.tee import Tee
 from netcache.backends.http import HttpBackend
 from netcache.backends.http_first import REQUESTS_MAX
+from netcache.backends.http_link import Link
 from netcache.errors import ConflictError, NotFoundError, RemoteTimeoutError, TransientError
 from netcache.spi import UploadBody, UploadCondition
 from tests.conformance.peers import Bytes, pattern
@@ -187,6 +188,42 @@ async def test_a_server_that_goes_away_is_told_so(make_client: MakeClient, taken
         with pytest.raises(TransientError, match="connection"):
             await backend.put(server.url + "up", Bytes(pattern(size)))
         assert not asked_aiohttp(backend)
+
+
+class Telling(Link):
+    """Tells when something has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        """As ever, and told."""
+        super().data_received(data)
+        self.told.set()
+
+
+async def test_an_answer_counts_though_the_body_breaks_off_as_it_comes() -> None:
+    """A server that has said why closes the connection, and both are known at once."""
+
+    async def script(
+        seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(answer(413))
+
+    async def body(link: Link) -> None:
+        assert isinstance(link, Telling)
+        await link.told.wait()
+        raise BrokenPipeError
+
+    async with scripted_server(script) as server:
+        loop = asyncio.get_running_loop()
+        _, link = await loop.create_connection(Telling, "127.0.0.1", server.port)
+        request = b"PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+        got = await link.send(request, body, expects=False, timeout_s=5.0)
+        assert got.status == 413
+        got.release()
+        assert link.has_ended
 
 
 async def test_silence_after_the_body_ends_in_time(make_client: MakeClient) -> None:
