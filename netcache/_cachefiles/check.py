@@ -141,11 +141,10 @@ def problems(
                 yield _told(place, why, repaired)
         if broken is not None:
             yield _told(place, broken, repair and walk.discard(found, Cause.CHECKSUM) > 0)
-    if wanted is None:
+    if wanted is None and repair:
+        # The same of tables of sums: they say nothing to anybody.
         for table in walk.orphans():
-            gone = repair and walk.discard(table) > 0
-            if gone or not walk.in_use(table):
-                yield _told(f"{table.path}/{table.name}", "sums of an object that is gone", gone)
+            walk.discard(table)
 
 
 def _told(what: str, why: str, repaired: bool) -> Problem:
