@@ -49,8 +49,10 @@ class Portal:
             self._loop.call_soon_threadsafe(call.begin)
             call.ended.acquire()
         except (KeyboardInterrupt, SystemExit):
-            self._loop.call_soon_threadsafe(call.cancel)
-            call.ended.acquire(timeout=_CANCEL_WAIT_S)
+            # (Where it has ended, the lock may be ours already.)
+            if not call.has_ended:
+                self._loop.call_soon_threadsafe(call.cancel)
+                call.ended.acquire(timeout=_CANCEL_WAIT_S)
             raise
         return call.result()
 
@@ -70,11 +72,12 @@ class _Call(Generic[T]):
     on a read that goes to the server at once, a tenth of what that costs here.
     """
 
-    __slots__ = ("_error", "_task", "_value", "_work", "ended")
+    __slots__ = ("_error", "_task", "_value", "_work", "ended", "has_ended")
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self.ended = threading.Lock()
         self.ended.acquire()
+        self.has_ended = False
         self._work = work
         self._task: asyncio.Task[None] | None = None
         self._value: T | None = None
@@ -100,6 +103,7 @@ class _Call(Generic[T]):
             # It is the caller's, whatever it is, and not the loop's.
             self._error = error
         finally:
+            self.has_ended = True
             self.ended.release()
 
     def result(self) -> T:

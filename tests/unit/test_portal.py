@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -97,6 +98,35 @@ def test_an_interrupt_cancels_the_work_and_waits_for_its_end(portal: Portal) -> 
     with pytest.raises(KeyboardInterrupt):
         portal.run(wait_for_ever())
     assert ended == ["in order"]
+    assert portal.run(one()) == 1
+
+
+def test_an_interrupt_when_the_work_has_ended_waits_for_nothing(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while the caller is on his way up, and has the lock already."""
+    # Who waits all the same fails.
+    monkeypatch.setattr("netcache._client.portal._CANCEL_WAIT_S", None)
+    main, usual_s = threading.get_ident(), sys.getswitchinterval()
+
+    async def end_and_interrupt() -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.create_future()
+
+        def both() -> None:
+            end.set_result(None)
+            # Right behind the end of the work, before another thread is let on.
+            loop.call_soon(signal.pthread_kill, main, signal.SIGINT)
+
+        loop.call_soon(both)
+        await end
+
+    sys.setswitchinterval(60)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            portal.run(end_and_interrupt())
+    finally:
+        sys.setswitchinterval(usual_s)
     assert portal.run(one()) == 1
 
 
