@@ -226,6 +226,32 @@ async def test_an_answer_counts_though_the_body_breaks_off_as_it_comes() -> None
         assert link.has_ended
 
 
+@pytest.mark.parametrize("source", ["memory", "file"])
+async def test_a_server_that_goes_away_when_it_has_asked_for_the_body_is_told_so(
+    make_client: MakeClient, tmp_path: Path, source: str
+) -> None:
+    """The connection is gone before the first byte of the body is on its way."""
+
+    async def script(
+        seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if seen.method == "PUT":
+            writer.write(answer(100).replace(b"Content-Length: 0\r\n", b""))
+            writer.close()
+        else:
+            writer.write(answer(404))
+
+    data = pattern(2 * MIB)
+    (tmp_path / "source").write_bytes(data)
+    with (tmp_path / "source").open("rb") as file:
+        async with scripted_server(script) as server:
+            backend = make_client(first_requests=MANY, retry=ONCE)
+            body = Bytes(data) if source == "memory" else in_file(file.fileno(), len(data))
+            with pytest.raises(TransientError, match="connection"):
+                await backend.put(server.url + "up", body, condition=ABSENT)
+            assert not asked_aiohttp(backend)
+
+
 async def test_silence_after_the_body_ends_in_time(make_client: MakeClient) -> None:
     """As without a link."""
 
