@@ -33,6 +33,8 @@ _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
 _FIELD = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + _TEXT + rb"\r\n"
 _HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3})(?: " + _TEXT + rb")?\r\n((?:" + _FIELD + rb")*)\r\n")
 _CONTINUE = re.compile(rb"HTTP/1\.1 100(?: " + _TEXT + rb")?\r\n(?:" + _FIELD + rb")*\r\n")
+# Also where lines end as they should not (RFC 9112 2.2): no more of that head will come.
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
 _NAME_AND_VALUE = re.compile(r"([^:]+):[ \t]*([^\r]*)\r\n")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _TARGET = re.compile(r"/[\x21-\x22\x24-\x7e]*")
@@ -190,7 +192,7 @@ def next_answer(data: bytes, body_max: int, *, to_head: bool = False) -> PlainAn
 
 def head_is_whole(data: bytes) -> bool:
     """Whether of the answer that ``data`` begins with only the body is missing."""
-    return b"\r\n\r\n" in data
+    return _EMPTY_LINE.search(data) is not None
 
 
 def _is_usual(status: int, *, to_head: bool) -> bool:

@@ -192,6 +192,14 @@ def test_a_head_whose_body_nobody_can_count_is_unusual(data: bytes) -> None:
         next_head(data)
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\n", b"\n\r\n"])
+def test_a_head_whose_lines_end_otherwise_is_unusual_and_not_waited_for(end: bytes) -> None:
+    """aiohttp may know it; nothing more would come."""
+    for head in (b"HTTP/1.1 200 OK\r\nContent-Length: 0", b"HTTP/1.1 200 OK\nContent-Length: 0"):
+        with pytest.raises(UnusualError):
+            next_head(head + end)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
