@@ -264,13 +264,11 @@ class Link(asyncio.Protocol):
     def _take_head(self, data: bytes) -> None:
         assert self._head is not None
         data, welcome = self._begun + data, self._welcome
-        if (
-            welcome is not None
-            and not welcome.done()
-            and (rest := after_continue(data)) is not None
-        ):
-            welcome.set_result(None)
+        # (With proxies on the way it may be said more than once.)
+        while welcome is not None and (rest := after_continue(data)) is not None:
             data = rest
+            if not welcome.done():
+                welcome.set_result(None)
         waiter, head = self._head, None
         try:
             head = next_head(data, to_head=self._to_head, ends_with_head=welcome is not None)

@@ -159,6 +159,21 @@ async def test_an_odd_answer_is_a_failed_attempt(make_client: MakeClient) -> Non
         assert taking.bodies == [b"some"] * 3
 
 
+@pytest.mark.parametrize("size", [4, 2 * MIB])
+async def test_a_body_that_is_welcome_more_than_once_is_sent_once(
+    make_client: MakeClient, size: int
+) -> None:
+    """Each proxy on the way may say so (RFC 9110 15.2), asked or not."""
+    word = answer(100).replace(b"Content-Length: 0\r\n", b"")
+    taking, data = Taking(word + CREATED, interim=word + word), pattern(size)
+    async with scripted_server(taking) as server:
+        backend = make_client(first_requests=MANY, retry=ONCE)
+        reply = await backend.put(server.url + "up", Bytes(data), condition=ABSENT)
+        assert reply.version is not None
+        assert taking.bodies == [data]
+        assert not asked_aiohttp(backend)
+
+
 async def test_an_odd_word_before_the_body_costs_no_body(make_client: MakeClient) -> None:
     """Nothing was sent yet: aiohttp asks, at once."""
     taking = Taking(interim=b"HTTP/1.1 102 Busy\r\n\r\n" + answer(100))
