@@ -119,18 +119,19 @@ async def _watched(
     """
     task = asyncio.ensure_future(asking)
     try:
-        while True:
-            done, _ = await asyncio.wait([task], timeout=timeout_s / 4)
-            if done:
-                return task.result()
+        while not (await asyncio.wait([task], timeout=timeout_s / 4))[0]:
             if sender.waiting_for_server and time.monotonic() - sender.moved_at > timeout_s:
                 raise RemoteTimeoutError(
                     f"{what} failed: the server took no byte for {timeout_s:g} s", url=url
                 )
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    except BaseException:
+        task.cancel()
+        (answer,) = await asyncio.gather(task, return_exceptions=True)
+        if not isinstance(answer, BaseException):
+            # It came in the moment in which nobody wanted it any more.
+            answer.give_up()
+        raise
+    return task.result()
 
 
 async def stored_version(

@@ -6,6 +6,7 @@ What uploads do on both ways is in the other tests of uploads (``both_ways``).
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -312,3 +313,39 @@ async def test_an_upload_that_is_cancelled_leaves_nothing_behind(
                 await task
         await asyncio.wait_for(ended.wait(), 10)
         assert not asked_aiohttp(backend)
+
+
+@pytest.mark.parametrize("word", [CREATED, b""], ids=["an answer", "none"])
+async def test_an_upload_that_is_cancelled_as_its_answer_comes_leaves_nothing_behind(
+    make_client: MakeClient, word: bytes
+) -> None:
+    """Neither a connection that nobody uses, nor an error that nobody hears of."""
+    unheard: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: unheard.append(context["message"]))
+
+    async def script(
+        seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readexactly(4)
+        writer.write(word)
+        if not word:
+            writer.close()
+
+    async with scripted_server(script) as server:
+        steps, is_done = 0, False
+        while not is_done:
+            backend = make_client(first_requests=MANY, retry=ONCE)
+            task = asyncio.create_task(backend.put(server.url + "up", Bytes(b"some")))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            is_done, steps = task.done(), steps + 1
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            del task
+            first = backend._session._first
+            links = first._all() if first is not None else []
+            assert all(link.has_ended or link.is_free for link in links)
+            await backend.close()
+    gc.collect()
+    assert not unheard
