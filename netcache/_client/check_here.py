@@ -43,7 +43,7 @@ def bind_here(core: ClientCore, handle: ReadHandle, start: int, length: int | No
         return None
     http = options.for_http()
     access = Access.of(http)
-    for origin, pair in core.credentials.items():
+    for origin, pair in list(core.credentials.items()):
         access.add(origin, *pair)
     asked_at = time.monotonic()
     if not says_unchanged(http, access, resource, inode.version.validator):
