@@ -21,6 +21,7 @@ from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._core.usage_record import HEAD_BYTES, Head
 from netcache.errors import CacheError
 from tests.culling.worker import STEP
+from tests.support.damage import stray_tables
 from tests.support.stores import allocated
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +163,7 @@ def _at_rest(directory: Path, limit: int) -> list[str]:
         problems = [f"{one.what}: {one.why}" for one in found]
         objects = sum(1 for _ in store.objects())
         problems += _misjudged(store)
+        problems += [f"{table}: its object is gone" for table in stray_tables(directory)]
     except CacheError as error:
         return [str(error)]
     finally:

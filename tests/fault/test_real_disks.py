@@ -16,6 +16,7 @@ import pytest
 from netcache.errors import CacheError
 from tests.support import real_disks
 from tests.support.commands import Commands
+from tests.support.damage import stray_tables
 from tests.support.disk_driver import check_back, watched
 from tests.support.disk_faults import DiskFaults
 from tests.support.disk_stage import DATA, OTHER, OTHER_URL, PATCH, URL, Stage, patched
@@ -244,6 +245,7 @@ def test_the_whole_of_a_cache_works_without_nameless_files(
     assert stage.warnings == []
     assert "O_TMPFILE" in stage.client.cache.status().missing
     assert stage.client.cache.verify() == []
+    assert stray_tables(stage.cache) == []
     stage.close()
     assert os.listdir(stage.cache / "graveyard") == []
     assert [path for path in (stage.cache / "cache").rglob(".*") if path.is_file()] == []

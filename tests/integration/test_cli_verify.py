@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Commands
-from tests.support.damage import flip, tables
+from tests.support.damage import flip, stray_tables, tables
 from tests.support.served import Served, random_bytes
 from tests.support.stores import object_file
 
@@ -49,6 +49,20 @@ def test_verify_and_repair(served: Served, netcache: Commands) -> None:
     served.forget()
     assert netcache("cat", url).out == DATA
     assert served.body_bytes() == 3 * BLOCK
+
+
+def test_what_a_killed_upload_leaves_is_no_damage(served: Served, netcache: Commands) -> None:
+    """A table of sums without its file; repair takes it away."""
+    (netcache.home / "source").write_bytes(random_bytes(16 * MIB))
+    with netcache.started("put", "source", served.url + "data", "--bwlimit", "1M") as process:
+        while not tables(netcache.cache):
+            assert process.poll() is None
+        process.kill()
+        process.wait(60)
+    assert len(stray_tables(netcache.cache)) == 1
+    assert netcache("cache", "verify").text == "nothing is wrong\n"
+    assert netcache("cache", "verify", "--repair").text == "nothing is wrong\n"
+    assert tables(netcache.cache) == []
 
 
 def test_repair_of_what_is_not_believed_at_all(served: Served, netcache: Commands) -> None:

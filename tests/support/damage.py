@@ -54,6 +54,13 @@ def tables(directory: Path) -> list[Path]:
     return sorted(path for path in (directory / "cache" / "+sums").glob("@??/*"))
 
 
+def stray_tables(directory: Path) -> list[Path]:
+    """The tables of sums whose objects are gone: only processes that were killed leave any."""
+    files = [*(directory / "cache").glob("I*/@??/*"), *(directory / "graveyard").rglob("*")]
+    owners = {f"{path.stat().st_ino:x}" for path in files if path.is_file()}
+    return [table for table in tables(directory) if table.name not in owners]
+
+
 def proven(cache_object: CacheObject) -> ExtentSet:
     """What an object gives to a reader who has it proven, as every reader has."""
     sound = ExtentSet()

@@ -14,6 +14,7 @@ from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._fscache.ports import CacheObject, CacheStore
 from tests.support.bytemodel import ByteModel
+from tests.support.damage import stray_tables
 from tests.support.faults import FaultyFileOps
 from tests.support.stores import (
     KEY,
@@ -66,6 +67,7 @@ def test_only_a_part_of_a_large_object_goes(
     assert STEP <= freed <= 2 * STEP
     assert before - allocated(tmp_path) == pytest.approx(freed, abs=2 * store.block_size)
     assert list(store.verify()) == []
+    assert stray_tables(tmp_path) == []
     left = found(store)
     check(left, model())
     there = blocks(left)

@@ -19,6 +19,7 @@ from netcache._fscache.ports import CacheStore
 from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel
 from tests.support.counting import CountingFileOps
+from tests.support.damage import stray_tables
 from tests.support.labels import decoded_name, expected_name, fan_out, read_label
 from tests.support.stores import (
     CHECKED_S,
@@ -127,7 +128,7 @@ def test_volumes_are_never_confused(store: CacheStore, length: int) -> None:
     check(found(store, two), ByteModel(b"two"))
 
 
-def test_records_name_the_whole_key(store: CacheStore) -> None:
+def test_records_name_the_whole_key(tmp_path: Path, store: CacheStore) -> None:
     """Volumes and keys that are too long for a file name come back in full."""
     keys = {
         ObjectKey("netcache,http," + "v" * length, b"\xfc/" * length)
@@ -137,6 +138,7 @@ def test_records_name_the_whole_key(store: CacheStore) -> None:
         put(store, b"x", key=key).close()
     assert {record.key for record in store.objects()} == keys
     assert list(store.verify()) == []
+    assert stray_tables(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -241,6 +243,7 @@ def test_nothing_is_left_beside_the_objects(store: CacheStore, tmp_path: Path) -
     assert store.drop(KEY) >= 0
     assert object_files(tmp_path) == []
     assert list(store.verify()) == []
+    assert stray_tables(tmp_path) == []
 
 
 def test_all_answers_without_a_seek_and_a_map_with_few(tmp_path: Path) -> None:

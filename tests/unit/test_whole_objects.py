@@ -15,6 +15,7 @@ from netcache._cachefiles.store import CachefilesStore, bind
 from netcache._cachefiles.whole_object import make_whole
 from netcache._core.content import Content
 from netcache.errors import CacheError
+from tests.support.damage import stray_tables
 from tests.support.faults import FaultyFileOps
 from tests.support.faulty_store import ops, store
 from tests.support.stores import KEY, OTHER_KEY, check, found, object_file, put, text, version
@@ -31,13 +32,16 @@ def make(store: CachefilesStore, data: bytes, tag: str = "a") -> bool:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_made_in_one_step_is_as_good_as_any(store: CachefilesStore, size: int) -> None:
+def test_what_is_made_in_one_step_is_as_good_as_any(
+    tmp_path: Path, store: CachefilesStore, size: int
+) -> None:
     """All there, with sums, and on record once it was written."""
     model = text(size)
     assert make(store, model.part(0, size))
     assert found(store).content is Content.ALL
     check(found(store), model)
     assert not list(store.verify())
+    assert stray_tables(tmp_path) == []
     assert store._bound.room.flush()
     assert store._bound.room.unsettled() == 0
 

@@ -17,7 +17,7 @@ from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.content import Content
 from netcache._fscache.whole import WholeObject
 from netcache.errors import CacheError
-from tests.support.damage import flip
+from tests.support.damage import flip, stray_tables
 from tests.support.faults import FaultyFileOps
 from tests.support.faulty_store import ops, store
 from tests.support.intercept import Intercept
@@ -161,7 +161,9 @@ def test_a_replaced_object_is_read_as_what_it_was(store: CachefilesStore) -> Non
     assert (found(store).version, found(store).checked_s) == (version(6000, "b"), 1.0)
 
 
-def test_a_check_is_on_record_and_nothing_else_changes(store: CachefilesStore) -> None:
+def test_a_check_is_on_record_and_nothing_else_changes(
+    tmp_path: Path, store: CachefilesStore
+) -> None:
     """For whoever opens it next."""
     data = text(5000).part(0, 5000)
     holds(store, data)
@@ -171,6 +173,7 @@ def test_a_check_is_on_record_and_nothing_else_changes(store: CachefilesStore) -
     assert checked_s(store) == CHECKED_S + 5
     assert read(store) == data
     assert not list(store.verify())
+    assert stray_tables(tmp_path) == []
 
 
 def test_a_check_is_not_that_of_a_version_it_went_over_to(store: CachefilesStore) -> None:
