@@ -144,8 +144,8 @@ def test_a_short_tree_imports_nothing_for_other_processes(
     ("verb", "most", "others"),
     [
         ("put", 131, EDITING | READING),
-        ("warm", 157, EDITING | SENDING),
-        ("get", 165, EDITING | SENDING),
+        ("warm", 156, EDITING | SENDING),
+        ("get", 164, EDITING | SENDING),
     ],
 )
 def test_a_transfer_imports_the_code_of_its_own_direction(
