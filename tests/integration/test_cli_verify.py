@@ -53,8 +53,9 @@ def test_verify_and_repair(served: Served, netcache: Commands) -> None:
 
 def test_what_a_killed_upload_leaves_is_no_damage(served: Served, netcache: Commands) -> None:
     """A table of sums without its file; repair takes it away."""
-    (netcache.home / "source").write_bytes(random_bytes(16 * MIB))
-    with netcache.started("put", "source", served.url + "data", "--bwlimit", "1M") as process:
+    # Sums are put aside for the first time after 32 MiB; seconds later it would be complete.
+    (netcache.home / "source").write_bytes(random_bytes(64 * MIB))
+    with netcache.started("put", "source", served.url + "data", "--bwlimit", "8M") as process:
         while not tables(netcache.cache):
             assert process.poll() is None
         process.kill()
