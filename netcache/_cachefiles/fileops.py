@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _PROC_FD = "/proc/self/fd"
 _OPEN_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_WRITE_STEP = 128 * 1024
+"""How much one call writes.  The kernel takes one block of memory for all that a call brings, if
+it can.  Large ones are what a virtual machine gives back to its host when they are free, and waits
+for when it needs them: a GiB written by 1 MiB took up to 3 s instead of 0.5."""
+_ALLOCATED_MIN = 128 * 1024
+"""A write of so much is worth a call that makes room for it (see ``allocating``)."""
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
 _NO_ATTRIBUTE = getattr(errno, "ENODATA", getattr(errno, "ENOATTR", 0))
@@ -33,6 +39,8 @@ class PosixFileOps(PosixMappingOps):
     """The real thing, on Linux; elsewhere what is missing raises ``OSError(ENOTSUP)``."""
 
     holds_locks = True
+    # Whether room is made before large writes; None as long as nobody has asked.
+    _allocates: bool | None = None
 
     def boot_id(self) -> bytes:
         """The kernel's boot id, 16 bytes; empty when there is none."""
@@ -140,9 +148,20 @@ class PosixFileOps(PosixMappingOps):
     def write_all(self, fd: int, data: Buffer, start: int) -> None:
         """Write all of it."""
         view = memoryview(data).cast("B")
+        if len(view) >= _ALLOCATED_MIN:
+            self._allocate(fd, start, len(view))
         while len(view):
-            count = os.pwrite(fd, view, start)
+            count = os.pwrite(fd, view[:_WRITE_STEP], start)
             view, start = view[count:], start + count
+
+    def _allocate(self, fd: int, start: int, length: int) -> None:
+        """Make room for what is about to be written, where that makes the writing quicker."""
+        from netcache._cachefiles.allocating import allocate, allocation_helps
+
+        if self._allocates is None:
+            self._allocates = allocation_helps(self.filesystem(fd))
+        if self._allocates:
+            self._allocates = allocate(fd, start, length)
 
     def clone_range(self, source: int, fd: int, start: int, end: int) -> bool:
         """``FICLONERANGE``; False where blocks cannot be shared."""
@@ -228,17 +247,9 @@ class PosixFileOps(PosixMappingOps):
 
     def filesystem(self, fd: int) -> str:
         """The type of the filesystem, as mounted; ``unknown`` when it is not told."""
-        device = os.fstat(fd).st_dev
-        wanted = f"{os.major(device)}:{os.minor(device)}"
-        try:
-            with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    fields = line.split(" ")
-                    if fields[2] == wanted:
-                        return fields[fields.index("-") + 1]
-        except OSError:
-            return "unknown"
-        return "unknown"
+        from netcache._cachefiles.allocating import filesystem_of
+
+        return filesystem_of(fd)
 
     def touch(self, fd: int, used_s: float) -> None:
         """Set the access time (also on a mount that does not keep it), leave the other alone."""
