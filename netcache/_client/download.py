@@ -1,8 +1,8 @@
 """Downloads: a resource into a local file, through the cache, in one pass.
 
-The copy out of the cache overlaps with the exchange that fills it; on filesystems that share
-blocks (btrfs, xfs) it costs nothing.  What the cache holds already is not fetched again, also when
-an earlier download was killed.
+What comes is written to the target in the same pass (``along``); what the cache has is copied out
+of it, which costs nothing on filesystems that share blocks (btrfs, xfs).  What the cache holds
+already is not fetched again, also when an earlier download was killed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from netcache.errors import CacheError, StaleError, TransientError
 
 if TYPE_CHECKING:
     from netcache._client.ahead import AheadCopy
+    from netcache._client.along import AlongCopy
     from netcache._core.coherency import Version
     from netcache._core.stats import Stats
     from netcache._netfs.engine import ReadEngine
@@ -219,16 +220,46 @@ class Downloader:
     async def _copy(
         self, inode: Inode, target: TargetFile, position: int, on_bytes: OnBytes
     ) -> None:
-        """Copy all of the inode from ``position`` on to the target as it comes."""
+        """Let the target have all of the inode from ``position`` on, as it comes."""
+        along = None
+        if inode.size > SMALL_BYTES:
+            # Here, for small files need none.
+            from netcache._client.along import AlongCopy
+
+            along = AlongCopy(target)
+            along.begin(inode)
+        try:
+            if inode.spools and not inode.complete:
+                await self._engine.ensure(inode, 0, 1 << 62)
+            await self._copy_rest(inode, target, position, along, on_bytes)
+        finally:
+            if along is not None:
+                along.end()
+
+    async def _copy_rest(
+        self,
+        inode: Inode,
+        target: TargetFile,
+        position: int,
+        along: AlongCopy | None,
+        on_bytes: OnBytes,
+    ) -> None:
+        """Wait for all from ``position`` on, and copy what did not come along."""
         loop, steps = asyncio.get_running_loop(), GrowingSteps(STEP_BYTES, STEP_BYTES_MAX)
-        if inode.spools and not inode.complete:
-            await self._engine.ensure(inode, 0, 1 << 62)
         copied, copying = position, None
         try:
             while position < inode.size:
                 begun_s, step = loop.time(), min(position + steps.bytes, inode.size)
                 # While one step is copied, the next comes, or is compared with its sums.
                 kept = await self._engine.ensure(inode, position, step, inode.size)
+                missing = Extent(position, inode.size)
+                if along is not None:
+                    missing = along.missing(*missing)
+                if missing.start > position:
+                    on_bytes(missing.start - position)
+                    position = missing.start
+                    copied = position if copying is None else copied
+                    continue
                 descriptor, high = -1, position
                 if kept:
                     descriptor, high = run_at(inode, position, steps.bytes)
@@ -240,6 +271,7 @@ class Downloader:
                 if not kept:
                     await self._stream(inode, position, target, on_bytes)
                     return
+                high = min(high, missing.end)
                 copying = loop.run_in_executor(None, target.take_from, descriptor, position, high)
                 on_bytes(high - position)
                 position = high

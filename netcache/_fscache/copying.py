@@ -15,6 +15,7 @@ _CANNOT_SHARE = (
     *(errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY),
     *(errno.EPERM, errno.ETXTBSY, errno.EISDIR),
 )
+_SHARES_NOTHING = (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY)
 _CANNOT = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -46,6 +47,18 @@ def _copy_in_kernel(source: int, target: int, start: int, length: int) -> int:
         if error.errno in _CANNOT:
             return 0
         raise
+
+
+def may_share(source: int, target: int, length: int) -> bool:
+    """Whether ``target``, a file that is being made, may share blocks with ``source``.
+
+    It is tried with the first ``length`` bytes (a block), which may be in the target then.
+    """
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, 0, length, 0))
+    except OSError as error:
+        return error.errno not in _SHARES_NOTHING
+    return True
 
 
 def clone_range(source: int, target: int, start: int, end: int) -> bool:

@@ -51,6 +51,14 @@ class Question(NamedTuple):
         return self.extent.start <= position < self.extent.end
 
 
+class Taker(Protocol):
+    """Somebody who has a use for what comes besides its being kept."""
+
+    def take(self, start: int, view: memoryview) -> None:
+        """``view``, the bytes at ``start``, has come and is kept.  Valid during the call; no error
+        comes out of it."""
+
+
 class Flights:
     """All flights of one inode, sorted by where they begin.
 
@@ -58,13 +66,14 @@ class Flights:
     as none is much longer than the others.
     """
 
-    __slots__ = ("_flights", "_longest", "_starts")
+    __slots__ = ("_flights", "_longest", "_starts", "takers")
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._flights: list[Coming] = []
         # In bytes; no flight that is here is longer.
         self._longest = 0
+        self.takers: list[Taker] = []
 
     def add(self, flight: Coming) -> None:
         """A flight begins; its start and end stay what they are."""

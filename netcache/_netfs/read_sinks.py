@@ -73,6 +73,12 @@ class HoldingSink:
 
     def put(self, start: int, view: memoryview, eof: int) -> int:
         """Write whole blocks; the last one of the resource may be short."""
+        kept_end = self._put(start, view, eof)
+        for taker in self._inode.flights.takers:
+            taker.take(start, view[: kept_end - start])
+        return kept_end
+
+    def _put(self, start: int, view: memoryview, eof: int) -> int:
         end = start + len(view)
         whole = self._whole_end(start, end)
         if whole > start:

@@ -14,25 +14,12 @@ import pytest
 import netcache
 from netcache._client.operations import AHEAD_BYTES_MIN
 from netcache.backends.memory_answers import Held
+from tests.support.copies import CopiesCounted
 from tests.support.memory_rig import URL, AsyncRig, async_rig, turns
 from tests.support.served import random_bytes
 
 OLD = random_bytes(AHEAD_BYTES_MIN + (5 << 20) + 123, 1)
 NEW = random_bytes(AHEAD_BYTES_MIN + 77, 2)
-
-
-class CopiesCounted:
-    """How many bytes the kernel copied, in all threads."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.bytes = 0
-        self._real = os.copy_file_range
-        monkeypatch.setattr(os, "copy_file_range", self._copy)
-
-    def _copy(self, *args: int) -> int:
-        count = self._real(*args)
-        self.bytes += count
-        return count
 
 
 @pytest.fixture
