@@ -259,6 +259,7 @@ class Downloader:
                     on_bytes(missing.start - position)
                     position = missing.start
                     copied = position if copying is None else copied
+                    steps.took(loop.time() - begun_s)
                     continue
                 descriptor, high = -1, position
                 if kept:
