@@ -102,7 +102,7 @@ class FileOps(MappingOps, Protocol):
     def read_nowait(self, fd: int, buffer: Buffer, start: int) -> int:
         """See ``PosixFileOps``."""
 
-    def write_all(self, fd: int, data: Buffer, start: int) -> None:
+    def write_all(self, fd: int, data: Buffer, start: int, *, in_steps: bool = False) -> None:
         """See ``PosixFileOps``."""
 
     def clone_range(self, source: int, fd: int, start: int, end: int) -> bool:

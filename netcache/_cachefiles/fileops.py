@@ -145,13 +145,17 @@ class PosixFileOps(PosixMappingOps):
                 return -1
             raise
 
-    def write_all(self, fd: int, data: Buffer, start: int) -> None:
-        """Write all of it."""
+    def write_all(self, fd: int, data: Buffer, start: int, *, in_steps: bool = False) -> None:
+        """Write all of it; ``in_steps`` where no other thread of ours waits to go on.
+
+        (Each call that is more is a turn of the interpreter's lock more.)
+        """
         view = memoryview(data).cast("B")
-        if len(view) >= _ALLOCATED_MIN:
+        if in_steps and len(view) >= _ALLOCATED_MIN:
             self._allocate(fd, start, len(view))
+        step = _WRITE_STEP if in_steps else len(view)
         while len(view):
-            count = os.pwrite(fd, view[:_WRITE_STEP], start)
+            count = os.pwrite(fd, view[:step], start)
             view, start = view[count:], start + count
 
     def _allocate(self, fd: int, start: int, length: int) -> None:

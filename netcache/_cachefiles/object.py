@@ -51,7 +51,7 @@ class CachefilesObject(ReadableObject):
             self._pending.add(start, round_up(end, self.block_size))
             self._written.add(start // self._label.unit, block_sums(view, self._label.unit))
             if whole:
-                self._ops.write_all(self._file.fd, view[:whole], start)
+                self._ops.write_all(self._file.fd, view[:whole], start, in_steps=True)
             if whole < len(view):
                 tail = bytes(view[whole:]).ljust(self.block_size, b"\0")
                 self._ops.write_all(self._file.fd, tail, start + whole)

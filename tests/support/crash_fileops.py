@@ -219,7 +219,7 @@ class CrashFileOps(System):
         """Nothing has to be waited for."""
         return self.read_into(fd, buffer, start)
 
-    def write_all(self, fd: int, data: Buffer, start: int) -> None:
+    def write_all(self, fd: int, data: Buffer, start: int, *, in_steps: bool = False) -> None:
         """As ``PosixFileOps``."""
         self.calls["write_all"] += 1
         self.content(fd)

@@ -43,8 +43,8 @@ def content(fd: int) -> bytes:
 @pytest.mark.parametrize("ops", [PosixFileOps(), Elsewhere()])
 def test_what_is_written_is_what_is_there_and_no_more(fd: int, ops: PosixFileOps) -> None:
     """The size is that of what was written; a hole that was left stays one."""
-    ops.write_all(fd, DATA, 4 * MIB)
-    ops.write_all(fd, DATA[:100], 0)
+    ops.write_all(fd, DATA, 4 * MIB, in_steps=True)
+    ops.write_all(fd, DATA[:100], 0, in_steps=True)
     assert os.fstat(fd).st_size == 4 * MIB + len(DATA)
     assert content(fd) == DATA[:100] + bytes(4 * MIB - 100) + DATA
     os.fsync(fd)
@@ -56,18 +56,22 @@ def test_what_is_written_is_what_is_there_and_no_more(fd: int, ops: PosixFileOps
 def test_a_large_write_is_one_allocation_and_steps_of_128_kib(
     filesystem: str, cache_directory: Path
 ) -> None:
-    """On ext4, which is asked for once; a small write is one call as ever."""
+    """On ext4, which is asked for once; a small write is one call as ever, and one that another
+    thread has to wait for."""
     ops = PosixFileOps()
     folder = ops.open_folder(str(cache_directory))
     fd = ops.open_new("file", folder)
     try:
         assert allocation_helps(filesystem_of(fd))
-        ops.write_all(fd, DATA[:MIB], 0)
+        ops.write_all(fd, DATA[:MIB], 0, in_steps=True)
         with counted() as costs:
-            ops.write_all(fd, DATA[:MIB], MIB)
+            ops.write_all(fd, DATA[:MIB], MIB, in_steps=True)
         assert costs.kernel == {"fallocate": 1, "pwrite": 8}
         with counted() as costs:
-            ops.write_all(fd, DATA[:65536], 2 * MIB)
+            ops.write_all(fd, DATA[:65536], 2 * MIB, in_steps=True)
+        assert costs.kernel == {"pwrite": 1}
+        with counted() as costs:
+            ops.write_all(fd, DATA[:MIB], 3 * MIB)
         assert costs.kernel == {"pwrite": 1}
     finally:
         ops.close(fd)
@@ -91,7 +95,7 @@ def test_no_room_is_told_before_anything_is_written(filesystem: str, cache_direc
     try:
         fill(cache_directory)
         with pytest.raises(OSError, match="No space"):
-            ops.write_all(fd, DATA, 0)
+            ops.write_all(fd, DATA, 0, in_steps=True)
         with pytest.raises(OSError, match="No space"):
             target.write(0, memoryview(DATA))
         assert os.fstat(fd).st_size == os.fstat(target.fileno()).st_size == 0
@@ -107,10 +111,10 @@ def test_where_it_cannot_be_done_it_is_not_missed(fd: int) -> None:
     device = os.open("/dev/zero", os.O_RDWR)
     try:
         with counted() as costs:
-            ops.write_all(device, DATA[:MIB], 0)
-            ops.write_all(device, DATA[:MIB], 0)
+            ops.write_all(device, DATA[:MIB], 0, in_steps=True)
+            ops.write_all(device, DATA[:MIB], 0, in_steps=True)
     finally:
         os.close(device)
     assert (costs.kernel["fallocate"], costs.kernel["pwrite"]) == (1, 16)
-    ops.write_all(fd, DATA, 0)
+    ops.write_all(fd, DATA, 0, in_steps=True)
     assert content(fd) == DATA
