@@ -7,7 +7,8 @@ Rules:
 1. Only what the cache has taken is written, at its place; whatever is missing, for any reason, is
    copied out of the cache, as if nobody had copied along.  So no error matters here.
 2. It is for targets that cannot share blocks with the cache: sharing costs less.
-3. The loop does not wait for a slow disk again and again: after some such writes the rest of the
+3. It is for local filesystems: a server that hangs would hold the loop, and all that runs on it.
+4. The loop does not wait for a slow disk again and again: after some such writes the rest of the
    file is left to threads.
 """
 
@@ -17,12 +18,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from netcache._cachefiles.allocating import filesystem_of
 from netcache._core.extent import Extent, ExtentSet
 from netcache._fscache.copying import may_share
 
 if TYPE_CHECKING:
     from netcache._client.target import TargetFile
     from netcache._netfs.inode import Inode
+
+LOCAL = frozenset(
+    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
+)
+"""Filesystems that only a broken disk makes wait for ever."""
 
 SLOW_S = 0.02
 """Who waits longer than this for a piece (1 MiB at most) keeps everything else from going on."""
@@ -44,10 +51,10 @@ class AlongCopy:
 
     def begin(self, inode: Inode) -> None:
         """Take what comes of it from now on, unless that would not help."""
-        holding = inode.holding
-        if holding is None or inode.complete:
+        holding, target = inode.holding, self._target.fileno()
+        if holding is None or inode.complete or filesystem_of(target) not in LOCAL:
             return
-        if not may_share(holding.fileno(), self._target.fileno(), holding.block_size):
+        if not may_share(holding.fileno(), target, holding.block_size):
             self._inode = inode
             inode.flights.takers.append(self)
 

@@ -181,6 +181,17 @@ def test_a_slow_disk_is_left_to_threads(tmp_path: Path, slow: bool) -> None:
     assert (2 * MIB <= taken <= 8 * MIB) if slow else taken == 20 * MIB
 
 
+async def test_a_network_filesystem_is_left_to_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hangs must not hold the loop; what is not known counts as such."""
+    copies = CopiesCounted(monkeypatch)
+    monkeypatch.setattr(along, "LOCAL", frozenset())
+    async with async_rig(tmp_path / "cache", DATA) as rig:
+        assert await got(rig, tmp_path / "out") == DATA
+    assert copies.bytes == len(DATA)
+
+
 @pytest.mark.parametrize("filesystem", ["xfs-4096", "btrfs-4096"], indirect=True)
 async def test_where_blocks_can_be_shared_nothing_is_copied_along(
     filesystem: str, cache_directory: Path, monkeypatch: pytest.MonkeyPatch
