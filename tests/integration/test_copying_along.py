@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from netcache._cachefiles.allocating import filesystem_of
 from netcache._client import along
 from netcache._client.along import AlongCopy
 from netcache._client.target import TargetFile
+from netcache._fscache.copying import may_share
 from netcache.errors import TransientError
 from tests.support.copies import CopiesCounted
 from tests.support.memory_rig import URL, AsyncRig, async_rig
@@ -21,6 +23,25 @@ MIB = 1 << 20
 DATA = random_bytes(24 * MIB + 12_345, 5)
 BEFORE = 8 * MIB
 """What may have come before the target is there, at the very most."""
+
+
+@pytest.fixture(autouse=True)
+def local_and_unshared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Whatever the tests' own filesystem is called (in a container nothing may tell), it is local.
+
+    Where it shares blocks, nothing is written along.
+    """
+    if "filesystem" in request.fixturenames:
+        return
+    with (tmp_path / "one").open("w+b") as one, (tmp_path / "two").open("w+b") as two:
+        one.write(bytes(4096))
+        one.flush()
+        if may_share(one.fileno(), two.fileno(), 4096):
+            pytest.skip("the filesystem of temporary files shares blocks")
+        found = filesystem_of(one.fileno())
+    monkeypatch.setattr(along, "LOCAL", along.LOCAL | {found})
 
 
 def content(path: Path) -> bytes:
