@@ -1,6 +1,6 @@
 """Copying along: what comes of a file goes to its target as well, from the memory that it came in.
 
-The bytes are where a processor has them; to copy them out of the cache later takes twice as long.
+A processor has the bytes at hand then; who copies them out of the cache later reads them again.
 
 Rules:
 
