@@ -21,15 +21,13 @@ from netcache._cachefiles.statx import Identity, fallocate, fgetxattr, statx
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from netcache._cachefiles.allocating import LargeWrites
+
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _PROC_FD = "/proc/self/fd"
 _OPEN_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_WRITE_STEP = 128 * 1024
-"""How much one call writes.  The kernel takes one block of memory for all that a call brings, if
-it can.  Large ones are what a virtual machine gives back to its host when they are free, and waits
-for when it needs them: a GiB written by 1 MiB took up to 3 s instead of 0.5."""
-_ALLOCATED_MIN = 128 * 1024
-"""A write of so much is worth a call that makes room for it (see ``allocating``)."""
+LARGE_WRITE_BYTES = 128 * 1024
+"""From here on a write is worth more than one call: see ``allocating``."""
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
 _NO_ATTRIBUTE = getattr(errno, "ENODATA", getattr(errno, "ENOATTR", 0))
@@ -39,8 +37,8 @@ class PosixFileOps(PosixMappingOps):
     """The real thing, on Linux; elsewhere what is missing raises ``OSError(ENOTSUP)``."""
 
     holds_locks = True
-    # Whether room is made before large writes; None as long as nobody has asked.
-    _allocates: bool | None = None
+    # Made by the first that is large.
+    _large: LargeWrites | None = None
 
     def boot_id(self) -> bytes:
         """The kernel's boot id, 16 bytes; empty when there is none."""
@@ -151,21 +149,19 @@ class PosixFileOps(PosixMappingOps):
         (Each call that is more is a turn of the interpreter's lock more.)
         """
         view = memoryview(data).cast("B")
-        if in_steps and len(view) >= _ALLOCATED_MIN:
-            self._allocate(fd, start, len(view))
-        step = _WRITE_STEP if in_steps else len(view)
+        if in_steps and len(view) >= LARGE_WRITE_BYTES:
+            self._write_large(fd, view, start)
+            return
         while len(view):
-            count = os.pwrite(fd, view[:step], start)
+            count = os.pwrite(fd, view, start)
             view, start = view[count:], start + count
 
-    def _allocate(self, fd: int, start: int, length: int) -> None:
-        """Make room for what is about to be written, where that makes the writing quicker."""
-        from netcache._cachefiles.allocating import allocate, allocation_helps
+    def _write_large(self, fd: int, view: memoryview, start: int) -> None:
+        from netcache._cachefiles.allocating import LargeWrites
 
-        if self._allocates is None:
-            self._allocates = allocation_helps(self.filesystem(fd))
-        if self._allocates:
-            self._allocates = allocate(fd, start, length)
+        if self._large is None:
+            self._large = LargeWrites(self.filesystem)
+        self._large.write(fd, view, start)
 
     def clone_range(self, source: int, fd: int, start: int, end: int) -> bool:
         """``FICLONERANGE``; False where blocks cannot be shared."""

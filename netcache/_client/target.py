@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 import errno
 import os
+from typing import TYPE_CHECKING
 
+from netcache._cachefiles.fileops import LARGE_WRITE_BYTES
 from netcache._finishing import finished
 from netcache._fscache.copying import copy_range
 from netcache.errors import CacheError
 
-WRITE_STEP = 128 * 1024
-"""How much one call writes: see ``_cachefiles.fileops``."""
-ALLOCATED_MIN = 128 * 1024
-"""So much is worth a call that makes room for it."""
+if TYPE_CHECKING:
+    from netcache._cachefiles.allocating import LargeWrites
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
@@ -41,7 +42,7 @@ class TargetFile:
         self.path = path
         self._folder = os.path.dirname(path) or "."
         self._hidden: str | None = None
-        self._allocates: bool | None = None
+        self._large: LargeWrites | None = None
         self._fd = self._open()
 
     def _open(self) -> int:
@@ -65,27 +66,27 @@ class TargetFile:
 
     def write(self, start: int, view: memoryview) -> None:
         """Write all of ``view`` at ``start``."""
-        if len(view) >= ALLOCATED_MIN:
-            self._allocate(start, len(view))
+        if len(view) >= LARGE_WRITE_BYTES:
+            self._large_writes().write(self._fd, view, start)
+            return
         while len(view):
-            count = os.pwrite(self._fd, view[:WRITE_STEP], start)
+            count = os.pwrite(self._fd, view, start)
             view, start = view[count:], start + count
 
     def copy_from(self, source: int, start: int, end: int) -> None:
         """Copy ``[start, end)`` of the file ``source`` to the same place."""
-        if end - start >= ALLOCATED_MIN:
-            self._allocate(start, end - start)
+        if end - start >= LARGE_WRITE_BYTES:
+            # For no more than is there to be copied: sizes are only said.
+            self._large_writes().make_room(self._fd, start, end - start)
         if copy_range(source, self._fd, start, end) < end:
             raise OSError(errno.EIO, "the cached copy became shorter while it was copied")
 
-    def _allocate(self, start: int, length: int) -> None:
-        """Make room for what is about to be written, and for no more: sizes are only said."""
-        from netcache._cachefiles.allocating import allocate, allocation_helps, filesystem_of
+    def _large_writes(self) -> LargeWrites:
+        from netcache._cachefiles.allocating import LargeWrites
 
-        if self._allocates is None:
-            self._allocates = allocation_helps(filesystem_of(self._fd))
-        if self._allocates:
-            self._allocates = allocate(self._fd, start, length)
+        if self._large is None:
+            self._large = LargeWrites()
+        return self._large
 
     def take_from(self, source: int, start: int, end: int) -> None:
         """``copy_from`` a file of the cache; ``CacheError`` when it may be that which fails.

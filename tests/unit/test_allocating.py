@@ -73,6 +73,15 @@ def test_a_large_write_is_one_allocation_and_steps_of_128_kib(
         with counted() as costs:
             ops.write_all(fd, DATA[:MIB], 3 * MIB)
         assert costs.kernel == {"pwrite": 1}
+        target = TargetFile(str(cache_directory / "out"))
+        target.write(0, memoryview(DATA)[:MIB])
+        with counted() as costs:
+            target.write(MIB, memoryview(DATA)[:MIB])
+        assert costs.kernel == {"fallocate": 1, "pwrite": 8}
+        with counted() as costs:
+            target.copy_from(fd, 2 * MIB, 4 * MIB)
+        assert costs.kernel == {"fallocate": 1, "copy_file_range": 1}
+        target.discard()
     finally:
         ops.close(fd)
         ops.close(folder)
