@@ -147,6 +147,10 @@ class Client(ClientFace):
         file appears only when it is complete.  The error of an only resource is raised; of several
         it is in the report.
         """
+        if isinstance(url, str) and not recursive and progress is None:
+            report = self._runner.get_here(url, os.fspath(path))
+            if report is not None:
+                return report
         return self._runner.run(
             self._do.get(
                 url, path, recursive=recursive, follow_links=follow_links, progress=progress

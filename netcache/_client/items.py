@@ -1,12 +1,28 @@
-"""Items of an operation: how far each is, and what became of it."""
+"""Items of an operation: where each goes, how far it is, and what became of it."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+from netcache._core.urls import as_file
+from netcache.errors import UsageError
 
 if TYPE_CHECKING:
     from netcache._client.report import Report
     from netcache._core.progress import ProgressSink
+    from netcache._core.urls import Resource
+
+
+def local_place(resource: Resource, dest: str, *, several: bool = False, tree: bool = False) -> str:
+    """The local path for a resource: DEST itself, or its own name inside the folder DEST."""
+    inside = several or (not tree and (dest.endswith("/") or os.path.isdir(dest)))
+    if not inside:
+        return dest
+    name = as_file(resource).name
+    if not name:
+        raise UsageError(f"{resource.url} has no name to be saved under (name a file)")
+    return os.path.join(dest, name)
 
 
 class ItemProgress:

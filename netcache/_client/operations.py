@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from netcache._client.items import Item, ItemProgress
+from netcache._client.items import Item, ItemProgress, local_place
 from netcache._client.report import Report
 from netcache._core.urls import Resource, as_file, child, is_url
 from netcache.errors import UsageError
@@ -58,7 +58,7 @@ class Operations:
         for resource in resources:
             item = None if recursive else ItemProgress(progress, resource.url, None)
             with Item(report, resource.url, item, only=not several):
-                place = self._place(resource, dest, several=several, tree=recursive)
+                place = local_place(resource, dest, several=several, tree=recursive)
                 if item is None:
                     from netcache._client.trees.api import get_tree
                     from netcache._client.trees.options import TreeOptions
@@ -74,17 +74,6 @@ class Operations:
                 else:
                     await self._get_one(report, resource, place, item)
         return report
-
-    @staticmethod
-    def _place(resource: Resource, dest: str, *, several: bool, tree: bool) -> str:
-        """The local path for a resource: DEST itself, or its own name inside the folder DEST."""
-        inside = several or (not tree and (dest.endswith("/") or os.path.isdir(dest)))
-        if not inside:
-            return dest
-        name = as_file(resource).name
-        if not name:
-            raise UsageError(f"{resource.url} has no name to be saved under (name a file)")
-        return os.path.join(dest, name)
 
     async def _get_one(
         self, report: Report, resource: Resource, place: str, item: ItemProgress

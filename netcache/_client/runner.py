@@ -15,6 +15,7 @@ from netcache._client.core import asking
 if TYPE_CHECKING:
     from netcache._client.core import ClientCore
     from netcache._client.portal import Portal
+    from netcache._client.report import Report
     from netcache._netfs.handle import ReadHandle
     from netcache._netfs.inode import Inode
 
@@ -61,6 +62,20 @@ class Runner:
 
         with asking("read", handle.resource.url):
             return bind_here(self._core, handle, start, length)
+
+    def get_here(self, url: str, path: str) -> Report | None:
+        """Bring a file that is cached as a whole, on this thread; None as for ``bind_here``."""
+        if "asyncio" in sys.modules or self._core.closed:
+            return None
+        resource = self._core.parse(url)
+        # (To find nothing is counted by the ordinary way.)
+        inode = self._core.inodes.find(resource, again=True)
+        if inode is None:
+            return None
+        from netcache._client.get_here import get_here
+
+        with asking("get", url):
+            return get_here(self._core, inode, resource, path)
 
     def fetch(self, handle: ReadHandle, start: int, length: int) -> bytes | None:
         """``handle.fetch``."""

@@ -6,14 +6,12 @@ process leaves nothing; where the filesystem has none, to a hidden one that is r
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.fileops import LARGE_WRITE_BYTES
-from netcache._finishing import finished
 from netcache._fscache.copying import copy_range
 from netcache.errors import CacheError
 
@@ -26,6 +24,11 @@ _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 async def begin_target(path: str) -> TargetFile:
     """A ``TargetFile``, opened in a worker thread; none is left when the caller is cancelled."""
+    # Here, for a short command makes a target without a loop (``get_here``).
+    import asyncio
+
+    from netcache._finishing import finished
+
     opening = asyncio.get_running_loop().run_in_executor(None, TargetFile, path)
     try:
         return await finished(opening)

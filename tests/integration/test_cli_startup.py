@@ -164,15 +164,14 @@ def test_a_transfer_imports_the_code_of_its_own_direction(
 
 def test_a_short_read_imports_nothing_of_aiohttp(served: Served, netcache: Commands) -> None:
     """Its import takes longer than all else; nor what is for proxies, digests and netrc files."""
-    url = served.put("a", b"text " * (1 << 19))
-    for args in (["warm", url], ["get", url, "copy"], ["stat", url]):
+    url, other = (served.put(name, b"text " * (1 << 19)) for name in ("a", "b"))
+    for args in (["warm", url], ["get", other, "copy"], ["stat", url]):
         imported = imported_by(netcache, *args)
         assert "netcache.backends.http_first" in imported
         assert not imported & NOT_FOR_FIRST_READS
         # (These two take the name of a file from the URL, or tell of it.)
         assert args[0] != "warm" or not imported & {"urllib.parse", "ipaddress"}
-    # (Each command asks its own question, and reads go on where they were asked before.)
-    assert served.count("GET") == 1
+    assert served.count("GET") == 2
     netcache.environ["https_proxy"] = "http://127.0.0.1:1/"
     assert "urllib.request" in imported_by(netcache, "stat", url)
 
@@ -188,6 +187,26 @@ def test_a_checked_cat_of_what_is_cached_imports_no_loop(
     assert "netcache.backends.http_here" in imported
     assert not imported & (NETWORK | HEAVY | SLOW | SUGGESTING | (NOT_FOR_HITS - CHECKING))
     assert [(one["method"], one["status"]) for one in served.requests()] == [("HEAD", 304)]
+
+
+def test_a_get_of_what_is_cached_imports_no_loop(served: Served, netcache: Commands) -> None:
+    """Nor anything else that is for the network, but the one question."""
+    url = served.put("a", b"x" * 10_000)
+    netcache("warm", url)
+    served.forget()
+    imported = imported_by(netcache, "get", url, "copy")
+    assert "netcache._client.get_here" in imported
+    # What copies; and a get may have warnings, and has a summary.
+    needed = {
+        "netcache._client.target",
+        "netcache._fscache.copying",
+        "logging",
+        "netcache_cli.text",
+    }
+    not_needed = NETWORK | HEAVY | SLOW | SUGGESTING | (NOT_FOR_HITS - CHECKING)
+    assert not imported & (not_needed - needed)
+    assert [(one["method"], one["status"]) for one in served.requests()] == [("HEAD", 304)]
+    assert (netcache.home / "copy").read_bytes() == b"x" * 10_000
 
 
 def test_what_a_failing_read_needs_is_imported_before_it_fails(

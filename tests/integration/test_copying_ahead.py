@@ -41,12 +41,12 @@ def content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def nameless_bytes(folder: Path) -> list[int]:
-    """The sizes of the files without a name that this process has open in ``folder``."""
-    sizes = []
-    for name in os.listdir("/proc/self/fd"):
+def nameless_bytes(folder: Path, pid: int | str = "self") -> list[int]:
+    """The sizes of the files without a name that a process has open in ``folder``."""
+    sizes, open_files = [], f"/proc/{pid}/fd"
+    for name in os.listdir(open_files):
         try:
-            place, found = os.readlink(f"/proc/self/fd/{name}"), os.stat(f"/proc/self/fd/{name}")
+            place, found = os.readlink(f"{open_files}/{name}"), os.stat(f"{open_files}/{name}")
         except FileNotFoundError:
             continue
         if place.startswith(f"{folder}/") and stat.S_ISREG(found.st_mode) and not found.st_nlink:
