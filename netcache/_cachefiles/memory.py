@@ -67,13 +67,16 @@ class _Losses:
     def __init__(self, bound: _Grounds) -> None:
         self._bound = bound
         self._fd = -1
+        # When it was looked for last; each small file that comes asks.
+        self._is_empty = False
 
     def read(self, tag: int) -> list[Record | None]:
         """The records of the set of ``tag``."""
         try:
-            return self._read(self._open(make=False), tag)
+            fd = self._open(make=False)
         except FileNotFoundError:
             return [None] * WAYS
+        return [None] * WAYS if self._is_empty else self._read(fd, tag)
 
     def add(self, tag: int, trace: Trace) -> None:
         """Change the set of a tag so that it also holds this trace."""
@@ -98,9 +101,13 @@ class _Losses:
 
     def _open(self, *, make: bool) -> int:
         ops, root = self._bound.ops, self._bound.root
-        if self._fd >= 0 and ops.stat(self._fd).st_nlink:
-            return self._fd
+        if self._fd >= 0:
+            found = ops.stat(self._fd)
+            self._is_empty = not found.st_size
+            if found.st_nlink:
+                return self._fd
         self.close()
+        self._is_empty = False
         if make:
             ops.make_folder(FOLDER, at=root)
         folder = ops.open_folder(FOLDER, at=root)

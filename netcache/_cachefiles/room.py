@@ -104,11 +104,11 @@ class Room:
         if not self._ops.holds_locks:
             # Nobody keeps a record: there is nothing to settle.
             with self.purse.lock:
-                self.purse.closed.discard(writer)
+                self.purse.leave(writer)
             return
         if writer.spent and writer.place:
             self.changed(writer.place)
-        if self.purse.waiting() >= self.purse.chunk_bytes:
+        if self.purse.waiting >= self.purse.chunk_bytes:
             self.flush()
 
     def used(self, place: str, *, times: int = 1, regions: int = 0) -> None:

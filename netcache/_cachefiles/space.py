@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 AHEAD_BYTES_MAX = 64 << 20
 """No more than this is made room for before it is written, however much is announced."""
 
+LOOK_AGAIN_BYTES = 1 << 20
+"""So much is granted to files before the filesystem is looked at again, for all that others do."""
+
 TARGETS_MAX = 16
 """So many objects are chosen at a time."""
 
@@ -54,6 +57,8 @@ class Space:
         self.culling = False
         # Whether the record was not certain when room was last looked for.
         self._uncertain = False
+        # What was granted, and not spent, when the filesystem was found to have room enough.
+        self._credit_then = -1
         self._bound = bound
         self._room = bound.room
         self._lock = threading.Lock()
@@ -101,9 +106,14 @@ class Space:
 
     def _has(self, need: int) -> bool:
         """Whether so much is granted already, and the filesystem has room enough."""
-        if self._room.purse.credit < need:
+        credit = self._room.purse.credit
+        if credit < need:
             return False
-        return self._judge_filesystem(need, culling=False) == NOTHING
+        if need <= LOOK_AGAIN_BYTES and 0 <= self._credit_then - credit < LOOK_AGAIN_BYTES:
+            return True
+        has_room = self._judge_filesystem(need, culling=False) == NOTHING
+        self._credit_then = credit if has_room else -1
+        return has_room
 
     def reserve(self, length: int) -> None:
         """Make room for ``length`` more bytes; ``NoSpaceError`` when there can be none.

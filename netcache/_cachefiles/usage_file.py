@@ -39,8 +39,11 @@ _LOCK_BYTE = 1 << 60
 _PLACES_BASE = _LOCK_BYTE + 1
 """Bytes for locks, far above any slot."""
 
-REMEMBERED_MAX = 1 << 14
-"""No more slots than about so many are remembered."""
+BLOCK_SLOTS = 16
+"""So many slots are read at a time: as many take hardly longer than one."""
+
+BLOCKS_MAX = 1024
+"""No more blocks of slots than about so many are remembered."""
 
 _LOCK_WAIT_S = 1.0
 _FIRST_PAUSE_S = 0.0001
@@ -54,21 +57,27 @@ class Unavailable(OSError):
         super().__init__(errno.EAGAIN, why)
 
 
+_BLOCK_BYTES = BLOCK_SLOTS * layout.SLOT_BYTES
+
+Blocks = dict[int, bytearray]
+"""Slots as they are in the file, by the block, as far as they are known."""
+
+
 class Change:
     """One change of the record of use: what it reads and changes, in memory.
 
-    ``grant`` is for ``Room``: how much more this process may write, once the change is made.
-    ``raws`` are slots as they are in the file, as far as they are known; more become known.
+    ``grant`` is for ``Room``: how much more this process may write, once the change is made.  More
+    of ``blocks`` become known.
     """
 
-    def __init__(self, ops: FileOps, fd: int, head: Head, raws: dict[int, bytes]) -> None:
+    def __init__(self, ops: FileOps, fd: int, head: Head, blocks: Blocks) -> None:
         self.head = head
         self.grant = 0
         self.order = CullOrder(UsageIndex(self))
         self._ops = ops
         self._fd = fd
         self._slots: dict[int, tuple[Slot, bytes]] = {}
-        self._raws = raws
+        self._blocks = blocks
         self._granted: dict[int, int] = {}
         # Whether anything is pinned; None: nobody has looked.
         self.has_pins: bool | None = None
@@ -83,28 +92,37 @@ class Change:
         """Slot ``number``, to be changed in place."""
         known = self._slots.get(number)
         if known is None:
-            raw = self._raw(number)
+            block, at = self._find(number)
+            raw = bytes(block[at : at + layout.SLOT_BYTES])
             try:
                 known = self._slots[number] = Slot.unpack(raw), raw
             except ValueError as error:
                 raise TornError(f"slot {number} is not a slot") from error
         return known[0]
 
+    def new_slot(self, number: int) -> Slot:
+        """A slot at the end of the file, where nothing has been written yet."""
+        slot = Slot()
+        self._slots[number] = slot, b""
+        return slot
+
     def links(self, number: int) -> tuple[int, int, int]:
         """``bucket``, ``chain`` and ``tag`` of slot ``number``."""
         known = self._slots.get(number)
         if known is None:
-            return layout.links(self._raw(number))
+            return layout.links(*self._find(number))
         return known[0].bucket, known[0].chain, known[0].tag
 
-    def _raw(self, number: int) -> bytes:
-        raw = self._raws.get(number)
-        if raw is None:
-            if not 1 <= number <= self.head.slots:
-                raise TornError(f"slot {number} of {self.head.slots}")
-            raw = self.read(layout.slot_at(number), layout.SLOT_BYTES)
-            self._raws[number] = raw
-        return raw
+    def _find(self, number: int) -> tuple[bytearray, int]:
+        """The block with slot ``number`` as it is in the file, and where in it that begins."""
+        if not 1 <= number <= self.head.slots:
+            raise TornError(f"slot {number} of {self.head.slots}")
+        which, place = divmod(number - 1, BLOCK_SLOTS)
+        block = self._blocks.get(which)
+        if block is None:
+            block = self._blocks[which] = bytearray(_BLOCK_BYTES)
+            self._ops.read_into(self._fd, block, layout.slot_at(which * BLOCK_SLOTS + 1))
+        return block, place * layout.SLOT_BYTES
 
     def granted(self, number: int) -> int:
         """How much process ``number`` may still write, or has written and not settled."""
@@ -158,7 +176,11 @@ class Change:
         self._ops.write_all(self._fd, journal, layout.JOURNAL_AT)
         for at, data in layout.joined(patches):
             self._ops.write_all(self._fd, data, at)
-        self._raws.update(changed)
+        for number, packed in changed.items():
+            which, place = divmod(number - 1, BLOCK_SLOTS)
+            if (block := self._blocks.get(which)) is not None:
+                start = place * layout.SLOT_BYTES
+                block[start : start + layout.SLOT_BYTES] = packed
 
 
 class UsageFile:
@@ -176,7 +198,7 @@ class UsageFile:
         self._fd = -1
         self._patient = True
         # Slots as they were when the head had this number.
-        self._raws: dict[int, bytes] = {}
+        self._blocks: Blocks = {}
         self._read_at = -1
         self._lock = threading.Lock()
         _LIVING.add(self)
@@ -207,11 +229,11 @@ class UsageFile:
     def _begin(self) -> Change:
         """A change, which need not read again what nobody has changed since the last of ours."""
         head = self._head()
-        if head.sequence != self._read_at or len(self._raws) > REMEMBERED_MAX:
-            self._raws.clear()
+        if head.sequence != self._read_at or len(self._blocks) > BLOCKS_MAX:
+            self._blocks.clear()
         # What a change reads that fails may be torn.
         self._read_at = -1
-        return Change(self._ops, self._fd, head, self._raws)
+        return Change(self._ops, self._fd, head, self._blocks)
 
     def take_place(self, number: int) -> bool:
         """Be process ``number`` until the end of this one; False when somebody is.

@@ -39,6 +39,8 @@ class Purse:
         # Open files that were written to, and closed ones that are not settled yet.
         self.writers: set[Writer] = set()
         self.closed: set[Writer] = set()
+        # How much waits to be settled, of files that are closed.
+        self.waiting = 0
         self.block_size = block_size
         # What a file may take besides its data: blocks of attributes, extents and sums.
         self.overhead = _OVERHEAD_BLOCKS * filesystem_block
@@ -61,10 +63,16 @@ class Purse:
         """All that is granted.  Under ``lock``."""
         return self.credit + sum(writer.spent for writer in self.writers | self.closed)
 
-    def waiting(self) -> int:
-        """How much waits to be settled, of files that are closed."""
-        with self.lock:
-            return sum(writer.spent for writer in self.closed)
+    def wait(self, writer: Writer, amount: int) -> None:
+        """A closed file waits to be settled, with so much more.  Under ``lock``."""
+        self.closed.add(writer)
+        self.waiting += amount
+
+    def leave(self, writer: Writer) -> None:
+        """A closed file waits no more.  Under ``lock``."""
+        if writer in self.closed:
+            self.closed.remove(writer)
+            self.waiting -= writer.spent
 
 
 class Writer:
@@ -103,7 +111,7 @@ class Writer:
             purse.credit -= cost
             self.spent += cost
             self._busy += 1
-            (purse.closed if self._closed else purse.writers).add(self)
+            self._is_counted(cost)
             return True
 
     def take_settled(self) -> int:
@@ -115,7 +123,7 @@ class Writer:
             return 0
         rest = 0
         if self._closed:
-            self._purse.closed.discard(self)
+            self._purse.leave(self)
         else:
             rest = min(self.spent, self._purse.overhead + self.spent // _LATER_PART)
         settled, self.spent = self.spent - rest, rest
@@ -125,7 +133,14 @@ class Writer:
         """Undo ``take_settled``.  Under the purse's lock."""
         self.spent += amount
         if amount:
-            (self._purse.closed if self._closed else self._purse.writers).add(self)
+            self._is_counted(amount)
+
+    def _is_counted(self, amount: int) -> None:
+        """So much more was spent, and is among what is to be settled."""
+        if self._closed:
+            self._purse.wait(self, amount)
+        else:
+            self._purse.writers.add(self)
 
     def abandon(self) -> None:
         """The process goes: what it wrote is measured once more.  Under the purse's lock."""
@@ -142,6 +157,7 @@ class Writer:
         self._purse.writers.discard(self)
         if self.place is None:
             self._purse.credit += self.spent
+            self._purse.leave(self)
             self.spent = 0
-        if self.spent:
-            self._purse.closed.add(self)
+        if self.spent and self not in self._purse.closed:
+            self._purse.wait(self, self.spent)

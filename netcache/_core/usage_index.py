@@ -9,7 +9,7 @@ changes are slots that the owner has in memory (``Cells``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from netcache._core.usage_record import (
@@ -42,6 +42,9 @@ class Cells(Protocol):
         Raises ``TornError`` when there is none of that number.
         """
 
+    def new_slot(self, number: int) -> Slot:
+        """Slot ``number``, which has just been counted in: there is nothing in it yet."""
+
     def links(self, number: int) -> tuple[int, int, int]:
         """``bucket``, ``chain`` and ``tag`` of slot ``number``, which most often is only passed by.
 
@@ -54,30 +57,15 @@ class UsageIndex:
 
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
-
-    @property
-    def head(self) -> Head:
-        """The head."""
-        return self.cells.head
-
-    def slot(self, number: int) -> Slot:
-        """The slot of that number."""
-        return self.cells.slot(number)
+        self.head: Head = cells.head
+        # A method of theirs, not one of ours round it: it is called ten times for each record.
+        self.slot: Callable[[int], Slot] = cells.slot
 
     # Finding.
 
     def _bucket(self, tag: int) -> Slot:
         """The slot that has the chain (and the ghosts) of a tag.  There is at least one slot."""
         return self.slot(bucket_of(tag, self.head.slots) + 1)
-
-    def _chain(self, bucket: Slot) -> Iterator[int]:
-        number = bucket.bucket
-        for _ in range(CHAIN_MAX):
-            if not number:
-                return
-            yield number
-            number = self.slot(number).chain
-        raise TornError("a chain without an end")
 
     def find(self, place: bytes) -> int:
         """The record of a place; 0 when it has none."""
@@ -135,8 +123,8 @@ class UsageIndex:
         if bucket.bucket == number:
             bucket.bucket = slot.chain
         else:
-            for before in self._chain(bucket):
-                if self.slot(before).chain == number:
+            for before, following, _ in self._links(bucket):
+                if following == number:
                     self.slot(before).chain = slot.chain
                     break
             else:
@@ -165,25 +153,38 @@ class UsageIndex:
             self.head.free, slot.behind = slot.behind, 0
             return number
         self.head.slots += 1
-        self._split()
+        self._split(self.cells.new_slot(self.head.slots))
         return self.head.slots
 
-    def _split(self) -> None:
+    def _split(self, new: Slot) -> None:
         """Give the new last chain its share of the one that had it until now."""
         count = self.head.slots
         if count == 1:
             return
-        new = self.slot(count)
         old = self.slot(split_of(count) + 1)
         new.ghosts = list(old.ghosts)
         stay, go = 0, 0
-        for number in reversed(list(self._chain(old))):
-            slot = self.slot(number)
-            if bucket_of(slot.tag, count) == count - 1:
-                slot.chain, go = go, number
+        for number, following, tag in reversed(self._links(old)):
+            if bucket_of(tag, count) == count - 1:
+                after, go = go, number
             else:
-                slot.chain, stay = stay, number
+                after, stay = stay, number
+            # Most go on to what they went on to: those are only passed by.
+            if after != following:
+                self.slot(number).chain = after
         old.bucket, new.bucket = stay, go
+
+    def _links(self, bucket: Slot) -> list[tuple[int, int, int]]:
+        """The number of each record of a chain, what it goes on to, and its tag."""
+        found: list[tuple[int, int, int]] = []
+        links, number = self.cells.links, bucket.bucket
+        for _ in range(CHAIN_MAX):
+            if not number:
+                return found
+            _, following, tag = links(number)
+            found.append((number, following, tag))
+            number = following
+        raise TornError("a chain without an end")
 
     # Ghosts.
 

@@ -63,6 +63,11 @@ class State(IntEnum):
     MORE = 5
 
 
+# Slots are packed and unpacked by the hundred: an enumeration is looked up several times slower.
+_STATES = {int(state): state for state in State}
+_MORE = int(State.MORE)
+
+
 class Ghost(NamedTuple):
     """What is left of an object that was culled: part of its tag, its uses, the age they had."""
 
@@ -115,7 +120,7 @@ class Slot:
     def unpack(cls, raw: bytes) -> Slot:
         """The slot in ``raw``; raises ``ValueError`` for what is none."""
         slot = cls.__new__(cls)
-        if raw[_STATE_AT] == State.MORE:
+        if raw[_STATE_AT] == _MORE:
             slot.clear()
             slot.bucket, ghosts, state, slot.more, slot.part = _REST.unpack(raw)
         else:
@@ -126,7 +131,10 @@ class Slot:
                 slot.length, slot.part,
             ) = _SLOT.unpack(raw)  # fmt: skip
             slot.part = slot.part[: slot.length]
-        slot.state = State(state)
+        known = _STATES.get(state)
+        if known is None:
+            raise ValueError(f"{state} is no state of a slot")
+        slot.state = known
         slot.ghosts = []
         if ghosts != _NO_GHOSTS:
             slot.ghosts += [Ghost(*one) for one in _GHOST.iter_unpack(ghosts) if one[0]]
@@ -134,7 +142,7 @@ class Slot:
 
     def pack(self) -> bytes:
         """The bytes of the slot."""
-        ghosts = b"".join(_GHOST.pack(*ghost) for ghost in self.ghosts)
+        ghosts = b"".join(_GHOST.pack(*ghost) for ghost in self.ghosts) if self.ghosts else b""
         if self.state is State.MORE:
             return _REST.pack(self.bucket, ghosts, self.state, self.more, self.part)
         return _SLOT.pack(
@@ -277,11 +285,11 @@ def slot_at(number: int) -> int:
     return SLOTS_AT + (number - 1) * SLOT_BYTES
 
 
-def links(raw: bytes) -> tuple[int, int, int]:
-    """What of a slot is needed to find a record: where its chain begins; the next of the record's
-    chain, and its tag."""
-    bucket, chain, tag = _LINKS.unpack_from(raw)
-    return (bucket, 0, 0) if raw[_STATE_AT] == State.MORE else (bucket, chain, tag)
+def links(raw: bytes | bytearray, at: int = 0) -> tuple[int, int, int]:
+    """What of the slot at ``at`` is needed to find a record: where its chain begins; the next of
+    the record's chain, and its tag."""
+    bucket, chain, tag = _LINKS.unpack_from(raw, at)
+    return (bucket, 0, 0) if raw[at + _STATE_AT] == _MORE else (bucket, chain, tag)
 
 
 def process_at(number: int) -> int:

@@ -19,7 +19,7 @@ from tests.support.served import random_bytes, serve
 
 KIB = 1024
 
-KERNEL_CALLS_SMALL_FILE = 30
+KERNEL_CALLS_SMALL_FILE = 27
 KERNEL_CALLS_SMALL_UPLOAD = 30
 
 KERNEL_CALLS_KEPT_FILE = {False: 16, True: 20}

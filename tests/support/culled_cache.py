@@ -22,6 +22,10 @@ class MemoryCells:
             raise TornError(f"slot {number} of {self.head.slots}")
         return self.slots.setdefault(number, Slot())
 
+    def new_slot(self, number: int) -> Slot:
+        """A slot at the end."""
+        return self.slot(number)
+
     def links(self, number: int) -> tuple[int, int, int]:
         """What is needed to pass by a slot."""
         slot = self.slot(number)
