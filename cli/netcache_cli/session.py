@@ -80,11 +80,10 @@ class Session:
         from netcache.sync import Client
 
         settings = self.settings
-        if not (about_cache or quick or settings.offline):
-            from netcache_cli.logs import show_warnings
-
-            show_warnings(self.warn)
-        return Client(
+        shows_warnings = not (about_cache or settings.offline)
+        if shows_warnings and not quick:
+            self._show_warnings()
+        client = Client(
             cache_dir=settings.cache_dir,
             cache_size=settings.cache_size,
             use_cache=not settings.no_cache,
@@ -104,6 +103,15 @@ class Session:
             insecure=settings.insecure,
             on_warning=_ignore if about_cache else self.warn,
         )
+        if shows_warnings and quick and "logging" in sys.modules:
+            # Edits that were left are being sent already, and may be warned about.
+            self._show_warnings()
+        return client
+
+    def _show_warnings(self) -> None:
+        from netcache_cli.logs import show_warnings
+
+        show_warnings(self.warn)
 
     def credentials(self) -> tuple[str, str] | None:
         """User and password; a missing password is asked for on a terminal."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import netcache as library
+from netcache._client import cached_copy
 from netcache._client.cached_copy import STEP_BYTES, STEP_BYTES_MAX
+from netcache._client.target import TargetFile
+from netcache._core.urls import parse
 from netcache_server import FaultRule
 from tests.crash.test_journal import BIG, killed_writer
 from tests.integration.test_cli_check_here import asked
@@ -198,6 +202,72 @@ def test_credentials_go_with_it(tmp_path: Path, netcache: Commands, out: Path) -
         assert asked(served) == [("HEAD", 304)]
         assert netcache("get", url, out / "b").code == 10
         assert os.listdir(out) == ["a"]
+
+
+class WaitsSeen(threading.Condition):
+    """Tells when somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait, and tell."""
+        self.seen.set()
+        return super().wait(timeout)
+
+
+class HeldTarget(TargetFile):
+    """Takes its first piece when it is told to go on."""
+
+    def __init__(self, path: str, going_on: threading.Event) -> None:
+        super().__init__(path)
+        self._going_on = going_on
+
+    def take_from(self, source: int, start: int, end: int) -> None:
+        """Copy, once that is allowed."""
+        self._going_on.wait()
+        super().take_from(source, start, end)
+
+
+def test_what_is_compared_ahead_is_near_to_the_copy(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the copy is: what is compared far ahead would have to be read twice."""
+    monkeypatch.setattr(cached_copy, "STEP_BYTES_MAX", STEP_BYTES)
+    monkeypatch.setattr(cached_copy, "AHEAD_BYTES_MAX", near := 2 * STEP_BYTES)
+    url = served.put("a", DATA)
+    with library.Client(cache_dir=tmp_path / "cache") as client:
+        client.warm(url)
+    with library.Client(cache_dir=tmp_path / "cache") as client:
+        inode = client._core.inodes.find(parse(url))
+        assert inode is not None
+        client._core.inodes.acquire(inode)
+        moved, going_on = WaitsSeen(), threading.Event()
+        copy = cached_copy.CachedCopy(inode, HeldTarget(str(tmp_path / "out"), going_on))
+        copy._moved = moved
+        compared: list[int] = []
+        locate = inode.locate
+
+        def noted(start: int, end: int) -> bool:
+            if threading.current_thread() is comparing:
+                compared.append(start - copy.position)
+            return locate(start, end)
+
+        monkeypatch.setattr(type(inode), "locate", lambda _, start, end: noted(start, end))
+        copying = threading.Thread(target=copy.run)
+        comparing = threading.Thread(target=copy.compare_ahead)
+        copying.start()
+        comparing.start()
+        while not moved.seen.wait(0.01) and comparing.is_alive():
+            continue
+        assert compared == list(range(STEP_BYTES, near + 1, STEP_BYTES))
+        going_on.set()
+        copying.join()
+        comparing.join()
+        assert copy.position == len(DATA)
+        assert max(compared) <= near
+        client._core.inodes.release(inode)
 
 
 def test_it_counts_what_the_ordinary_way_counts(

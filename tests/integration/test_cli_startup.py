@@ -196,13 +196,8 @@ def test_a_get_of_what_is_cached_imports_no_loop(served: Served, netcache: Comma
     served.forget()
     imported = imported_by(netcache, "get", url, "copy")
     assert "netcache._client.get_here" in imported
-    # What copies; and a get may have warnings, and has a summary.
-    needed = {
-        "netcache._client.target",
-        "netcache._fscache.copying",
-        "logging",
-        "netcache_cli.text",
-    }
+    # What copies, and a summary.
+    needed = {"netcache._client.target", "netcache._fscache.copying", "netcache_cli.text"}
     not_needed = NETWORK | HEAVY | SLOW | SUGGESTING | (NOT_FOR_HITS - CHECKING)
     assert not imported & (not_needed - needed)
     assert [(one["method"], one["status"]) for one in served.requests()] == [("HEAD", 304)]

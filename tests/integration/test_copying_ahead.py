@@ -122,7 +122,8 @@ async def test_what_is_cached_up_to_a_hole_is_copied_ahead(
         report = await rig.client.get(URL, out)
         assert content(out) == OLD
         assert report.fetched_bytes == 1 << 20
-        assert copies.bytes == len(OLD)
+        # What comes is written as it comes, or copied, as it was there before the target was.
+        assert len(OLD) - report.fetched_bytes <= copies.bytes <= len(OLD)
 
 
 async def test_a_place_that_cannot_be_written_is_found_before_the_server_is_asked(

@@ -34,7 +34,8 @@ def command(
         raise click.UsageError(f"{dest} is not a folder, and several URLs need one")
     if dest is None:
         dest = _default_dest(urls, recursive)
-    with session.client() as client, shown_progress(session) as progress:
+    is_one = len(urls) == 1 and not recursive
+    with session.client(quick=is_one) as client, shown_progress(session) as progress:
         report = client.get(
             urls if len(urls) > 1 else urls[0],
             dest,
