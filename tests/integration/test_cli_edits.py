@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from netcache_server import FaultRule
 from tests.crash.test_journal import BIG, killed_writer
 from tests.support.commands import Commands
 from tests.support.served import Served, random_bytes
@@ -82,3 +83,18 @@ def test_without_a_server_the_edit_waits(url: str, served: Served, netcache: Com
     served.server.stop()
     assert netcache("recover", "--retries", "0").code == 5
     assert len(netcache("cache", "status", "--json").document["dirty"]) == 1
+
+
+@pytest.mark.parametrize("verb", ["get", "cat", "stat"])
+def test_a_command_warns_of_an_edit_that_it_could_not_send(
+    url: str, verb: str, served: Served, netcache: Commands
+) -> None:
+    """With one line of ours, also a command that asks for so little that it imports no log."""
+    other = served.put("other", b"other")
+    served.put("big", BIG[::-1])
+    # The edit is sent behind whatever is done meanwhile.
+    served.server.set_faults([FaultRule(path="/other", latency_s=2.0)])
+    ran = netcache(verb, other)
+    assert ran.code == 0
+    assert ran.error.startswith(f"netcache: warning: an edit of {url} was not uploaded: ")
+    assert netcache("-q", verb, other).err == ""
