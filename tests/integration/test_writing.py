@@ -109,8 +109,9 @@ def test_an_edit_is_conditional(served: Served, client: netcache.Client) -> None
     """A change by somebody else in between is a conflict; his bytes stay."""
     url = served.put("data", SMALL)
     file = client.open(url, "r+b")
-    file.pwrite(b"mine", 0)
+    # Before the write, which is put under way at once.
     served.put("data", b"his")
+    file.pwrite(b"mine", 0)
     with pytest.raises(netcache.ConflictError):
         file.close()
     assert (served.root / "data").read_bytes() == b"his"
