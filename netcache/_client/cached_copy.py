@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -24,10 +23,12 @@ AHEAD_BYTES_MAX = 128 << 20
 
 
 class CachedCopy:
-    """One copy.  ``position`` is how far it is."""
+    """One copy.  ``position`` is how far it is, ``failure`` why it could not go on if the target
+    takes no more."""
 
     def __init__(self, inode: Inode, target: TargetFile) -> None:
         self.position = 0
+        self.failure: OSError | None = None
         self._inode = inode
         self._target = target
         self._stopped = False
@@ -43,11 +44,14 @@ class CachedCopy:
     def run(self) -> int:
         """Copy until ``stop``, or something is missing; how far that is.  Blocks.
 
-        An error ends it as well: whoever goes on meets the same, and knows what it means.
+        An error ends it as well.  Of those of the cache whoever goes on finds out what they mean.
         """
         try:
-            with contextlib.suppress(CacheError, OSError):
-                self._run()
+            self._run()
+        except CacheError:
+            pass
+        except OSError as error:
+            self.failure = error
         finally:
             self.stop()
         return self.position

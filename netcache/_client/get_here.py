@@ -7,7 +7,8 @@ Rules:
 
 1. The copy gets its name only when the file is found current, or nothing has to be asked.
 2. Whatever comes out otherwise (a change, an error, damage), or stops it, nothing is left of it,
-   and nothing was told: the download begins in the ordinary way.
+   and nothing was told: the download begins in the ordinary way.  But that the target's disk takes
+   no more of a current file is told at once, and not found out a second time.
 3. Who follows its progress gets the ordinary way, which tells of it.
 """
 
@@ -40,19 +41,19 @@ def get_here(core: ClientCore, inode: Inode, resource: Resource, dest: str) -> R
         return None
     if inode.cached is None or not inode.joins or inode.missing(0, inode.size):
         return None
-    core.inodes.acquire(inode)
     try:
-        is_there = _bring(core, resource, inode, local_place(resource, dest))
-        return _report(inode.size) if is_there else None
+        target = TargetFile(local_place(resource, dest))
     except OSError:
         return None
+    core.inodes.acquire(inode)
+    try:
+        return _report(inode.size) if _bring(core, resource, inode, target) else None
     finally:
         core.inodes.release(inode)
 
 
-def _bring(core: ClientCore, resource: Resource, inode: Inode, path: str) -> bool:
-    """Whether the file is at ``path`` now; ``OSError`` when it cannot be there."""
-    target = TargetFile(path)
+def _bring(core: ClientCore, resource: Resource, inode: Inode, target: TargetFile) -> bool:
+    """Whether ``target`` has its name now; ``OSError`` when it cannot have it."""
     try:
         copy = CachedCopy(inode, target)
         with _beside(copy):
@@ -61,6 +62,8 @@ def _bring(core: ClientCore, resource: Resource, inode: Inode, path: str) -> boo
                 copy.compare_ahead()
             else:
                 copy.stop()
+        if is_current and copy.failure is not None:
+            raise copy.failure
         if not is_current or copy.position != inode.size:
             return False
         target.finish(inode.size, inode.version.mtime_s)

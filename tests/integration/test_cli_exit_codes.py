@@ -191,6 +191,10 @@ def test_11_no_space_on_the_destination(
     url = served.put("big", random_bytes(4 << 20))
     assert_failed(netcache("--no-cache", "get", url, small_disk / "big"), 11)
     assert_failed(netcache("get", url, small_disk / "big"), 11)
+    assert netcache("warm", url).code == 0
+    served.forget()
+    assert_failed(netcache("get", url, small_disk / "big"), 11)
+    assert [one["method"] for one in served.requests()] == ["HEAD"], "tried once"
     assert list(small_disk.iterdir()) == []
 
 
