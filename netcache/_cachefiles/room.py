@@ -104,7 +104,7 @@ class Room:
         if not self._ops.holds_locks:
             # Nobody keeps a record: there is nothing to settle.
             with self.purse.lock:
-                self.purse.leave(writer)
+                self.purse.drop_closed(writer)
             return
         if writer.spent and writer.place:
             self.changed(writer.place)

@@ -63,12 +63,12 @@ class Purse:
         """All that is granted.  Under ``lock``."""
         return self.credit + sum(writer.spent for writer in self.writers | self.closed)
 
-    def wait(self, writer: Writer, amount: int) -> None:
+    def add_closed(self, writer: Writer, amount: int) -> None:
         """A closed file waits to be settled, with so much more.  Under ``lock``."""
         self.closed.add(writer)
         self.waiting += amount
 
-    def leave(self, writer: Writer) -> None:
+    def drop_closed(self, writer: Writer) -> None:
         """A closed file waits no more.  Under ``lock``."""
         if writer in self.closed:
             self.closed.remove(writer)
@@ -111,7 +111,7 @@ class Writer:
             purse.credit -= cost
             self.spent += cost
             self._busy += 1
-            self._is_counted(cost)
+            self._count(cost)
             return True
 
     def take_settled(self) -> int:
@@ -123,7 +123,7 @@ class Writer:
             return 0
         rest = 0
         if self._closed:
-            self._purse.leave(self)
+            self._purse.drop_closed(self)
         else:
             rest = min(self.spent, self._purse.overhead + self.spent // _LATER_PART)
         settled, self.spent = self.spent - rest, rest
@@ -133,12 +133,12 @@ class Writer:
         """Undo ``take_settled``.  Under the purse's lock."""
         self.spent += amount
         if amount:
-            self._is_counted(amount)
+            self._count(amount)
 
-    def _is_counted(self, amount: int) -> None:
+    def _count(self, amount: int) -> None:
         """So much more was spent, and is among what is to be settled."""
         if self._closed:
-            self._purse.wait(self, amount)
+            self._purse.add_closed(self, amount)
         else:
             self._purse.writers.add(self)
 
@@ -157,7 +157,7 @@ class Writer:
         self._purse.writers.discard(self)
         if self.place is None:
             self._purse.credit += self.spent
-            self._purse.leave(self)
+            self._purse.drop_closed(self)
             self.spent = 0
         if self.spent and self not in self._purse.closed:
-            self._purse.wait(self, self.spent)
+            self._purse.add_closed(self, self.spent)
