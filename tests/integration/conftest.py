@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import netcache
+from tests.support.commands import Commands
 from tests.support.served import Served, serve
 from tests.support.write_rig import rig
 
-__all__ = ["NewClient", "client", "new_client", "rig", "served"]
+__all__ = ["NewClient", "client", "command_line", "new_client", "rig", "served"]
 
 NewClient = Callable[..., netcache.Client]
 
@@ -21,6 +22,12 @@ def served(tmp_path: Path) -> Iterator[Served]:
     """The bundled server on an empty folder, with its request log."""
     with serve(tmp_path / "www") as running:
         yield running
+
+
+@pytest.fixture(name="netcache")
+def command_line(tmp_path: Path) -> Commands:
+    """The command line in a home of its own."""
+    return Commands(tmp_path)
 
 
 @pytest.fixture

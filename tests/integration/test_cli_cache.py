@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -12,12 +11,6 @@ from tests.support.served import Served, random_bytes
 
 KIB = 1 << 10
 DATA = random_bytes(1 << 20)
-
-
-@pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ from tests.support.stores import object_file
 DATA = random_bytes(300_000)
 
 
-@pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
-
-
 def asked(served: Served) -> list[tuple[str, int]]:
     """Methods and statuses since this was last asked."""
     requests = [(one["method"], one["status"]) for one in served.requests()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -17,12 +16,6 @@ from tests.support.served import Served, random_bytes
 LIMIT_S = 30
 FILES = 500
 SLOW_FROM = 300
-
-
-@pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
 
 
 @pytest.fixture

@@ -13,12 +13,6 @@ from tests.support.served import Served, random_bytes
 
 
 @pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
-
-
-@pytest.fixture
 def url(served: Served, netcache: Commands) -> str:
     """A resource that a killed program was editing."""
     url = served.put("big", BIG)

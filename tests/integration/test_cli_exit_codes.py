@@ -15,12 +15,6 @@ from tests.support.commands import Commands, Ran
 from tests.support.served import Served, random_bytes, serve
 
 
-@pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
-
-
 def assert_failed(ran: Ran, code: int, *parts: str) -> None:
     """It ended with `code` and one line that has all `parts`."""
     assert ran.code == code, ran.err

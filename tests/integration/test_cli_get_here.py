@@ -32,12 +32,6 @@ LIMIT_S = 30
 
 
 @pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
-
-
-@pytest.fixture
 def out(netcache: Commands) -> Path:
     """A folder for downloads: nothing but them is ever in it."""
     folder = netcache.home / "out"

@@ -18,12 +18,6 @@ DATA = random_bytes(8 * MIB)
 LIMIT_S = 30
 
 
-@pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
-
-
 def wait_for_cached(netcache: Commands, url: str, wanted: int) -> int:
     """Run `cache map` until so much of `url` is cached; returns how much."""
     for _ in range(200):

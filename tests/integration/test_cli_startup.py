@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -77,12 +76,6 @@ SENDING = {
     *(f"netcache._netfs.{name}" for name in ("bodies", "tee", "upload")),
     *(f"netcache.backends.{name}" for name in ("http_upload", "http_write")),
 }
-
-
-@pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
 
 
 def imported_by(netcache: Commands, *args: str) -> set[str]:

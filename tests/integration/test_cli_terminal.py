@@ -14,12 +14,6 @@ DATA = random_bytes(3 << 20)
 COLOUR = re.compile(rb"\x1b\[[0-9;]*[0-9]+[0-9;]*m")
 
 
-@pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
-
-
 def test_a_transfer_draws_a_bar_on_a_terminal(served: Served, netcache: Commands) -> None:
     """The name, the bytes, and the summary under it."""
     ran = netcache.on_terminal("get", served.put("data.bin", DATA))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.support.commands import Commands
@@ -11,12 +9,6 @@ from tests.support.served import Served, random_bytes
 
 KIB, MIB = 1 << 10, 1 << 20
 DATA = random_bytes(2 * MIB + 777)
-
-
-@pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
 
 
 # get

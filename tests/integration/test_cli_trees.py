@@ -12,12 +12,6 @@ from tests.support.served import Served
 
 
 @pytest.fixture
-def netcache(tmp_path: Path) -> Commands:
-    """The command line in a home of its own."""
-    return Commands(tmp_path)
-
-
-@pytest.fixture
 def tree(netcache: Commands) -> Path:
     """A small local tree."""
     top = netcache.home / "tree"
