@@ -16,6 +16,9 @@ from tests.support.stores import object_file
 
 DATA = random_bytes(300_000)
 
+REFUSALS = [(FaultRule(status=404), 3), (FaultRule(status=401), 10), (FaultRule(refuse=True), 5)]
+"""What a server may say instead of an answer, and the exit codes."""
+
 
 def asked(served: Served) -> list[tuple[str, int]]:
     """Methods and statuses since this was last asked."""
@@ -64,14 +67,7 @@ def test_of_what_is_cached_in_part_the_rest_is_fetched_with_the_check(
     assert asked(served) == [("HEAD", 304)]
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        (FaultRule(status=404), 3),
-        (FaultRule(status=401), 10),
-        (FaultRule(refuse=True), 5),
-    ],
-)
+@pytest.mark.parametrize(("fault", "code"), REFUSALS)
 def test_errors_are_told_as_ever(
     served: Served, netcache: Commands, fault: FaultRule, code: int
 ) -> None:

@@ -17,7 +17,7 @@ from netcache._client.target import TargetFile
 from netcache._core.urls import parse
 from netcache_server import FaultRule
 from tests.crash.test_journal import BIG, killed_writer
-from tests.integration.test_cli_check_here import asked
+from tests.integration.test_cli_check_here import REFUSALS, asked
 from tests.integration.test_cli_startup import imported_by
 from tests.integration.test_copying_ahead import nameless_bytes
 from tests.support.commands import Commands
@@ -123,14 +123,7 @@ def test_what_is_damaged_is_fetched_again(
     assert os.listdir(out) == ["a"]
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        (FaultRule(status=404), 3),
-        (FaultRule(status=401), 10),
-        (FaultRule(refuse=True), 5),
-    ],
-)
+@pytest.mark.parametrize(("fault", "code"), REFUSALS)
 def test_errors_are_told_as_ever(
     served: Served, netcache: Commands, out: Path, fault: FaultRule, code: int
 ) -> None:
@@ -253,12 +246,14 @@ def test_what_is_compared_ahead_is_near_to_the_copy(
         comparing = threading.Thread(target=copy.compare_ahead)
         copying.start()
         comparing.start()
-        while not moved.seen.wait(0.01) and comparing.is_alive():
-            continue
-        assert compared == list(range(STEP_BYTES, near + 1, STEP_BYTES))
-        going_on.set()
-        copying.join()
-        comparing.join()
+        try:
+            while not moved.seen.wait(0.01) and comparing.is_alive():
+                continue
+            assert compared == list(range(STEP_BYTES, near + 1, STEP_BYTES))
+        finally:
+            going_on.set()
+            copying.join()
+            comparing.join()
         assert copy.position == len(DATA)
         assert max(compared) <= near
         client._core.inodes.release(inode)
