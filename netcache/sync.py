@@ -46,9 +46,10 @@ class Client(ClientFace):
       (no connection, a timeout, status 5xx after all retries): ``"always"``, or if it was found
       current at most so long ago (seconds or ``"1h"``); None or ``"never"``: raise (the default).
     * ``timeout``: seconds without a byte before an exchange is given up (30); ``retries``: how
-      often a failed one is tried again (4, 0..100); ``transfers``: files moved at the same time
-      (4, 1..64); ``processes``: how many processes, this one included, bring a tree of many small
-      files (as many as cores, at most 4); ``bwlimit``: bytes per second over all exchanges (none).
+      often a failed one is tried again (4, 0..100); ``transfers``: files moved at the same time,
+      or rows of small ones that share a connection (4, 1..64); ``processes``: how many processes,
+      this one included, bring a tree of many small files (as many as cores, at most 4);
+      ``bwlimit``: bytes per second over all exchanges (none).
     * ``headers``: sent with every request; ``auth``: ``("user", "password")`` or
       ``"user:password"``; ``token``: a bearer token; ``netrc``: True or a path; ``ca_cert``: a PEM
       file; ``insecure``: do not check TLS certificates.

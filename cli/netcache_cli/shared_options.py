@@ -136,7 +136,7 @@ def shared_options() -> tuple[SharedOption, ...]:
             "--transfers",
             type=click.IntRange(1, 64),
             metavar="N",
-            help="How many files to move at the same time: 4.",
+            help="How many files to move at the same time, or rows of small ones: 4.",
         ),
         new(
             "--processes",

@@ -22,6 +22,11 @@ EXCHANGES_PER_TRANSFER = 4
 """How many read exchanges may run at the same time, for each of ``transfers``."""
 
 
+SMALL_FILES_PER_TRANSFER = 16
+"""How many small files of a tree may be on their way at the same time, for each of ``transfers``:
+they are asked for one behind the other where that is safe."""
+
+
 class ClientOptions(NamedTuple):
     """Checked options; the constructor of ``Client`` documents each."""
 

@@ -23,6 +23,7 @@ from netcache.errors import NotCachedError, NotFoundError
 from netcache.spi import Backend, ResourceInfo, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from netcache._client.ahead import AheadCopy
@@ -252,7 +253,12 @@ class Remote:
             return contextlib.nullcontext()
         from netcache._client.crew.crew import Crew
 
-        return Crew(self._local, self._credentials, processes, self.hands_from)
+        return Crew(self._local, self._credentials, processes, self.hands_from, self._limit_small)
+
+    def _limit_small(self, at_once: int) -> None:
+        limit: Callable[[int], None] | None = getattr(self.backend, "limit_small", None)
+        if limit is not None:
+            limit(at_once)
 
     async def warm(
         self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes

@@ -27,8 +27,9 @@ ReadLimit = Callable[[str, Extent], int]
 how many bytes of ``extent`` one exchange brings at most; 0 refuses it."""
 
 
-OpenSmall = Callable[[str], Awaitable["ReadReply"]]
-"""``open_small(url)``, which a backend may have that brings small resources more cheaply."""
+OpenSmall = Callable[[str, "Version | None"], Awaitable["ReadReply"]]
+"""``open_small(url, listed)``, which a backend may have that brings small resources more cheaply;
+``listed`` is the version in a listing."""
 
 
 class CheckSmall(Protocol):
@@ -88,15 +89,15 @@ class ReadMeans:
         self.note_head(loop.time() - begun_s)
         return reply
 
-    async def open_small(self, url: str) -> ReadReply:
-        """``open_read`` of all of a resource that is thought to be small, timed."""
+    async def open_small(self, url: str, listed: Version | None) -> ReadReply:
+        """``open_read`` of all of a resource that is thought to be small.
+
+        It may have waited behind others: how long it took tells nothing of the way.
+        """
         open_small: OpenSmall | None = getattr(self.backend(), "open_small", None)
         if open_small is None:
             return await self.open_read(url)
-        begun_s = asyncio.get_running_loop().time()
-        reply = await open_small(url)
-        self.note_head(asyncio.get_running_loop().time() - begun_s)
-        return reply
+        return await open_small(url, listed)
 
     async def check_small(
         self, url: str, unless: Validator, *, want_digest: bool

@@ -82,7 +82,7 @@ class SmallFiles:
                 if give_back is None:
                     return None
                 try:
-                    return await self._ask(resource, gate)
+                    return await self._ask(resource, listed, gate)
                 finally:
                     give_back()
             except NotFoundError:
@@ -108,9 +108,11 @@ class SmallFiles:
         found = await kept_files.bring(resource, kept, listed)
         return SmallFile(*found, 0) if isinstance(found, tuple) else found
 
-    async def _ask(self, resource: Resource, gate: Gate) -> SmallFile | Inode | None:
+    async def _ask(
+        self, resource: Resource, listed: Version | None, gate: Gate
+    ) -> SmallFile | Inode | None:
         asked_at = time.monotonic()
-        reply = await self._engine.means.open_small(resource.url)
+        reply = await self._engine.means.open_small(resource.url, listed)
         if gate.users > 1 or not _comes_whole(reply):
             # Somebody is waiting for it: he follows the inode.
             return await self._opener.begin(resource, reply, asked_at, Extent(0, -1))

@@ -94,11 +94,9 @@ class HttpBackend:
     def _small_reads(self) -> SmallReads:
         from netcache.backends.http_small import SmallReads
 
-        return SmallReads(self._session)
-
-    @property
-    def _has_lanes(self) -> bool:
-        return self.options.takeover and not self._throttle.limited
+        return SmallReads(
+            self._session, has_lanes=self.options.takeover and not self._throttle.limited
+        )
 
     @cached_property
     def _ranges_reader(self) -> RangesReader:
@@ -159,10 +157,17 @@ class HttpBackend:
         question = ReadQuestion(resource.url, extent, expected, unless)
         return await self.retried(lambda: self._open_once(resource, question))
 
-    async def open_small(self, url: str) -> ReadReply:
-        """``open_read`` of all of a resource that is small, as far as anybody knows."""
+    async def open_small(self, url: str, listed: Version | None = None) -> ReadReply:
+        """``open_read`` of all of a resource that is small, as far as anybody knows.
+
+        ``listed`` is its version in a listing: with one it may be asked for behind others.
+        """
         resource = _parsed(url)
-        return await self.retried(lambda: self._open_small_once(resource))
+        return await self.retried(lambda: self._open_small_once(resource, listed))
+
+    def limit_small(self, at_once: int) -> None:
+        """``open_small`` asks for no more than so many at a time, in as many rows."""
+        self._small_reads.limit_lanes(at_once)
 
     async def open_ranges(
         self, url: str, extents: Sequence[Extent], *, expected: Version
@@ -192,10 +197,7 @@ class HttpBackend:
         self, url: str, *, unless: Validator, want_digest: bool
     ) -> ResourceInfo | None:
         """``stat`` of one of many small resources."""
-        resource = _parsed(url)
-        if not self._has_lanes:
-            return await self.stat(url, unless=unless, want_digest=want_digest)
-        lanes = self._small_reads
+        resource, lanes = _parsed(url), self._small_reads
         return await self.retried(
             lambda: self._metadata.check_small(resource, unless, want_digest, lanes)
         )
@@ -277,14 +279,18 @@ class HttpBackend:
 
     # One attempt of each.
 
-    async def _open_small_once(self, resource: Resource) -> ReadReply:
+    async def _open_small_once(self, resource: Resource, listed: Version | None) -> ReadReply:
         from netcache.backends.http_reply import HttpSmallReply
 
-        question = ReadQuestion(resource.url, None, None, None)
-        answer = await self._small_reads.ask(resource) if self._has_lanes else None
-        if answer is None:
-            return await self._open_once(resource, question)
-        head = self._small_reads.head_of(answer, resource)
+        question, lanes = ReadQuestion(resource.url, None, None, None), self._small_reads
+        while True:
+            had_lanes = lanes.reaches(resource)
+            if (answer := await lanes.ask(resource, listed)) is not None:
+                break
+            async with lanes.turns:
+                if had_lanes or not lanes.reaches(resource):
+                    return await self._open_once(resource, question)
+        head = lanes.head_of(answer, resource)
         self._notes.saw_reply(resource.origin, head.fields)
         if head.status != 200:
             raise refusal("read", resource.url, head, time.time())

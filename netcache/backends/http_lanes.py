@@ -1,9 +1,9 @@
-"""Lanes: kept connections on which small files are asked for, one after the other.
+"""Lanes: kept connections on which small files are asked for, several in a row where that is safe.
 
 What aiohttp does for a request (objects for it and for its answer, timers, a parser, the way
 through its pool) takes several times as long as the request of a file of some KiB.  A lane is one
-of aiohttp's connections, lent from its pool, with our protocol on its transport: a request is one
-line and the same fields each time, and its answer is taken apart by ``http_plain``.
+of aiohttp's connections, lent from its pool, with our protocol on its transport (``http_lane``): a
+request is one line and the same fields each time, and its answer is taken apart by ``http_plain``.
 
 Rules:
 
@@ -12,6 +12,12 @@ Rules:
    ``VAIN_MAX`` connections in a row without an answer they do not.
 2. Silence is an error at once: the head has to come in time, and then each piece of the body.
 3. A lane that nobody uses goes back to the pool.
+4. A request goes behind others that are not answered yet (RFC 9112 9.3.2) when the connection has
+   brought an answer before, and the signs of all of them differ (``http_signs``).  From then on
+   each answer on that lane has to show the sign of its request; one that does not is left to
+   aiohttp.  After ``ODD_MAX`` that belong to another request, or as many rows that broke off soon
+   after each other, nobody stands behind anybody any more.
+5. Who stood behind in a row that ended asks again; so does who finds no lane, when one has gone.
 
 Everything on the client's loop.
 """
@@ -19,130 +25,29 @@ Everything on the client's loop.
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from netcache._core.readplan import COMES_WHOLE_BYTES
-from netcache.backends.aiohttp_import import aiohttp
-from netcache.backends.http_plain import PlainAnswer, UnusualError, head_is_whole, next_answer
+from netcache.backends.http_lane import AGAIN, ROW_MAX, Asked, Lane, Outcome, is_fit
 
-__all__ = ["VAIN_MAX", "Lanes"]
+if TYPE_CHECKING:
+    from netcache.backends.aiohttp_import import aiohttp
+    from netcache.backends.http_plain import PlainAnswer
+    from netcache.backends.http_signs import Sign
+
+__all__ = ["ODD_MAX", "ROW_MAX", "VAIN_MAX", "Lanes"]
 
 VAIN_MAX = 3
+ODD_MAX = 3
+WELL_MIN = 10 * ROW_MAX
+"""After so many answers in rows, one that breaks off is the first one again."""
+ROUNDS_MAX = 4
+"""A request that had to be asked again so often is left to aiohttp."""
+LOOKS_MAX = 4
 TICK_S = 1.0
 """How often a lane is looked after; one that was not used meanwhile goes back to the pool."""
-
-
-class _Lane(asyncio.Protocol):
-    """One connection.
-
-    States: free; waiting for an answer; ended (lent back, lost or given up).
-    """
-
-    def __init__(self, lanes: Lanes, connection: aiohttp.connector.Connection) -> None:
-        self._lanes = lanes
-        self._connection = connection
-        handler: Any = connection.protocol
-        self._handler = handler
-        self._transport: Any = handler.transport
-        self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[PlainAnswer | None] | None = None
-        self._begun = b""
-        self._to_head = False
-        self._was_answered = False
-        # When the head began to be waited for; in a body, when something last came.
-        self._since_s = 0.0
-        self._was_used = True
-        self.ended = False
-        self._transport.set_protocol(self)
-        self._tick = self._loop.call_later(lanes.tick_s, self._look)
-
-    def ask(self, request: bytes, *, to_head: bool) -> asyncio.Future[PlainAnswer | None]:
-        """Send a request, on a lane that is free; None as its answer leaves it to aiohttp."""
-        self._to_head = to_head
-        self._answer = self._loop.create_future()
-        self._since_s = self._loop.time()
-        self._was_used = True
-        self._transport.write(request)
-        return self._answer
-
-    # What the transport calls.
-
-    def data_received(self, data: bytes) -> None:
-        """An answer, or a part of one."""
-        if self._begun:
-            data = self._begun + data
-        try:
-            found = None
-            if self._answer is not None:
-                found = next_answer(data, COMES_WHOLE_BYTES, to_head=self._to_head)
-            if self._answer is None or (found is not None and found.length < len(data)):
-                raise UnusualError("more came than an answer")
-        except UnusualError:
-            if not self.ended:
-                self._lanes.closed = True
-                self.end()
-            return
-        if found is None:
-            self._begun = data
-            if head_is_whole(data):
-                self._since_s = self._loop.time()
-            return
-        self._begun, self._was_answered = b"", True
-        answer, self._answer = self._answer, None
-        if found.is_last:
-            self.end()
-        else:
-            self._lanes.free.append(self)
-        if not answer.done():
-            answer.set_result(found)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection is gone; aiohttp's pool must hear of it too."""
-        self._handler.connection_lost(exc)
-        if not self.ended:
-            self._lanes.lost(answered=self._was_answered)
-            self.end()
-
-    def pause_writing(self) -> None:
-        """Not ours: passed on."""
-        self._handler.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Not ours: passed on."""
-        self._handler.resume_writing()
-
-    # Its end.
-
-    def _look(self) -> None:
-        if self._answer is None and not self._was_used:
-            self.end(lend_back=True)
-            return
-        answer, waited_s = self._answer, self._loop.time() - self._since_s
-        if answer is not None and waited_s >= self._lanes.timeout_s:
-            if not answer.done():
-                answer.set_exception(TimeoutError())
-            self.end()
-            return
-        self._was_used = False
-        self._tick = self._loop.call_later(self._lanes.tick_s, self._look)
-
-    def end(self, *, lend_back: bool = False) -> None:
-        """Be a lane no more; who waits is left to aiohttp.  Idempotent."""
-        if self.ended:
-            return
-        self.ended = True
-        self._tick.cancel()
-        self._lanes.forget(self)
-        if lend_back:
-            self._transport.set_protocol(self._handler)
-            self._connection.release()
-        else:
-            self._transport.abort()
-            self._connection.close()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(None)
-        self._answer = None
 
 
 class Lanes:
@@ -159,68 +64,177 @@ class Lanes:
         self.closed = most < 1
         self.timeout_s = timeout_s
         self.tick_s = min(tick_s, timeout_s)
-        self.free: list[_Lane] = []
+        self.has_rows = True
+        # After so many requests this server closes a connection.
+        self.requests_max = sys.maxsize
+        self.free: list[Lane] = []
         self._connect = connect
         self._most = most
-        self._lanes: set[_Lane] = set()
+        self._lanes: list[Lane] = []
+        self._waiting: deque[Asked] = deque()
         self._opening = 0
+        # Whether the times in listings are those of the answers; None: not known yet.
+        self._tells_times: bool | None = None
         # How many connections in a row ended without an answer.
         self._vain = 0
+        self._misled = 0
+        self._broken_rows = 0
+        # How many answers came in rows since the last one broke off.
+        self._in_rows = 0
 
-    async def ask(self, request: bytes, *, to_head: bool = False) -> PlainAnswer | None:
+    async def ask(
+        self, request: bytes, *, to_head: bool = False, sign: Sign | None = None
+    ) -> PlainAnswer | None:
         """Send a request, a ``HEAD`` or a ``GET``; None when aiohttp is to ask.
 
-        Raises ``TimeoutError``, and what connecting raises.
+        ``sign`` is what its answer shows, if that is known; without one it goes alone.  Raises
+        ``TimeoutError``, and what connecting raises.
         """
-        if self.closed:
-            return None
-        lane = self.free.pop() if self.free else await self._another()
-        return await lane.ask(request, to_head=to_head) if lane is not None else None
+        for _ in range(ROUNDS_MAX):
+            outcome = await self._ask_once(request, sign, to_head=to_head)
+            if outcome is not AGAIN:
+                return outcome
+        return None
 
-    async def _another(self) -> _Lane | None:
-        """One more, if there may be one."""
-        if len(self._lanes) + self._opening >= self._most:
+    def limit(self, most: int) -> None:
+        """Have no more than ``most`` lanes, at least one, from now on; some may retire."""
+        self._most = max(1, most)
+        for lane in self._lanes[self._most :]:
+            lane.retire()
+
+    async def _ask_once(self, request: bytes, sign: Sign | None, *, to_head: bool) -> Outcome:
+        """Send it once; ``AGAIN`` when it stood in a row that ended."""
+        while not self.closed:
+            asked = Asked(request, sign, to_head=to_head)
+            lane = self._lane_for(asked)
+            if lane is None and len(self._lanes) + self._opening < self._most:
+                lane = await self._another()
+                if lane is None:
+                    return None
+            if lane is not None:
+                lane.ask(asked)
+            else:
+                self._waiting.append(asked)
+            try:
+                outcome = await asked.answer
+            except asyncio.CancelledError:
+                self._left(asked)
+                raise
+            if outcome is not AGAIN or asked.was_sent:
+                return outcome
+        return None
+
+    def _left(self, asked: Asked) -> None:
+        """Whoever asked waits no more; if he was to open a lane, another does."""
+        if asked in self._waiting:
+            self._waiting.remove(asked)
+        elif not asked.was_sent:
+            self._wake_one()
+
+    def _lane_for(self, asked: Asked) -> Lane | None:
+        """A free lane; once there are as many as may be, one with others before."""
+        for place in reversed(range(len(self.free))):
+            if self.free[place].takes(asked):
+                return self.free.pop(place)
+        if len(self._lanes) < self._most:
             return None
+        takes = (lane for lane in self._lanes if lane.row and lane.takes(asked))
+        return min(takes, key=lambda lane: len(lane.row), default=None)
+
+    async def _another(self) -> Lane | None:
+        """One more."""
         self._opening += 1
+        lane = None
         try:
             connection = await self._connect()
+            if self.closed or not is_fit(connection):
+                self.give_up()
+                connection.close()
+                return None
+            lane = Lane(self, connection)
+            self._lanes.append(lane)
+            return lane
         finally:
             self._opening -= 1
-        if self.closed or not _is_fit(connection):
-            self.closed = True
-            connection.close()
-            return None
-        lane = _Lane(self, connection)
-        self._lanes.add(lane)
-        return lane
+            if lane is None:
+                self._wake_one()
 
-    def lost(self, *, answered: bool) -> None:
+    def _wake_one(self) -> None:
+        """Where there may be another lane, somebody is to open it."""
+        if self._waiting and len(self._lanes) + self._opening < self._most:
+            self._waiting.popleft().end(AGAIN)
+
+    # What lanes tell.
+
+    def sign_of(self, asked: Asked) -> Sign | None:
+        """What the answer to a request shows, as far as this server tells it."""
+        return asked.sign if self._tells_times else asked.timeless
+
+    def first_answer(self, asked: Asked, answer: PlainAnswer) -> None:
+        """The first answer on a connection; the first file of all decides about times."""
+        sign = asked.sign
+        if self._tells_times is None and answer.status == 200 and sign is not None:
+            self._tells_times = sign.has_time_of(answer)
+
+    def answered(self, lane: Lane, *, in_row: bool) -> None:
+        """A request was answered; there is room for another."""
+        self._vain = 0
+        self._in_rows += in_row
+        if self._waiting:
+            self._fill(lane)
+        if not lane.row:
+            self.free.append(lane)
+
+    def _fill(self, lane: Lane) -> None:
+        """Let those go who have waited for it, in order.
+
+        (Of files of one size all signs may be the same: no more than a few are looked at in vain.)
+        """
+        passed_over: list[Asked] = []
+        while self._waiting and len(passed_over) < LOOKS_MAX and lane.has_room:
+            asked = self._waiting.popleft()
+            if lane.takes(asked):
+                lane.ask(asked)
+            elif lane.row:
+                passed_over.append(asked)
+            else:
+                # It can stand in no row, and this connection has had some.
+                asked.end(None)
+        self._waiting.extendleft(reversed(passed_over))
+
+    def lost(self, *, answered: bool, in_row: bool) -> None:
         """A connection ended that had given an answer, or none."""
         self._vain = 0 if answered else self._vain + 1
+        if in_row:
+            went_well = self._in_rows >= WELL_MIN
+            self._broken_rows = 1 if went_well else self._broken_rows + 1
+            self._in_rows = 0
+        if self._broken_rows == ODD_MAX:
+            self.has_rows = False
         if self._vain == VAIN_MAX:
-            self.closed = True
+            self.give_up()
 
-    def forget(self, lane: _Lane) -> None:
+    def misled(self) -> None:
+        """An answer came that is not the one of its request."""
+        self._misled += 1
+        if self._misled == ODD_MAX:
+            self.has_rows = False
+
+    def gone(self, lane: Lane) -> None:
         """The lane is none any more."""
-        self._lanes.discard(lane)
+        self._lanes.remove(lane)
         if lane in self.free:
             self.free.remove(lane)
+        self._wake_one()
+
+    def give_up(self) -> None:
+        """There are no more lanes; what is on its way still comes."""
+        self.closed = True
+        while self._waiting:
+            self._waiting.popleft().end(None)
 
     def close(self) -> None:
         """End all of them.  Idempotent."""
-        self.closed = True
+        self.give_up()
         for lane in list(self._lanes):
             lane.end()
-
-
-def _is_fit(connection: aiohttp.connector.Connection) -> bool:
-    """Whether aiohttp is as we know it: some of what is used here it does not document."""
-    handler: Any = connection.protocol
-    transport: Any = getattr(handler, "transport", None)
-    wanted = (
-        (transport, ("set_protocol", "get_protocol", "write", "abort")),
-        (handler, ("connection_lost", "pause_writing", "resume_writing")),
-    )
-    if any(not hasattr(thing, name) for thing, names in wanted for name in names):
-        return False
-    return transport.get_protocol() is handler and not transport.is_closing()

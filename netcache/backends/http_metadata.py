@@ -60,7 +60,8 @@ class Metadata:
         """``stat``, on one of the ``lanes`` where that is possible."""
         answer = await lanes.ask_head(asked, stat_fields(unless, want_digest))
         if answer is None:
-            return await self.stat(asked, unless, want_digest)
+            async with lanes.turns:
+                return await self.stat(asked, unless, want_digest)
         head = lanes.head_of(answer, asked)
         if is_of_no_use(head, asked):
             lanes.refused_head(asked)

@@ -2,11 +2,13 @@
 
 It is for many resources that are wanted whole, at an origin that has answered aiohttp before,
 directly: what it takes to reach it, aiohttp knows then, and it makes the connections.  Lanes take
-no more than half of the connections that an origin may have.
+no more than a quarter of the connections that an origin may have, and what goes the ordinary way
+has as many turns.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,13 +19,18 @@ from netcache.backends.aiohttp_import import aiohttp
 from netcache.backends.http_failures import connection_error
 from netcache.backends.http_lanes import Lanes
 from netcache.backends.http_plain import PlainAnswer, field_lines, is_plain_value, plain_request
+from netcache.backends.http_signs import Sign
 from netcache.backends.http_wire import Head
 
 if TYPE_CHECKING:
+    from netcache._core.coherency import Version
     from netcache._core.urls import Resource
     from netcache.backends.http_session import HttpSession
 
 __all__ = ["SmallReads"]
+
+PART = 4
+"""Lanes are one of so many of an origin's connections."""
 
 _logger = logging.getLogger("netcache.http")
 
@@ -31,21 +38,28 @@ _logger = logging.getLogger("netcache.http")
 class SmallReads:
     """Asks for small resources.  On the client's loop."""
 
-    def __init__(self, session: HttpSession) -> None:
+    def __init__(self, session: HttpSession, *, has_lanes: bool) -> None:
+        self.turns = asyncio.Semaphore(max(1, session.options.connections // PART))
         self._session = session
+        self._has_lanes = has_lanes
+        self._lanes_most = session.options.connections // PART
         self._origins: dict[str, _Origin] = {}
 
-    async def ask(self, resource: Resource) -> PlainAnswer | None:
+    def reaches(self, resource: Resource) -> bool:
+        """Whether there are lanes to the origin of ``resource``."""
+        return self._open_origin(resource) is not None
+
+    async def ask(self, resource: Resource, listed: Version | None) -> PlainAnswer | None:
         """Ask for all of a resource; None: it is to be asked for the ordinary way.
 
-        Raises ``TransientError`` when no answer came.
+        ``listed`` is its version in a listing.  Raises ``TransientError`` when no answer came.
         """
         origin = self._open_origin(resource)
         if origin is None:
             return None
         fields = self._session.access.headers_for(resource, resource.origin)
         request = plain_request(resource.target, origin.lines_with(fields))
-        return await self._answer("GET", "read", resource, origin, request)
+        return await self._answer("GET", "read", resource, origin, request, Sign.of(listed))
 
     async def ask_head(self, resource: Resource, own: Mapping[str, str]) -> PlainAnswer | None:
         """Ask for the head of a resource, with the fields ``own`` besides; as ``ask``."""
@@ -57,7 +71,7 @@ class SmallReads:
             return None
         lines = origin.lines_with(fields) + field_lines(own)
         request = plain_request(resource.target, lines, b"HEAD")
-        return await self._answer("HEAD", "stat", resource, origin, request)
+        return await self._answer("HEAD", "stat", resource, origin, request, None)
 
     @staticmethod
     def head_of(answer: PlainAnswer, resource: Resource) -> Head:
@@ -70,12 +84,18 @@ class SmallReads:
             origin.refuses_heads = True
 
     async def _answer(
-        self, method: str, what: str, resource: Resource, origin: _Origin, request: bytes | None
+        self,
+        method: str,
+        what: str,
+        resource: Resource,
+        origin: _Origin,
+        request: bytes | None,
+        sign: Sign | None,
     ) -> PlainAnswer | None:
         if request is None:
             return None
         try:
-            answer = await origin.lanes.ask(request, to_head=method == "HEAD")
+            answer = await origin.lanes.ask(request, to_head=method == "HEAD", sign=sign)
         except (aiohttp.ClientError, OSError) as error:
             timeout_s = self._session.options.timeout_s
             raise connection_error(what, resource.url, error, timeout_s) from error
@@ -85,6 +105,8 @@ class SmallReads:
 
     def _open_origin(self, resource: Resource) -> _Origin | None:
         """The origin of ``resource``, if it has lanes."""
+        if not self._has_lanes:
+            return None
         origin = self._origins.get(resource.origin) or self._reach(resource.origin)
         return None if origin is None or origin.lanes.closed else origin
 
@@ -93,10 +115,16 @@ class SmallReads:
         door = self._session.door_to(name)
         if door is None:
             return None
-        options = self._session.options
-        lanes = Lanes(door.connect, most=options.connections // 2, timeout_s=options.timeout_s)
+        timeout_s = self._session.options.timeout_s
+        lanes = Lanes(door.connect, most=self._lanes_most, timeout_s=timeout_s)
         self._origins[name] = _Origin(lanes, door.fields)
         return self._origins[name]
+
+    def limit_lanes(self, most: int) -> None:
+        """Have no more than ``most`` lanes to each origin, as long as other processes have some."""
+        self._lanes_most = min(most, self._session.options.connections // PART)
+        for origin in self._origins.values():
+            origin.lanes.limit(self._lanes_most)
 
     def close(self) -> None:
         """Give all connections up.  Idempotent."""

@@ -67,8 +67,8 @@ def test_a_hand_that_waits_for_a_slow_server_is_not_given_up(
     served: Served, tree: dict[str, bytes], crew: CrewWatch, new_client: NewClient, tmp_path: Path
 ) -> None:
     """It has no answers for longer than the timeout, and says that it is alive."""
-    served.server.set_faults([FaultRule(path="/tree/*/?*", latency_s=4.0, count=8)])
-    client = new_client(processes=2, transfers=8, timeout=3.0)
+    served.server.set_faults([FaultRule(path="/tree/*/?*", latency_s=4.0, count=2)])
+    client = new_client(processes=2, transfers=2, timeout=3.0)
     report = client.sync(f"{served.url}tree/", tmp_path / "out")
     assert (report.copied, report.errors) == (len(tree), [])
     assert crew.ordered

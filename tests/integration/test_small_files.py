@@ -15,6 +15,7 @@ from netcache._core.content import Content
 from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.urls import parse
 from netcache._netfs.inodes import key_of
+from netcache.backends.http_lane import ROW_MAX, Asked, Lane
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
 from tests.support.costs import counted
@@ -71,6 +72,30 @@ def test_small_files_are_kept_whole_and_with_their_sums(
             found.close()
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("transfers", [1, 3])
+def test_small_files_are_asked_for_in_rows(
+    served: Served,
+    new_client: NewClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transfers: int,
+) -> None:
+    """On as many connections as there are transfers, each with as many in its row as may be."""
+    files = tree(served, (KIB,) * (transfers * ROW_MAX * 4))
+    rows: dict[Lane, int] = {}
+    ask = Lane.ask
+
+    def asked(lane: Lane, one: Asked) -> None:
+        ask(lane, one)
+        rows[lane] = max(rows.get(lane, 0), len(lane.row))
+
+    monkeypatch.setattr(Lane, "ask", asked)
+    client = new_client(transfers=transfers, processes=1)
+    client.sync(f"{served.url}tree/", tmp_path / "out")
+    check(files, tmp_path / "out")
+    assert list(rows.values()) == [ROW_MAX] * transfers
 
 
 def test_what_is_read_of_a_small_file_can_be_explained(

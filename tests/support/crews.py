@@ -18,7 +18,7 @@ from netcache._client.trees.ports import FetchResult, OnBytes
 from netcache.spi import ResourceInfo
 from tests.support.served import Served, random_bytes
 
-FOLDERS, FILES = 3, 20
+FOLDERS, FILES = 3, 40
 KIB = 1024
 
 
@@ -127,9 +127,14 @@ def tree(served: Served) -> dict[str, bytes]:
 
 
 def fill(served: Served) -> dict[str, bytes]:
-    """Files of several sizes in several folders, each with a time of its own."""
+    """Files of several sizes in several folders, each with a time of its own.
+
+    They are more than one process has on its way, so that some are left for hands.
+    """
     files = {
-        f"{folder}/{file}": random_bytes(1 + folder * KIB + file * 3 * KIB, folder * FILES + file)
+        f"{folder}/{file}": random_bytes(
+            1 + folder * KIB + file % (FILES // 2) * 3 * KIB, folder * FILES + file
+        )
         for folder in range(FOLDERS)
         for file in range(FILES)
     }

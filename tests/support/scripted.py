@@ -24,6 +24,9 @@ class Scripted:
         self.url = ""
         self.requests: list[bytes] = []
         self.connections = 0
+        # How many requests were being answered at the same time, at most.
+        self.at_once = 0
+        self._answering = 0
         self.answer: Answer = plainly
         # Held by a connection of a server that serves one at a time.
         self.turn: asyncio.Lock | None = None
@@ -43,7 +46,13 @@ class Scripted:
         ):
             while not writer.is_closing():
                 self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                await self.answer(self, writer)
+                self._answering += 1
+                self.at_once = max(self.at_once, self._answering)
+                try:
+                    await asyncio.sleep(0)
+                    await self.answer(self, writer)
+                finally:
+                    self._answering -= 1
                 await writer.drain()
         writer.transport.abort()
         self._serving.discard(task)

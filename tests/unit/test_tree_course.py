@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from netcache._client.options import SMALL_FILES_PER_TRANSFER
 from netcache._client.trees.api import (
     TreeOptions,
     get_tree,
@@ -19,6 +20,7 @@ from netcache._client.trees.api import (
     sync_tree,
 )
 from netcache._core.progress import ProgressEvent
+from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache.errors import (
     TransientError,
 )
@@ -101,13 +103,17 @@ async def test_a_dry_run_touches_nothing(ops: MemoryTree, dest: Path) -> None:
     assert {name for name, _ in ops.calls} == {"list", "stat"}
 
 
-async def test_transfers_bounds_how_many_files_move(dest: Path) -> None:
-    """Never more than so many, and as many when there is enough to do."""
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [(COMES_WHOLE_BYTES, 5 * SMALL_FILES_PER_TRANSFER), (COMES_WHOLE_BYTES + 1, 5)],
+)
+async def test_transfers_bounds_how_many_files_move(dest: Path, size: int, most: int) -> None:
+    """Never more than so many, and as many when there is enough to do; of small ones more."""
     ops = MemoryTree(transfers=5)
-    for number in range(40):
-        ops.store(f"t/{number}", b"x")
+    for number in range(100):
+        ops.store(f"t/{number}", bytes(size))
     await get_tree(ops, URL, str(dest))
-    assert ops.running_max == 5
+    assert ops.running_max == most
 
 
 async def test_copying_begins_before_the_scan_has_ended(dest: Path) -> None:

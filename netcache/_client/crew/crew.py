@@ -6,15 +6,17 @@ Rules:
 
 1. Hands are started when the run has had ``hands_from`` small files, and end with it: a shorter one
    is over before another process has started.
-2. There are as many turns as files may be in flight.  A hand that is at work holds its share of
-   them, this process one for each file that it is at: together there are never more.
-3. A hand without work gives its turns back.
+2. Each hand asks for as many small files at a time as its share of the transfers allows, and this
+   process, from when the first hand is ready, for what is left of them: together never more.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Self
+
+from netcache._client.options import SMALL_FILES_PER_TRANSFER
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from netcache._client.trees.folders import Job
     from netcache.spi import ResourceInfo
 
-REST_S = 0.02
-"""A hand that has had no work for so long rests."""
-
 
 class Answer(NamedTuple):
     """What became of a file; ``what`` None: it is to be brought by this process."""
@@ -36,17 +35,11 @@ class Answer(NamedTuple):
     what: Done | Failed | None
 
 
-class _Place:
-    """A hand's place in the crew."""
-
-    def __init__(self, hand: Hand) -> None:
-        self.hand = hand
-        self.is_wanted = asyncio.Event()
-        self.is_at_work = False
-
-
 class Crew:
-    """The crew of one run, a context manager.  On the client's loop."""
+    """The crew of one run, a context manager.  On the client's loop.
+
+    ``limit`` is told how many small files this process may ask for at a time.
+    """
 
     def __init__(
         self,
@@ -54,16 +47,17 @@ class Crew:
         credentials: dict[str, tuple[str, str]],
         processes: int,
         hands_from: int,
+        limit: Callable[[int], None],
     ) -> None:
-        transfers = local.options.transfers
-        self.turns = asyncio.Semaphore(transfers)
-        self._share = transfers // processes
+        self._transfers = local.options.transfers
+        self._share = self._transfers // processes
         self._local = local
         self._credentials = credentials
+        self._limit = limit
         self._hand_count = processes - 1
         self._until_hands = hands_from
-        self._places: list[_Place] = []
-        self._keepers: list[asyncio.Task[None]] = []
+        self._hands: list[Hand] = []
+        self._starts: list[asyncio.Task[None]] = []
         self._answers: list[Answer] = []
         self._has_answers = asyncio.Event()
 
@@ -76,7 +70,7 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._keepers:
+        if self._starts:
             from netcache._finishing import finished
 
             await finished(self._end())
@@ -88,15 +82,10 @@ class Crew:
             if not self._until_hands:
                 self._start()
             return False
-        best, most = None, 0
-        for place in self._places:
-            if not place.is_at_work:
-                place.is_wanted.set()
-            elif (room := place.hand.room) > most:
-                best, most = place.hand, room
-        if best is None:
+        hand = max(self._hands, key=lambda hand: hand.room, default=None)
+        if hand is None or not hand.room:
             return False
-        best.order(job, info, path)
+        hand.order(job, info, path)
         return True
 
     async def answers(self) -> list[Answer]:
@@ -115,14 +104,13 @@ class Crew:
     def _start(self) -> None:
         from netcache._client.crew.hand import Hand
 
+        in_flight = self._share * SMALL_FILES_PER_TRANSFER
         for _ in range(self._hand_count):
-            place = _Place(Hand(self._local, self._share, self._answered))
-            self._places.append(place)
-            self._keepers.append(asyncio.create_task(self._keep(place)))
+            hand = Hand(self._local, self._share, in_flight, self._answered)
+            self._hands.append(hand)
+            self._starts.append(asyncio.create_task(self._begin(hand)))
 
-    async def _keep(self, place: _Place) -> None:
-        """Start a hand, and have it at work while there is work for it."""
-        hand = place.hand
+    async def _begin(self, hand: Hand) -> None:
         try:
             await hand.start(self._credentials)
         except OSError as error:
@@ -130,32 +118,11 @@ class Crew:
 
             logging.getLogger("netcache.crew").debug("a hand cannot be started: %s", error)
             return
-        while not hand.is_gone:
-            await place.is_wanted.wait()
-            await self._have_at_work(place)
-
-    async def _have_at_work(self, place: _Place) -> None:
-        """Let a hand work until it is idle; it holds its turns meanwhile."""
-        held = 0
-        try:
-            while held < self._share:
-                await self.turns.acquire()
-                held += 1
-            place.is_wanted.clear()
-            place.is_at_work = True
-            while not place.hand.is_gone:
-                orders = place.hand.ordered
-                await place.hand.idle()
-                await asyncio.sleep(REST_S)
-                if place.hand.ordered == orders:
-                    break
-        finally:
-            place.is_at_work = False
-            for _ in range(held):
-                self.turns.release()
+        self._limit(self._transfers - self._share * self._hand_count)
 
     async def _end(self) -> None:
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        await asyncio.gather(*(place.hand.end() for place in self._places))
+        for start in self._starts:
+            start.cancel()
+        await asyncio.gather(*self._starts, return_exceptions=True)
+        await asyncio.gather(*(hand.end() for hand in self._hands))
+        self._limit(self._transfers)

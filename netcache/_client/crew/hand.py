@@ -62,18 +62,21 @@ OnAnswer = Callable[["Job", Done | Failed | None], None]
 
 
 class Hand:
-    """One hand of a crew, with ``in_flight`` files at a time.  On the client's loop."""
+    """One hand of a crew, with ``in_flight`` files at a time, as a client with so many
+    ``transfers`` has them.  On the client's loop."""
 
-    def __init__(self, local: LocalHalf, in_flight: int, on_answer: OnAnswer) -> None:
+    def __init__(
+        self, local: LocalHalf, transfers: int, in_flight: int, on_answer: OnAnswer
+    ) -> None:
         self.in_flight = in_flight
         self.is_gone = False
+        self._transfers = transfers
         self._local = local
         self._on_answer = on_answer
         self._jobs: dict[int, Job] = {}
         self.ordered = 0
         self._waiting_max = in_flight
         self._is_ready = asyncio.Event()
-        self._is_idle = asyncio.Event()
         self._has_ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(self._take, self._gone)
@@ -97,7 +100,8 @@ class Hand:
             ours.close()
             raise
         self._credentials, self._told = credentials, dict(credentials)
-        self._channel.send(Begin(self._local.options, self._told, self.in_flight, level))
+        options = self._local.options._replace(transfers=self._transfers)
+        self._channel.send(Begin(options, self._told, self.in_flight, level))
         await self._is_ready.wait()
 
     # Work.
@@ -105,7 +109,9 @@ class Hand:
     @property
     def room(self) -> int:
         """How many files more it can be given now, so that none of them waits long."""
-        return 0 if self.is_gone else self.in_flight + self._waiting_max - len(self._jobs)
+        if self.is_gone or not self._is_ready.is_set():
+            return 0
+        return self.in_flight + self._waiting_max - len(self._jobs)
 
     def order(self, job: Job, info: ResourceInfo, path: str) -> None:
         """Have it bring a file."""
@@ -114,14 +120,7 @@ class Hand:
             self._channel.send(Credentials(self._told))
         self.ordered += 1
         self._jobs[self.ordered] = job
-        self._is_idle.clear()
         self._channel.send(Order(self.ordered, info, path))
-
-    async def idle(self) -> None:
-        """Returns when it has nothing to do, or is gone."""
-        if not self._jobs:
-            return
-        await self._is_idle.wait()
 
     def _take(self, messages: list[Message]) -> None:
         self._silent_beats = 0
@@ -149,8 +148,6 @@ class Hand:
 
     def _answer(self, number: int, what: Done | Failed | None) -> None:
         job = self._jobs.pop(number)
-        if not self._jobs:
-            self._is_idle.set()
         self._on_answer(job, what)
 
     def _beat(self) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from netcache._client.trees.compare import Verdict
 from netcache._client.trees.entries import DEPTH_MAX, Entry
 from netcache._client.trees.filters import Part
+from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.urls import Resource
 from netcache.errors import NetCacheError
 
@@ -84,6 +85,14 @@ class Job(NamedTuple):
     path: str
     url: str
     is_known: bool = True
+
+    @property
+    def comes_whole(self) -> bool:
+        """Whether it is one answer of a server, and nothing else has to be asked about it."""
+        size = self.entry.size
+        if size is None or size > COMES_WHOLE_BYTES or self.entry.info is None:
+            return False
+        return self.verdict is Verdict.DIFFERENT and self.is_known
 
 
 class Removal(NamedTuple):

@@ -12,12 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netcache._client.trees.compare import Verdict
-from netcache._core.readplan import COMES_WHOLE_BYTES
-
 if TYPE_CHECKING:
-    import asyncio
-
     from netcache._client.crew.crew import Answer, Crew
     from netcache._client.trees.folders import Job
     from netcache._client.trees.tally import Tally
@@ -31,17 +26,10 @@ class Handing:
         self._tally = tally
         self._came_back: set[str] = set()
 
-    @property
-    def turns(self) -> asyncio.Semaphore:
-        """Whoever does something himself takes one."""
-        return self._crew.turns
-
     def take(self, job: Job) -> bool:
         """Whether a hand does the job; it is then among the next ``answered``."""
-        info, size = job.entry.info, job.entry.size
-        if size is None or size > COMES_WHOLE_BYTES or info is None:
-            return False
-        if job.verdict is not Verdict.DIFFERENT or not job.is_known:
+        info = job.entry.info
+        if info is None or not job.comes_whole:
             return False
         if job.folder is None or not job.folder.is_made or job.name in self._came_back:
             return False

@@ -2,9 +2,11 @@
 
 Scanners take folders off a stack (depth first, so that few wait), list both sides, plan, and put
 files that need work on a bounded queue; copiers take them from there.  Scanners wait while the
-queue is full, copiers never wait for scanners' room: no circle.  What others do (``handing``) keeps
-no copier.  Memory is bounded by the listings being worked on and the folders above them.  All on
-one event loop.
+queue is full, copiers never wait for scanners' room: no circle.  There are more copiers than
+transfers where small files may be asked for one behind the other; whatever is not as small takes a
+turn, and of these there are as many as transfers.  What others do (``handing``) keeps no copier.
+Memory is bounded by the listings being worked on and the folders above them.  All on one event
+loop.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
 SCANNERS_MIN = 2
 SCANNERS_MAX = 8
-JOBS_PER_COPIER = 16
-"""How many files may wait for each copier."""
+JOBS_PER_TRANSFER = 16
+"""How many files may wait for each transfer."""
 
 
 class Walk:
@@ -36,16 +38,20 @@ class Walk:
         self,
         scan: Callable[[Folder], Awaitable[None]],
         do: Callable[[Job], Awaitable[None]],
-        copier_count: int,
+        transfers: int,
         handing: Handing | None = None,
+        *,
+        small_per_transfer: int = 1,
     ) -> None:
         self._scan = scan
         self._do = do
-        self._copier_count = copier_count
+        self._transfers = transfers
+        self._copier_count = transfers * small_per_transfer
+        self._turns = asyncio.Semaphore(transfers)
         self._handing = handing
         self._folders: asyncio.LifoQueue[Folder] = asyncio.LifoQueue()
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
-        self._jobs_most = copier_count * JOBS_PER_COPIER
+        self._jobs_most = transfers * JOBS_PER_TRANSFER
         self._has_room = asyncio.Event()
 
     def go_into(self, folder: Folder) -> None:
@@ -66,7 +72,7 @@ class Walk:
         """Walk from ``folders`` on; returns when all is scanned and done."""
         for folder in folders:
             self.go_into(folder)
-        scanner_count = max(SCANNERS_MIN, min(SCANNERS_MAX, self._copier_count))
+        scanner_count = max(SCANNERS_MIN, min(SCANNERS_MAX, self._transfers))
         with single_errors():
             async with asyncio.TaskGroup() as group:
                 workers = [group.create_task(self._copier()) for _ in range(self._copier_count)]
@@ -92,13 +98,13 @@ class Walk:
             job = await self._jobs.get()
             if self._jobs.qsize() <= self._jobs_most // 2:
                 self._has_room.set()
-            if handing is None:
-                await self._do(job)
-            elif handing.take(job):
+            if handing is not None and handing.take(job):
                 # Done when it is answered.
                 continue
+            if job.comes_whole:
+                await self._do(job)
             else:
-                async with handing.turns:
+                async with self._turns:
                     await self._do(job)
             self._jobs.task_done()
 

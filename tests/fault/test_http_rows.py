@@ -1,0 +1,388 @@
+"""Rows: small files that are asked for one behind the other, and servers that cannot do that.
+
+Every file is told by its listing (``versions``), and answers are compared with what was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from netcache._core.coherency import Validator, ValidatorKind, Version
+from netcache.backends.http import HttpBackend
+from netcache.backends.http_lane import ROW_MAX
+from netcache.backends.http_lanes import Lanes
+from netcache.errors import NotFoundError, RemoteTimeoutError, TransientError
+from tests.fault.test_http_lanes import body_of, way_of
+from tests.support.http_rig import Rig
+from tests.support.rows import (
+    DAY,
+    Handle,
+    RowServer,
+    ending,
+    in_order,
+    misordered,
+    row_server,
+    version_of,
+)
+from tests.support.served import random_bytes
+
+
+def lanes_of(backend: HttpBackend) -> Lanes:
+    """The lanes to the only origin."""
+    (origin,) = backend._small_reads._origins.values()
+    return origin.lanes
+
+
+async def read_all(
+    server: RowServer, backend: HttpBackend, url: str, numbers: Sequence[int]
+) -> list[str]:
+    """Read files at the same time, compare them, and tell which way each took."""
+
+    async def read(number: int) -> str:
+        reply = await backend.open_small(f"{url}{number}", version_of(server, number))
+        assert await body_of(reply) == server.files[number]
+        return way_of(reply)
+
+    return list(await asyncio.gather(*map(read, numbers)))
+
+
+@pytest.mark.parametrize("etags", [True, False])
+async def test_files_that_can_be_told_apart_are_asked_for_in_rows(etags: bool) -> None:
+    """One lane: the first alone (RFC 9112 9.3.2), then as many as may stand there."""
+    async with row_server(in_order) as (server, backend, url):
+        server.etags = etags
+        ways = await read_all(server, backend, url, range(1, 41))
+        assert ways == ["lane"] * 40
+        assert server.asked == list(range(1, 41))
+        assert server.rows[:2] == [1, ROW_MAX]
+        assert sum(server.rows) == 40
+        assert len(server.rows) <= 6
+
+
+async def test_what_cannot_be_told_apart_goes_alone() -> None:
+    """Files of one size and one time, or of which nothing is known."""
+    async with row_server(in_order) as (server, backend, url):
+        server.etags = False
+        server.files = dict.fromkeys(server.files, bytes(100))
+        server.times = dict.fromkeys(server.files, DAY % 1)
+        assert await read_all(server, backend, url, range(1, 21)) == ["lane"] * 20
+
+        async def read(number: int) -> bytes:
+            return await body_of(await backend.open_small(f"{url}{number}"))
+
+        assert await asyncio.gather(*map(read, range(20))) == [bytes(100)] * 20
+        assert set(server.rows) == {1}
+
+
+async def test_times_tell_apart_only_where_the_answers_have_them() -> None:
+    """A listing by the minute: sizes still do."""
+    async with row_server(in_order) as (server, backend, url):
+        server.etags = False
+        listed = server.times
+        server.times = dict.fromkeys(server.files, DAY % 59)
+
+        async def read(number: int) -> str:
+            date = Validator(ValidatorKind.WEAK_DATE, listed[number])
+            size = len(server.files[number])
+            reply = await backend.open_small(f"{url}{number}", Version(date, size))
+            assert await body_of(reply) == server.files[number]
+            return way_of(reply)
+
+        assert await asyncio.gather(*map(read, range(1, 31))) == ["lane"] * 30
+        assert max(server.rows) == ROW_MAX
+        server.files = dict.fromkeys(server.files, bytes(100))
+        server.rows.clear()
+        assert await asyncio.gather(*map(read, range(1, 31))) == ["lane"] * 30
+        assert set(server.rows) == {1}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        lambda numbers: numbers[::-1],
+        lambda numbers: [*numbers[1:], numbers[0]],
+        lambda numbers: [numbers[0], *numbers],
+        lambda numbers: numbers[1:] or numbers,
+    ],
+    ids=["backwards", "the first last", "one twice", "one lost"],
+)
+@pytest.mark.parametrize("etags", [True, False])
+async def test_answers_in_another_order_are_not_believed(
+    order: Callable[[list[int]], Sequence[int]], etags: bool
+) -> None:
+    """Every file is right, nobody waits for what will not come, and soon there are no rows."""
+    async with row_server(misordered(order), timeout_s=3600.0) as (server, backend, url):
+        server.etags = etags
+        for _ in range(2):
+            await read_all(server, backend, url, range(1, 60))
+        lanes = lanes_of(backend)
+        assert lanes.closed or not lanes.has_rows
+        server.rows.clear()
+        await read_all(server, backend, url, range(1, 20))
+        assert set(server.rows) == {1}
+
+
+@pytest.mark.parametrize("without_tag", [2, ROW_MAX])
+async def test_signs_of_two_kinds_do_not_mix(without_tag: int) -> None:
+    """A file that has no tag in the listing could be taken for any of the same size and time."""
+
+    def last_two_swapped(numbers: list[int]) -> list[int]:
+        return [*numbers[:-2], *numbers[:-3:-1]]
+
+    async with row_server(misordered(last_two_swapped)) as (server, backend, url):
+        server.files = {n: random_bytes(100, n) for n in server.files}
+        server.times = dict.fromkeys(server.files, DAY % 1)
+
+        async def read(number: int) -> None:
+            listed = version_of(server, number)
+            if number == without_tag:
+                listed = Version(Validator(ValidatorKind.WEAK_DATE, DAY % 1), 100)
+            reply = await backend.open_small(f"{url}{number}", listed)
+            assert await body_of(reply) == server.files[number]
+
+        # Behind 1, which goes alone, it would be the first or the last but one of a row.
+        await asyncio.gather(*map(read, range(1, 60)))
+
+
+async def test_who_was_to_open_a_lane_and_is_cancelled_leaves_that_to_another() -> None:
+    """Nobody waits for ever."""
+    async with row_server(ending(1, b"Connection: close\r\n")) as (server, backend, url):
+
+        async def read(number: int) -> bytes:
+            return await body_of(await backend.open_small(f"{url}{number}"))
+
+        async def first() -> None:
+            await read(1)
+            # It is called upon now, and has not begun yet.
+            second.cancel()
+
+        await read(0)
+        one = asyncio.ensure_future(first())
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(read(2))
+        third = asyncio.ensure_future(read(3))
+        await one
+        assert await third == server.files[3]
+        assert second.cancelled()
+
+
+async def test_a_server_that_ends_connections_is_asked_for_the_rest_on_others() -> None:
+    """With a word, as nginx does after ``keepalive_requests``: then rows end there."""
+    async with row_server(ending(10, b"Connection: close\r\n")) as (server, backend, url):
+        ways = await read_all(server, backend, url, range(1, 60))
+        assert ways == ["lane"] * 59
+        lanes = lanes_of(backend)
+        assert lanes.has_rows
+        assert lanes.requests_max in (9, 10), "one was aiohttp's"
+        server.asked.clear()
+        await read_all(server, backend, url, range(1, 60))
+        assert sorted(server.asked) == list(range(1, 60)), "nothing is asked for twice"
+
+
+async def test_a_server_that_breaks_rows_off_gets_no_more_of_them() -> None:
+    """Without a word: one answer, and the end."""
+    async with row_server(ending(2)) as (server, backend, url):
+        await read_all(server, backend, url, range(1, 60))
+        lanes = lanes_of(backend)
+        assert lanes.closed or not lanes.has_rows
+
+
+async def test_a_file_that_has_changed_since_it_was_listed_comes_all_the_same() -> None:
+    """Its answer does not show the sign: it is asked for the ordinary way, and the row as well."""
+    async with row_server(in_order) as (server, backend, url):
+        old = {number: version_of(server, number) for number in server.files}
+        server.etags = False
+        server.files[9] = random_bytes(5000, 9)
+
+        async def read(number: int) -> tuple[int, str]:
+            date = Validator(ValidatorKind.WEAK_DATE, server.times[number])
+            listed = Version(date, old[number].size)
+            reply = await backend.open_small(f"{url}{number}", listed)
+            assert await body_of(reply) == server.files[number]
+            return number, way_of(reply)
+
+        found = await asyncio.gather(*map(read, range(1, 30)))
+        assert {number for number, way in found if way != "lane"} == {9}
+        assert lanes_of(backend).has_rows
+
+
+async def test_a_file_that_is_gone_takes_nobody_with_it() -> None:
+    """It is asked for once more, the others are not."""
+    async with row_server(in_order) as (server, backend, url):
+        del server.files[9], server.files[12]
+
+        async def read(number: int) -> str:
+            listed = version_of(server, number)
+            reply = await backend.open_small(f"{url}{number}", listed)
+            assert await body_of(reply) == server.files[number]
+            return way_of(reply)
+
+        found = await asyncio.gather(*map(read, range(1, 40)), return_exceptions=True)
+        errors = [one for one in found if isinstance(one, BaseException)]
+        assert [type(error) for error in errors] == [NotFoundError] * 2
+        assert sorted(server.asked) == sorted([*range(1, 40), 9, 12])
+        assert len(lanes_of(backend)._lanes) == 1
+
+
+async def test_a_row_behind_silence_is_asked_again() -> None:
+    """Only who stands first is late; it is tried again as ever."""
+    silent: list[int] = []
+
+    async def handle(
+        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            for number in await server.row(reader):
+                if number == 5:
+                    silent.append(number)
+                    await asyncio.sleep(3600)
+                writer.write(server.answer(number))
+
+    async with row_server(handle, timeout_s=0.2) as (server, backend, url):
+
+        async def read(number: int) -> bytes:
+            return await body_of(
+                await backend.open_small(f"{url}{number}", version_of(server, number))
+            )
+
+        found = await asyncio.gather(*map(read, range(1, 16)), return_exceptions=True)
+        for number, one in zip(range(1, 16), found, strict=True):
+            if number == 5:
+                assert isinstance(one, RemoteTimeoutError)
+            else:
+                assert one == server.files[number]
+        assert len(silent) == 3, "as often as any other"
+
+
+async def test_a_read_that_is_cancelled_in_a_row_leaves_nothing_to_the_others() -> None:
+    """Neither its place nor its answer."""
+    stopped, go = asyncio.Event(), asyncio.Event()
+
+    async def handle(
+        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            for number in await server.row(reader):
+                if number > 1:
+                    stopped.set()
+                    await go.wait()
+                writer.write(server.answer(number))
+
+    async with row_server(handle) as (server, backend, url):
+
+        async def read(number: int) -> bytes:
+            return await body_of(
+                await backend.open_small(f"{url}{number}", version_of(server, number))
+            )
+
+        assert await read(1) == server.files[1]
+        tasks = [asyncio.ensure_future(read(number)) for number in range(1, 41)]
+        await stopped.wait()
+        for task in tasks[3:40:3]:
+            task.cancel()
+        go.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        for number, one in zip(range(1, 41), found, strict=True):
+            if isinstance(one, asyncio.CancelledError):
+                continue
+            assert one == server.files[number]
+        assert sum(isinstance(one, bytes) for one in found) == 40 - len(tasks[3:40:3])
+
+
+async def test_fewer_lanes_from_now_on() -> None:
+    """Those that are too many go back to the pool when their row is done."""
+    async with row_server(in_order, connections=16) as (server, backend, url):
+        await read_all(server, backend, url, range(1, 41))
+        lanes = lanes_of(backend)
+        assert len(lanes._lanes) == 4
+        reading = asyncio.ensure_future(read_all(server, backend, url, range(1, 41)))
+        await asyncio.sleep(0)
+        backend.limit_small(1)
+        assert await reading == ["lane"] * 40
+        assert len(lanes._lanes) == 1
+        backend.limit_small(100)
+        await read_all(server, backend, url, range(1, 41))
+        assert len(lanes._lanes) == 4
+
+
+async def test_the_bundled_server_answers_rows(rig: Rig) -> None:
+    """In order."""
+    files = {f"f{number}": random_bytes(200 + number, number) for number in range(40)}
+    for name, data in files.items():
+        rig.plant(name, data)
+    backend = rig.client(connections=4)
+    listed = {info.name: info for info in await backend.list(rig.server.url)}
+    await body_of(await backend.open_read(rig.server.url + "f0"))
+
+    async def read(name: str) -> tuple[bytes, str]:
+        reply = await backend.open_small(listed[name].url, listed[name].version)
+        return await body_of(reply), way_of(reply)
+
+    found = await asyncio.gather(*map(read, files))
+    assert found == [(data, "lane") for data in files.values()]
+    assert lanes_of(backend)._lanes[0]._kind is not None
+
+
+def unreliable(rng: random.Random) -> Handle:
+    """Rows are answered, mostly; what else is done with them, ``rng`` says.
+
+    (Who answers one request twice could deceive any client; only tags show that.)
+    """
+
+    def reordered(server: RowServer, numbers: list[int]) -> list[int]:
+        kind = rng.randrange(12) if len(numbers) > 1 else -1
+        if kind == 0:
+            return rng.sample(numbers, len(numbers))
+        if kind == 1 and server.etags:
+            return [*numbers, numbers[-1]]
+        if kind == 2:
+            return numbers[rng.randrange(len(numbers)) :]
+        return numbers
+
+    async def handle(
+        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            row = reordered(server, await server.row(reader))
+            data = b"".join(map(server.answer, row))
+            kind = rng.randrange(12) if row != [0] else -1
+            if kind == 0:
+                last = server.answer(row[-1], b"Connection: close\r\n")
+                writer.write(b"".join(map(server.answer, row[:-1])) + last)
+                return
+            if kind == 1:
+                writer.write(data[: rng.randrange(len(data))])
+                return
+            while data:
+                cut = rng.randrange(1, len(data) + 1)
+                writer.write(data[:cut])
+                data = data[cut:]
+                await asyncio.sleep(0)
+
+    return handle
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_whatever_a_server_does_with_rows_no_file_is_another(seed: int) -> None:
+    """Some take the ordinary way, and some may fail; none shows the bytes of another."""
+    rng = random.Random(seed)
+    async with row_server(unreliable(rng), timeout_s=0.5, connections=8) as (server, backend, url):
+        server.etags = rng.random() < 0.5
+        if not server.etags:
+            size = rng.choice([1, 3, 20])
+            server.files = {n: random_bytes(100 + n % size, n) for n in server.files}
+
+        async def read(number: int) -> None:
+            reply = await backend.open_small(f"{url}{number}", version_of(server, number))
+            assert await body_of(reply) == server.files[number]
+
+        numbers = [rng.randrange(1, 64) for _ in range(150)]
+        found = await asyncio.gather(*map(read, numbers), return_exceptions=True)
+        odd = [one for one in found if isinstance(one, AssertionError)]
+        assert not odd, f"seed {seed}: {odd[0]}"
+        errors = [one for one in found if isinstance(one, BaseException)]
+        assert all(isinstance(error, TransientError) for error in errors)

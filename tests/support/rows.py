@@ -1,0 +1,152 @@
+"""A server that answers rows of requests as a test says, and a backend that has asked it once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from netcache._core.coherency import Validator, ValidatorKind, Version
+from netcache.backends.http import HttpBackend
+from tests.support.http_rig import client
+from tests.support.served import random_bytes
+
+DAY = "Sun, 22 Nov 2026 12:00:%02d GMT"
+
+Handle = Callable[["RowServer", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class RowServer:
+    """Files by number, over bare connections that a test handles itself.
+
+    ``rows`` has how many requests lay on a connection whenever it was looked.
+    """
+
+    def __init__(self, handle: Handle) -> None:
+        self.files = {number: random_bytes(100 + number, number) for number in range(64)}
+        self.asked: list[int] = []
+        self.rows: list[int] = []
+        self.etags = True
+        self.times = {number: DAY % (number % 60) for number in self.files}
+        self._handle = handle
+        self._serving: set[asyncio.Task[Any]] = set()
+
+    def answer(self, number: int, extra: bytes = b"") -> bytes:
+        """The answer that bears a file."""
+        if number not in self.files:
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone"
+        data = self.files[number]
+        tag = b'ETag: "%d"\r\n' % number if self.etags else b""
+        time = b"Last-Modified: %b\r\n" % self.times[number].encode()
+        head = b"HTTP/1.1 200 OK\r\n%b%b%bContent-Length: %d\r\n\r\n" % (
+            tag,
+            time,
+            extra,
+            len(data),
+        )
+        return head + data
+
+    async def next(self, reader: asyncio.StreamReader) -> int:
+        """The next request."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        number = int(head.split(b" ")[1][1:])
+        self.asked.append(number)
+        return number
+
+    async def row(self, reader: asyncio.StreamReader) -> list[int]:
+        """All requests that have come; at least one."""
+        numbers = [await self.next(reader)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        while b"\r\n\r\n" in reader._buffer:  # type: ignore[attr-defined]
+            numbers.append(await self.next(reader))
+        self.rows.append(len(numbers))
+        return numbers
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            await self._handle(self, reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            self._serving.discard(task)
+
+    async def stop(self) -> None:
+        """End all connections."""
+        for task in (tasks := list(self._serving)):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def in_order(
+    server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """As it ought to be."""
+    while True:
+        numbers = await server.row(reader)
+        writer.write(b"".join(map(server.answer, numbers)))
+
+
+def misordered(order: Callable[[list[int]], Sequence[int]]) -> Handle:
+    """Rows are answered in another order."""
+
+    async def handle(
+        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            numbers = await server.row(reader)
+            writer.write(b"".join(map(server.answer, order(numbers))))
+
+    return handle
+
+
+def ending(after: int, extra: bytes = b"") -> Handle:
+    """Each connection ends behind so many answers; the last one has ``extra`` fields."""
+
+    async def handle(
+        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        left = after
+        while left:
+            numbers = await server.row(reader)
+            for number in numbers[:left]:
+                left -= 1
+                writer.write(server.answer(number, b"" if left else extra))
+            await writer.drain()
+
+    return handle
+
+
+def version_of(server: RowServer, number: int, **changed: Any) -> Version:
+    """What a listing says of a file."""
+    tag = Validator(ValidatorKind.STRONG_ETAG, f'"{number}"')
+    date = Validator(ValidatorKind.WEAK_DATE, server.times.get(number, DAY % 0))
+    size = len(server.files.get(number, b"none"))
+    return Version(tag if server.etags else date, size)._replace(**changed)
+
+
+@asynccontextmanager
+async def row_server(
+    handle: Handle, **options: Any
+) -> AsyncIterator[tuple[RowServer, HttpBackend, str]]:
+    """A server, a backend that has asked it once, and its URL."""
+    server, backend = RowServer(handle), client(**({"connections": 4} | options))
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    host, port = listening.sockets[0].getsockname()
+    url = f"http://{host}:{port}/"
+    try:
+        await (await backend.open_read(f"{url}0")).receive(lambda start, view: None)
+        server.asked.clear()
+        server.rows.clear()
+        yield server, backend, url
+    finally:
+        await backend.close()
+        listening.close()
+        await server.stop()
+        await listening.wait_closed()
