@@ -15,7 +15,7 @@ from benchmarks.stable import rewrites
 from benchmarks.starts import start
 from benchmarks.together import together
 from benchmarks.transfers import cold_get, cold_warm, put, warm_get
-from benchmarks.trees import tree
+from benchmarks.trees import far_tree, tree
 from benchmarks.verifying import verifying
 from benchmarks.views import warm_view
 
@@ -29,6 +29,7 @@ ROWS: dict[str, Callable[[Rig, int], list[Score]]] = {
     "warm-get": warm_get,
     "put": put,
     "tree": tree,
+    "far-tree": far_tree,
     "scattered": scattered,
     "cold-scan": cold_scan,
     "far-reads": far_reads,
