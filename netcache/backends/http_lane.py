@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache.backends.http_plain import PlainAnswer, UnusualError, head_is_whole, next_answer
-from netcache.backends.http_signs import Sign
+from netcache.backends.http_signs import Kind, Sign
 
 if TYPE_CHECKING:
     from netcache.backends.aiohttp_import import aiohttp
@@ -103,7 +103,7 @@ class Lane(asyncio.Protocol):
         # The signs of the row, and of requests whose answer may still come after another one.
         self._signs: set[Sign] = set()
         # Once somebody stood behind somebody, this is what all answers here have to show.
-        self._kind: tuple[bool, bool] | None = None
+        self._kind: Kind | None = None
         # When the head began to be waited for; in a body, when something last came.
         self._since_s = 0.0
         self._was_used = True
@@ -202,8 +202,8 @@ class Lane(asyncio.Protocol):
             if is_right:
                 self._signs.discard(sign)
         asked.end(answer if is_right else None)
-        if not is_right and answer.status < 400:
-            # It may be another's, and another one may be under way for this.
+        if not is_right and not _may_be_right(asked, answer):
+            # It is another's, and the right one may be under way.
             self._owner.misled()
             self.end(blame=False)
         elif answer.is_last:
@@ -269,6 +269,14 @@ class Lane(asyncio.Protocol):
         self._owner.gone(self)
         for place, asked in enumerate(row):
             asked.end(None if blame and place == 0 else AGAIN)
+
+
+def _may_be_right(asked: Asked, answer: PlainAnswer) -> bool:
+    """Whether an answer without the sign is what its file may have: it is gone, or has changed.
+
+    It may be another's all the same.  But whoever has that sign goes on no lane where it may come.
+    """
+    return answer.status >= 400 or (asked.to_head and answer.status == 200)
 
 
 def is_fit(connection: aiohttp.connector.Connection) -> bool:

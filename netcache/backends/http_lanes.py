@@ -173,7 +173,9 @@ class Lanes:
     def first_answer(self, asked: Asked, answer: PlainAnswer) -> None:
         """The first answer on a connection; the first file of all decides about times."""
         sign = asked.sign
-        if self._tells_times is None and answer.status == 200 and sign is not None:
+        if sign is None or sign.modified is None or answer.status != 200:
+            return
+        if self._tells_times is None:
             self._tells_times = sign.has_time_of(answer)
 
     def answered(self, lane: Lane, *, in_row: bool) -> None:

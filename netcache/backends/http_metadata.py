@@ -58,7 +58,7 @@ class Metadata:
         self, asked: Resource, unless: Validator, want_digest: bool, lanes: SmallReads
     ) -> ResourceInfo | None:
         """``stat``, on one of the ``lanes`` where that is possible."""
-        answer = await lanes.ask_head(asked, stat_fields(unless, want_digest))
+        answer = await lanes.ask_head(asked, stat_fields(unless, want_digest), unless)
         if answer is None:
             async with lanes.turns:
                 return await self.stat(asked, unless, want_digest)

@@ -23,7 +23,7 @@ from netcache.backends.http_signs import Sign
 from netcache.backends.http_wire import Head
 
 if TYPE_CHECKING:
-    from netcache._core.coherency import Version
+    from netcache._core.coherency import Validator, Version
     from netcache._core.urls import Resource
     from netcache.backends.http_session import HttpSession
 
@@ -61,8 +61,13 @@ class SmallReads:
         request = plain_request(resource.target, origin.lines_with(fields))
         return await self._answer("GET", "read", resource, origin, request, Sign.of(listed))
 
-    async def ask_head(self, resource: Resource, own: Mapping[str, str]) -> PlainAnswer | None:
-        """Ask for the head of a resource, with the fields ``own`` besides; as ``ask``."""
+    async def ask_head(
+        self, resource: Resource, own: Mapping[str, str], unless: Validator
+    ) -> PlainAnswer | None:
+        """Ask for the head of a resource, with the fields ``own`` besides; as ``ask``.
+
+        ``own`` asks whether ``unless`` is still current.
+        """
         origin = self._open_origin(resource)
         if origin is None or origin.refuses_heads or not all(map(is_plain_value, own.values())):
             return None
@@ -71,7 +76,8 @@ class SmallReads:
             return None
         lines = origin.lines_with(fields) + field_lines(own)
         request = plain_request(resource.target, lines, b"HEAD")
-        return await self._answer("HEAD", "stat", resource, origin, request, None)
+        sign = Sign.of_check(unless)
+        return await self._answer("HEAD", "stat", resource, origin, request, sign)
 
     @staticmethod
     def head_of(answer: PlainAnswer, resource: Resource) -> Head:

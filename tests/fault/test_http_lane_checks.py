@@ -178,7 +178,9 @@ async def test_a_body_behind_the_answer_ends_the_lanes() -> None:
 async def test_a_tag_that_is_not_plain_goes_by_no_lane(value: str) -> None:
     """What is cached may have been written by anybody."""
     async with scripted() as (server, backend):
-        answer = await backend._small_reads.ask_head(parse(server.url), {"If-None-Match": value})
+        answer = await backend._small_reads.ask_head(
+            parse(server.url), {"If-None-Match": value}, TAG
+        )
         assert answer is None
         assert server.requests == []
 

@@ -6,6 +6,7 @@ Every file is told by its listing (``versions``), and answers are compared with 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 
@@ -20,12 +21,12 @@ from tests.fault.test_http_lanes import body_of, way_of
 from tests.support.http_rig import Rig
 from tests.support.rows import (
     DAY,
-    Handle,
     RowServer,
     ending,
     in_order,
     misordered,
     row_server,
+    unreliable,
     version_of,
 )
 from tests.support.served import random_bytes
@@ -168,6 +169,56 @@ async def test_who_was_to_open_a_lane_and_is_cancelled_leaves_that_to_another() 
         await one
         assert await third == server.files[3]
         assert second.cancelled()
+
+
+async def check_all(
+    server: RowServer, backend: HttpBackend, url: str, numbers: Sequence[int]
+) -> None:
+    """Check files at the same time; what is found has to be true."""
+
+    async def check(number: int) -> None:
+        tag = Validator(ValidatorKind.STRONG_ETAG, f'"{number}"')
+        found = await backend.check_small(f"{url}{number}", unless=tag, want_digest=True)
+        if number not in server.changed:
+            assert found is None
+        else:
+            assert found is not None
+            assert (found.etag, found.size) == (f'"{number}-again"', 7)
+
+    await asyncio.gather(*map(check, numbers))
+
+
+async def test_checks_stand_in_rows_too() -> None:
+    """Those of changed files are made once more, the others are not."""
+    async with row_server(in_order) as (server, backend, url):
+        server.changed = {5, 6, 30}
+        await check_all(server, backend, url, range(1, 41))
+        assert sorted(server.asked) == sorted([-n for n in (*range(1, 41), 5, 6, 30)])
+        assert max(server.rows) == ROW_MAX
+        lanes = lanes_of(backend)
+        assert lanes.has_rows
+        assert len(lanes._lanes) == 1
+
+
+async def test_checks_and_files_are_in_rows_of_their_own() -> None:
+    """An answer to a check has no body, however long it says that it is."""
+    async with row_server(in_order) as (server, backend, url):
+        await asyncio.gather(
+            check_all(server, backend, url, range(1, 41)),
+            read_all(server, backend, url, range(1, 41)),
+        )
+        assert not lanes_of(backend).closed
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_a_server_does_with_rows_no_file_is_taken_for_current(seed: int) -> None:
+    """Some checks may fail."""
+    rng = random.Random(seed)
+    async with row_server(unreliable(rng), timeout_s=0.5, connections=8) as (server, backend, url):
+        server.changed = set(rng.sample(range(1, 64), rng.randrange(40)))
+        for _ in range(3):
+            with contextlib.suppress(TransientError):
+                await check_all(server, backend, url, range(1, 64))
 
 
 async def test_a_server_that_ends_connections_is_asked_for_the_rest_on_others() -> None:
@@ -325,45 +376,6 @@ async def test_the_bundled_server_answers_rows(rig: Rig) -> None:
     found = await asyncio.gather(*map(read, files))
     assert found == [(data, "lane") for data in files.values()]
     assert lanes_of(backend)._lanes[0]._kind is not None
-
-
-def unreliable(rng: random.Random) -> Handle:
-    """Rows are answered, mostly; what else is done with them, ``rng`` says.
-
-    (Who answers one request twice could deceive any client; only tags show that.)
-    """
-
-    def reordered(server: RowServer, numbers: list[int]) -> list[int]:
-        kind = rng.randrange(12) if len(numbers) > 1 else -1
-        if kind == 0:
-            return rng.sample(numbers, len(numbers))
-        if kind == 1 and server.etags:
-            return [*numbers, numbers[-1]]
-        if kind == 2:
-            return numbers[rng.randrange(len(numbers)) :]
-        return numbers
-
-    async def handle(
-        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        while True:
-            row = reordered(server, await server.row(reader))
-            data = b"".join(map(server.answer, row))
-            kind = rng.randrange(12) if row != [0] else -1
-            if kind == 0:
-                last = server.answer(row[-1], b"Connection: close\r\n")
-                writer.write(b"".join(map(server.answer, row[:-1])) + last)
-                return
-            if kind == 1:
-                writer.write(data[: rng.randrange(len(data))])
-                return
-            while data:
-                cut = rng.randrange(1, len(data) + 1)
-                writer.write(data[:cut])
-                data = data[cut:]
-                await asyncio.sleep(0)
-
-    return handle
 
 
 @pytest.mark.parametrize("seed", range(40))

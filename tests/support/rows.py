@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +21,8 @@ Handle = Callable[["RowServer", asyncio.StreamReader, asyncio.StreamWriter], Awa
 class RowServer:
     """Files by number, over bare connections that a test handles itself.
 
-    ``rows`` has how many requests lay on a connection whenever it was looked.
+    A check of a file (``HEAD``) has its number, negative; those that have ``changed`` since are not
+    current.  ``rows`` has how many requests lay on a connection whenever it was looked.
     """
 
     def __init__(self, handle: Handle) -> None:
@@ -28,12 +30,15 @@ class RowServer:
         self.asked: list[int] = []
         self.rows: list[int] = []
         self.etags = True
+        self.changed: set[int] = set()
         self.times = {number: DAY % (number % 60) for number in self.files}
         self._handle = handle
         self._serving: set[asyncio.Task[Any]] = set()
 
     def answer(self, number: int, extra: bytes = b"") -> bytes:
-        """The answer that bears a file."""
+        """The answer that bears a file, or to a check."""
+        if number < 0:
+            return self._checked(-number, extra)
         if number not in self.files:
             return b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone"
         data = self.files[number]
@@ -47,10 +52,18 @@ class RowServer:
         )
         return head + data
 
+    def _checked(self, number: int, extra: bytes) -> bytes:
+        if number not in self.files:
+            return b"HTTP/1.1 404 Not Found\r\n%bContent-Length: 4\r\n\r\n" % extra
+        if number not in self.changed:
+            return b'HTTP/1.1 304 Not Modified\r\n%bETag: "%d"\r\n\r\n' % (extra, number)
+        tag = b'ETag: "%d-again"\r\n' % number
+        return b"HTTP/1.1 200 OK\r\n%b%bContent-Length: 7\r\n\r\n" % (extra, tag)
+
     async def next(self, reader: asyncio.StreamReader) -> int:
         """The next request."""
         head = await reader.readuntil(b"\r\n\r\n")
-        number = int(head.split(b" ")[1][1:])
+        number = int(head.split(b" ")[1][1:]) * (-1 if head.startswith(b"HEAD") else 1)
         self.asked.append(number)
         return number
 
@@ -119,6 +132,45 @@ def ending(after: int, extra: bytes = b"") -> Handle:
                 left -= 1
                 writer.write(server.answer(number, b"" if left else extra))
             await writer.drain()
+
+    return handle
+
+
+def unreliable(rng: random.Random) -> Handle:
+    """Rows are answered, mostly; what else is done with them, ``rng`` says.
+
+    (Who answers one request twice could deceive any client; only tags show that.)
+    """
+
+    def reordered(server: RowServer, numbers: list[int]) -> list[int]:
+        kind = rng.randrange(12) if len(numbers) > 1 else -1
+        if kind == 0:
+            return rng.sample(numbers, len(numbers))
+        if kind == 1 and server.etags:
+            return [*numbers, numbers[-1]]
+        if kind == 2:
+            return numbers[rng.randrange(len(numbers)) :]
+        return numbers
+
+    async def handle(
+        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            row = reordered(server, await server.row(reader))
+            data = b"".join(map(server.answer, row))
+            kind = rng.randrange(12) if row != [0] else -1
+            if kind == 0:
+                last = server.answer(row[-1], b"Connection: close\r\n")
+                writer.write(b"".join(map(server.answer, row[:-1])) + last)
+                return
+            if kind == 1:
+                writer.write(data[: rng.randrange(len(data))])
+                return
+            while data:
+                cut = rng.randrange(1, len(data) + 1)
+                writer.write(data[:cut])
+                data = data[cut:]
+                await asyncio.sleep(0)
 
     return handle
 
