@@ -57,13 +57,18 @@ class Downloader:
     """Brings resources into local files."""
 
     def __init__(
-        self, engine: ReadEngine, opener: Opener, stats: Stats, retry: RetryPolicy
+        self,
+        engine: ReadEngine,
+        opener: Opener,
+        small_files: SmallFiles,
+        stats: Stats,
+        retry: RetryPolicy,
     ) -> None:
         self._engine = engine
         self._opener = opener
         self._stats = stats
         self._retry = retry
-        self._small_files = SmallFiles(engine, opener)
+        self._small_files = small_files
         self._placer = Placer()
 
     async def get_file(

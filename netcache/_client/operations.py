@@ -262,25 +262,19 @@ class Operations:
                     await warm_tree(
                         self._core.remote(),
                         resource.url,
-                        lambda info: self._warm_one(info.url, 0, None, None),
+                        self._core.remote().warm_listed,
                         progress=progress,
                     )
                 )
                 continue
             item = ItemProgress(progress, resource.url, None)
             with Item(report, resource.url, item, only=len(resources) == 1):
-                size, fetched = await self._warm_one(resource.url, offset, count, item)
+                size, fetched = await self._core.remote().warm(resource, offset, count, item)
                 report.copied += bool(fetched)
                 report.unchanged += not fetched
                 report.bytes += size
                 report.fetched_bytes += fetched
         return report
-
-    async def _warm_one(
-        self, url: str, offset: int, count: int | None, item: ItemProgress | None
-    ) -> tuple[int, int]:
-        remote = self._core.remote()
-        return await remote.warm(self._core.parse(url), offset, count, item or _nothing)
 
     async def cat(
         self, url: str, offset: int, count: int | None
@@ -332,7 +326,3 @@ def _size_of(source: Source) -> int | None:
         return os.stat(_path_of(source)).st_size
     except OSError:
         return None
-
-
-def _nothing(_: int) -> None:
-    return

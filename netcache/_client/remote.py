@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from netcache._netfs.engine import ReadEngine
     from netcache._netfs.opener import Opener
     from netcache._netfs.recovery import Recovered, Recovery
+    from netcache._netfs.small_files import SmallFiles
     from netcache._netfs.upload import Uploader
     from netcache._netfs.writeback import Writeback
 
@@ -139,7 +140,15 @@ class Remote:
     def _downloader(self) -> Downloader:
         from netcache._client.download import Downloader
 
-        return Downloader(self.engine, self.opener, self._local.stats, self._retry)
+        return Downloader(
+            self.engine, self.opener, self._small_files, self._local.stats, self._retry
+        )
+
+    @cached_property
+    def _small_files(self) -> SmallFiles:
+        from netcache._netfs.small_files import SmallFiles
+
+        return SmallFiles(self.engine, self.opener)
 
     def _backend(self, options: ClientOptions, credentials: dict[str, tuple[str, str]]) -> Backend:
         """The backend that was asked for, or the one for HTTP servers."""
@@ -267,6 +276,12 @@ class Remote:
         from netcache._client.warming import warm
 
         return await warm(self.engine, self.opener, resource, offset, count, on_bytes)
+
+    async def warm_listed(self, info: ResourceInfo) -> tuple[int, int]:
+        """Bring a file that a listing told of into the cache."""
+        from netcache._client.warming import warm_listed
+
+        return await warm_listed(self.engine, self.opener, self._small_files, info)
 
     async def put_file(
         self, path: str, url: str, condition: UploadCondition | None, on_bytes: OnBytes

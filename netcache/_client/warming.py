@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from netcache._core.extent import Extent
-from netcache._core.readplan import first_part
+from netcache._core.readplan import COMES_WHOLE_BYTES, first_part
+from netcache._core.urls import parse
 from netcache._core.validity import Moment
 from netcache.errors import CacheError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from netcache._netfs.engine import ReadEngine
     from netcache._netfs.inode import Inode
     from netcache._netfs.opener import Opener
+    from netcache._netfs.small_files import SmallFiles
+    from netcache.spi import ResourceInfo
 
 STEP_BYTES = 8 << 20
 STEP_BYTES_MAX = 64 << 20
@@ -36,21 +39,52 @@ async def warm(
     Returns how many bytes of the resource that is, and how many were fetched.  Raises
     ``CacheError`` when they cannot be kept.
     """
-    inodes = engine.inodes
-    known = inodes.find(resource)
+    known = engine.inodes.find(resource)
     before = known.received_bytes if known is not None else 0
     want = Extent(offset, -1 if count is None else offset + count)
     first = want if known is not None else first_part(want)
     inode = await opener.resolve(resource, time.monotonic(), Moment.OPEN, first)
-    inodes.acquire(inode)
+    size = await _warm_inode(engine, inode, offset, count, on_bytes)
+    return size, inode.received_bytes - (before if inode is known else 0)
+
+
+async def warm_listed(
+    engine: ReadEngine, opener: Opener, small_files: SmallFiles, info: ResourceInfo
+) -> tuple[int, int]:
+    """``warm`` of all of a resource that a listing told of; a small one comes in one step."""
+    # Here, for who warms one resource has no use for it.
+    from netcache._netfs.small_files import SmallFile
+
+    resource = parse(info.url)
+    if info.size is None or not 0 < info.size <= COMES_WHOLE_BYTES:
+        return await warm(engine, opener, resource, 0, None, _nothing)
+    brought = await small_files.bring(resource, info.version)
+    if brought is None:
+        return await warm(engine, opener, resource, 0, None, _nothing)
+    if isinstance(brought, SmallFile):
+        if not brought.is_kept:
+            raise _not_kept(resource.url)
+        return len(brought.data), brought.fetched_bytes
+    return await _warm_inode(engine, brought, 0, None, _nothing), brought.received_bytes
+
+
+async def _warm_inode(
+    engine: ReadEngine,
+    inode: Inode,
+    offset: int,
+    count: int | None,
+    on_bytes: Callable[[int], None],
+) -> int:
+    """Bring a part of what has been opened; returns how many bytes that is."""
+    engine.inodes.acquire(inode)
     try:
         if inode.spools and not inode.complete:
             await engine.ensure(inode, 0, 1 << 62)
-        end = inode.clip(want.end if count is not None else inode.size)
+        end = inode.clip(offset + count if count is not None else inode.size)
         await _bring(engine, inode, Extent(offset, end), on_bytes)
-        return max(0, end - offset), inode.received_bytes - (before if inode is known else 0)
+        return max(0, end - offset)
     finally:
-        inodes.release(inode)
+        engine.inodes.release(inode)
 
 
 async def _bring(
@@ -63,7 +97,14 @@ async def _bring(
         there = min(inode.reach(position), position + STEP_BYTES_MAX)
         step = min(max(position + STEP_BYTES, there), end)
         if not await engine.ensure(inode, position, step, end, patient=True):
-            url = inode.resource.url
-            raise CacheError(f"{url} cannot be kept in the cache (it is full, or failed)", url=url)
+            raise _not_kept(inode.resource.url)
         on_bytes(step - position)
         position = step
+
+
+def _not_kept(url: str) -> CacheError:
+    return CacheError(f"{url} cannot be kept in the cache (it is full, or failed)", url=url)
+
+
+def _nothing(_: int) -> None:
+    return

@@ -37,14 +37,18 @@ if TYPE_CHECKING:
 
 
 class SmallFile:
-    """A small file in memory, as the server has just sent ``fetched_bytes`` of it: all or none."""
+    """A small file in memory, as the server has just sent ``fetched_bytes`` of it: all or none.
 
-    __slots__ = ("data", "fetched_bytes", "version")
+    ``is_kept``: it is in the cache.
+    """
+
+    __slots__ = ("data", "fetched_bytes", "is_kept", "version")
 
     def __init__(self, version: Version, data: bytes, fetched_bytes: int) -> None:
         self.version = version
         self.data = data
         self.fetched_bytes = fetched_bytes
+        self.is_kept = True
 
 
 class SmallFiles:
@@ -139,19 +143,19 @@ class SmallFiles:
         """Into the cache, and out of the hand."""
         store, size = self._engine.store, len(file.data)
         assert store is not None
-        key, misses, kept = key_of(resource), self._engine.means.misses, False
+        key, misses, file.is_kept = key_of(resource), self._engine.means.misses, False
         self._stats.add("CaWrOps", "WR")
         self._stats.add("IO", "wr")
         try:
             self._engine.inodes.reserve(size)
             store.keep(key, file.version, file.data, checked_s=time.time())
-            kept = True
+            file.is_kept = True
             self._stats.add("CaWrOps", "ws")
             self._stats.add("CaWrOps", "bytes", size)
         except CacheError:
             self._stats.add("CaWrOps", "wf")
             self._stats.add("NoSpace", "ncr")
-        misses.missed_of(resource.url, key, [Extent(0, size)], down=not kept)
+        misses.missed_of(resource.url, key, [Extent(0, size)], down=not file.is_kept)
 
 
 def _comes_whole(reply: ReadReply) -> bool:

@@ -21,8 +21,9 @@ from netcache._client.trees.parallel import single_errors
 if TYPE_CHECKING:
     from netcache._client.trees.handing import Handing
 
-SCANNERS_MIN = 2
-SCANNERS_MAX = 8
+SCANNERS_PER_TRANSFER = 2
+SCANNERS_MAX = 16
+"""So many folders are listed at the same time: far away each takes a round trip."""
 JOBS_PER_TRANSFER = 16
 """How many files may wait for each transfer."""
 
@@ -72,7 +73,7 @@ class Walk:
         """Walk from ``folders`` on; returns when all is scanned and done."""
         for folder in folders:
             self.go_into(folder)
-        scanner_count = max(SCANNERS_MIN, min(SCANNERS_MAX, self._transfers))
+        scanner_count = min(SCANNERS_MAX, self._transfers * SCANNERS_PER_TRANSFER)
         with single_errors():
             async with asyncio.TaskGroup() as group:
                 workers = [group.create_task(self._copier()) for _ in range(self._copier_count)]
