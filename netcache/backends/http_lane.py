@@ -98,6 +98,7 @@ class Lane(asyncio.Protocol):
         self._transport: Any = handler.transport
         self._loop = asyncio.get_running_loop()
         self._begun = b""
+        self._unsent: list[bytes] = []
         self._asked_count = 0
         self._is_answered = False
         # The signs of the row, and of requests whose answer may still come after another one.
@@ -148,7 +149,21 @@ class Lane(asyncio.Protocol):
         asked.was_sent = True
         self._asked_count += 1
         self._was_used = True
-        self._transport.write(asked.request)
+        if len(self.row) == 1:
+            self._transport.write(asked.request)
+        else:
+            self._send_later(asked.request)
+
+    def _send_later(self, request: bytes) -> None:
+        """Who stands in a row waits anyway: what is asked in one turn of the loop goes together."""
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(request)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if not self.ended:
+            self._transport.write(b"".join(unsent))
 
     def _begin_row(self) -> None:
         first = self._sign_of(self.row[0])

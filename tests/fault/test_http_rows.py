@@ -18,6 +18,7 @@ from netcache.backends.http_lane import ROW_MAX
 from netcache.backends.http_lanes import Lanes
 from netcache.errors import NotFoundError, RemoteTimeoutError, TransientError
 from tests.fault.test_http_lanes import body_of, way_of
+from tests.support.costs import counted
 from tests.support.http_rig import Rig
 from tests.support.rows import (
     DAY,
@@ -62,6 +63,15 @@ async def test_files_that_can_be_told_apart_are_asked_for_in_rows(etags: bool) -
         assert server.rows[:2] == [1, ROW_MAX]
         assert sum(server.rows) == 40
         assert len(server.rows) <= 6
+
+
+async def test_what_is_asked_in_one_turn_goes_in_one_write() -> None:
+    """The first alone, 15 behind the second, and then as many as were answered."""
+    async with row_server(in_order) as (server, backend, url):
+        with counted() as costs:
+            await read_all(server, backend, url, range(1, 50))
+        assert costs.functions["ask"] >= 49
+        assert costs.functions["_flush"] <= 3
 
 
 async def test_what_cannot_be_told_apart_goes_alone() -> None:
