@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
 
 import pytest
 
@@ -16,22 +15,17 @@ from netcache.errors import (
     RemoteTimeoutError,
     TransientError,
 )
-from netcache.spi import ReadReply
 from tests.support.http_rig import Rig
-from tests.support.scripted import BODY, PLAIN, Scripted, plainly, scripted, sending
-
-
-async def body_of(reply: ReadReply) -> bytes:
-    """All that a reply bears."""
-    data = bytearray()
-    await reply.receive(lambda _, view: data.extend(view))
-    await reply.close()
-    return bytes(data)
-
-
-def way_of(reply: ReadReply) -> str:
-    """Which way a body took."""
-    return str(cast(Any, reply).path)
+from tests.support.scripted import (
+    BODY,
+    PLAIN,
+    Scripted,
+    body_of,
+    plainly,
+    scripted,
+    sending,
+    way_of,
+)
 
 
 async def read(backend: HttpBackend, url: str) -> tuple[bytes, str]:

@@ -1,4 +1,4 @@
-"""Rows: small files that are asked for one behind the other, and servers that cannot do that.
+"""Rows: small files that are asked for one behind the other.
 
 Every file is told by its listing (``versions``), and answers are compared with what was asked for.
 """
@@ -6,50 +6,27 @@ Every file is told by its listing (``versions``), and answers are compared with 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-from collections.abc import Callable, Sequence
 
 import pytest
 
 from netcache._core.coherency import Validator, ValidatorKind, Version
-from netcache.backends.http import HttpBackend
 from netcache.backends.http_lane import ROW_MAX
-from netcache.backends.http_lanes import Lanes
-from netcache.errors import NotFoundError, RemoteTimeoutError, TransientError
-from tests.fault.test_http_lanes import body_of, way_of
+from netcache.errors import NotFoundError
 from tests.support.costs import counted
 from tests.support.http_rig import Rig
 from tests.support.rows import (
     DAY,
     RowServer,
+    check_all,
     ending,
     in_order,
-    misordered,
+    lanes_of,
+    read_all,
     row_server,
-    unreliable,
     version_of,
 )
+from tests.support.scripted import body_of, way_of
 from tests.support.served import random_bytes
-
-
-def lanes_of(backend: HttpBackend) -> Lanes:
-    """The lanes to the only origin."""
-    (origin,) = backend._small_reads._origins.values()
-    return origin.lanes
-
-
-async def read_all(
-    server: RowServer, backend: HttpBackend, url: str, numbers: Sequence[int]
-) -> list[str]:
-    """Read files at the same time, compare them, and tell which way each took."""
-
-    async def read(number: int) -> str:
-        reply = await backend.open_small(f"{url}{number}", version_of(server, number))
-        assert await body_of(reply) == server.files[number]
-        return way_of(reply)
-
-    return list(await asyncio.gather(*map(read, numbers)))
 
 
 @pytest.mark.parametrize("etags", [True, False])
@@ -111,54 +88,6 @@ async def test_times_tell_apart_only_where_the_answers_have_them() -> None:
         assert set(server.rows) == {1}
 
 
-@pytest.mark.parametrize(
-    "order",
-    [
-        lambda numbers: numbers[::-1],
-        lambda numbers: [*numbers[1:], numbers[0]],
-        lambda numbers: [numbers[0], *numbers],
-        lambda numbers: numbers[1:] or numbers,
-    ],
-    ids=["backwards", "the first last", "one twice", "one lost"],
-)
-@pytest.mark.parametrize("etags", [True, False])
-async def test_answers_in_another_order_are_not_believed(
-    order: Callable[[list[int]], Sequence[int]], etags: bool
-) -> None:
-    """Every file is right, nobody waits for what will not come, and soon there are no rows."""
-    async with row_server(misordered(order), timeout_s=3600.0) as (server, backend, url):
-        server.etags = etags
-        for _ in range(2):
-            await read_all(server, backend, url, range(1, 60))
-        lanes = lanes_of(backend)
-        assert lanes.closed or not lanes.has_rows
-        server.rows.clear()
-        await read_all(server, backend, url, range(1, 20))
-        assert set(server.rows) == {1}
-
-
-@pytest.mark.parametrize("without_tag", [2, ROW_MAX])
-async def test_signs_of_two_kinds_do_not_mix(without_tag: int) -> None:
-    """A file that has no tag in the listing could be taken for any of the same size and time."""
-
-    def last_two_swapped(numbers: list[int]) -> list[int]:
-        return [*numbers[:-2], *numbers[:-3:-1]]
-
-    async with row_server(misordered(last_two_swapped)) as (server, backend, url):
-        server.files = {n: random_bytes(100, n) for n in server.files}
-        server.times = dict.fromkeys(server.files, DAY % 1)
-
-        async def read(number: int) -> None:
-            listed = version_of(server, number)
-            if number == without_tag:
-                listed = Version(Validator(ValidatorKind.WEAK_DATE, DAY % 1), 100)
-            reply = await backend.open_small(f"{url}{number}", listed)
-            assert await body_of(reply) == server.files[number]
-
-        # Behind 1, which goes alone, it would be the first or the last but one of a row.
-        await asyncio.gather(*map(read, range(1, 60)))
-
-
 async def test_who_was_to_open_a_lane_and_is_cancelled_leaves_that_to_another() -> None:
     """Nobody waits for ever."""
     async with row_server(ending(1, b"Connection: close\r\n")) as (server, backend, url):
@@ -181,23 +110,6 @@ async def test_who_was_to_open_a_lane_and_is_cancelled_leaves_that_to_another() 
         assert second.cancelled()
 
 
-async def check_all(
-    server: RowServer, backend: HttpBackend, url: str, numbers: Sequence[int]
-) -> None:
-    """Check files at the same time; what is found has to be true."""
-
-    async def check(number: int) -> None:
-        tag = Validator(ValidatorKind.STRONG_ETAG, f'"{number}"')
-        found = await backend.check_small(f"{url}{number}", unless=tag, want_digest=True)
-        if number not in server.changed:
-            assert found is None
-        else:
-            assert found is not None
-            assert (found.etag, found.size) == (f'"{number}-again"', 7)
-
-    await asyncio.gather(*map(check, numbers))
-
-
 async def test_checks_stand_in_rows_too() -> None:
     """Those of changed files are made once more, the others are not."""
     async with row_server(in_order) as (server, backend, url):
@@ -218,38 +130,6 @@ async def test_checks_and_files_are_in_rows_of_their_own() -> None:
             read_all(server, backend, url, range(1, 41)),
         )
         assert not lanes_of(backend).closed
-
-
-@pytest.mark.parametrize("seed", range(20))
-async def test_whatever_a_server_does_with_rows_no_file_is_taken_for_current(seed: int) -> None:
-    """Some checks may fail."""
-    rng = random.Random(seed)
-    async with row_server(unreliable(rng), timeout_s=0.5, connections=8) as (server, backend, url):
-        server.changed = set(rng.sample(range(1, 64), rng.randrange(40)))
-        for _ in range(3):
-            with contextlib.suppress(TransientError):
-                await check_all(server, backend, url, range(1, 64))
-
-
-async def test_a_server_that_ends_connections_is_asked_for_the_rest_on_others() -> None:
-    """With a word, as nginx does after ``keepalive_requests``: then rows end there."""
-    async with row_server(ending(10, b"Connection: close\r\n")) as (server, backend, url):
-        ways = await read_all(server, backend, url, range(1, 60))
-        assert ways == ["lane"] * 59
-        lanes = lanes_of(backend)
-        assert lanes.has_rows
-        assert lanes.requests_max in (9, 10), "one was aiohttp's"
-        server.asked.clear()
-        await read_all(server, backend, url, range(1, 60))
-        assert sorted(server.asked) == list(range(1, 60)), "nothing is asked for twice"
-
-
-async def test_a_server_that_breaks_rows_off_gets_no_more_of_them() -> None:
-    """Without a word: one answer, and the end."""
-    async with row_server(ending(2)) as (server, backend, url):
-        await read_all(server, backend, url, range(1, 60))
-        lanes = lanes_of(backend)
-        assert lanes.closed or not lanes.has_rows
 
 
 async def test_a_file_that_has_changed_since_it_was_listed_comes_all_the_same() -> None:
@@ -287,36 +167,6 @@ async def test_a_file_that_is_gone_takes_nobody_with_it() -> None:
         assert [type(error) for error in errors] == [NotFoundError] * 2
         assert sorted(server.asked) == sorted([*range(1, 40), 9, 12])
         assert len(lanes_of(backend)._lanes) == 1
-
-
-async def test_a_row_behind_silence_is_asked_again() -> None:
-    """Only who stands first is late; it is tried again as ever."""
-    silent: list[int] = []
-
-    async def handle(
-        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        while True:
-            for number in await server.row(reader):
-                if number == 5:
-                    silent.append(number)
-                    await asyncio.sleep(3600)
-                writer.write(server.answer(number))
-
-    async with row_server(handle, timeout_s=0.2) as (server, backend, url):
-
-        async def read(number: int) -> bytes:
-            return await body_of(
-                await backend.open_small(f"{url}{number}", version_of(server, number))
-            )
-
-        found = await asyncio.gather(*map(read, range(1, 16)), return_exceptions=True)
-        for number, one in zip(range(1, 16), found, strict=True):
-            if number == 5:
-                assert isinstance(one, RemoteTimeoutError)
-            else:
-                assert one == server.files[number]
-        assert len(silent) == 3, "as often as any other"
 
 
 async def test_a_read_that_is_cancelled_in_a_row_leaves_nothing_to_the_others() -> None:
@@ -386,25 +236,3 @@ async def test_the_bundled_server_answers_rows(rig: Rig) -> None:
     found = await asyncio.gather(*map(read, files))
     assert found == [(data, "lane") for data in files.values()]
     assert lanes_of(backend)._lanes[0]._kind is not None
-
-
-@pytest.mark.parametrize("seed", range(40))
-async def test_whatever_a_server_does_with_rows_no_file_is_another(seed: int) -> None:
-    """Some take the ordinary way, and some may fail; none shows the bytes of another."""
-    rng = random.Random(seed)
-    async with row_server(unreliable(rng), timeout_s=0.5, connections=8) as (server, backend, url):
-        server.etags = rng.random() < 0.5
-        if not server.etags:
-            size = rng.choice([1, 3, 20])
-            server.files = {n: random_bytes(100 + n % size, n) for n in server.files}
-
-        async def read(number: int) -> None:
-            reply = await backend.open_small(f"{url}{number}", version_of(server, number))
-            assert await body_of(reply) == server.files[number]
-
-        numbers = [rng.randrange(1, 64) for _ in range(150)]
-        found = await asyncio.gather(*map(read, numbers), return_exceptions=True)
-        odd = [one for one in found if isinstance(one, AssertionError)]
-        assert not odd, f"seed {seed}: {odd[0]}"
-        errors = [one for one in found if isinstance(one, BaseException)]
-        assert all(isinstance(error, TransientError) for error in errors)

@@ -10,7 +10,9 @@ from typing import Any
 
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache.backends.http import HttpBackend
+from netcache.backends.http_lanes import Lanes
 from tests.support.http_rig import client
+from tests.support.scripted import body_of, way_of
 from tests.support.served import random_bytes
 
 DAY = "Sun, 22 Nov 2026 12:00:%02d GMT"
@@ -202,3 +204,39 @@ async def row_server(
         listening.close()
         await server.stop()
         await listening.wait_closed()
+
+
+def lanes_of(backend: HttpBackend) -> Lanes:
+    """The lanes to the only origin."""
+    (origin,) = backend._small_reads._origins.values()
+    return origin.lanes
+
+
+async def read_all(
+    server: RowServer, backend: HttpBackend, url: str, numbers: Sequence[int]
+) -> list[str]:
+    """Read files at the same time, compare them, and tell which way each took."""
+
+    async def read(number: int) -> str:
+        reply = await backend.open_small(f"{url}{number}", version_of(server, number))
+        assert await body_of(reply) == server.files[number]
+        return way_of(reply)
+
+    return list(await asyncio.gather(*map(read, numbers)))
+
+
+async def check_all(
+    server: RowServer, backend: HttpBackend, url: str, numbers: Sequence[int]
+) -> None:
+    """Check files at the same time; what is found has to be true."""
+
+    async def check(number: int) -> None:
+        tag = Validator(ValidatorKind.STRONG_ETAG, f'"{number}"')
+        found = await backend.check_small(f"{url}{number}", unless=tag, want_digest=True)
+        if number not in server.changed:
+            assert found is None
+        else:
+            assert found is not None
+            assert (found.etag, found.size) == (f'"{number}-again"', 7)
+
+    await asyncio.gather(*map(check, numbers))

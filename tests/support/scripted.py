@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from netcache.backends.http import HttpBackend
+from netcache.spi import ReadReply
 from tests.support.http_rig import client
 
 BODY = b"some bytes"
@@ -77,6 +78,19 @@ def sending(data: bytes, *, only: int | None = None, close: bool = False) -> Ans
 
 
 plainly = sending(PLAIN)
+
+
+async def body_of(reply: ReadReply) -> bytes:
+    """All that a reply bears."""
+    data = bytearray()
+    await reply.receive(lambda _, view: data.extend(view))
+    await reply.close()
+    return bytes(data)
+
+
+def way_of(reply: ReadReply) -> str:
+    """Which way a body took."""
+    return str(cast(Any, reply).path)
 
 
 @asynccontextmanager
