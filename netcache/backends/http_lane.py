@@ -74,8 +74,11 @@ class LaneOwner(Protocol):
     def gone(self, lane: Lane) -> None:
         """The lane has ended."""
 
-    def lost(self, *, answered: bool, in_row: bool) -> None:
+    def lost(self, *, answered: bool) -> None:
         """A connection ended that had given an answer, or none."""
+
+    def broke_off(self) -> None:
+        """A row ended before it was answered, or its next answer did not come in time."""
 
     def misled(self) -> None:
         """An answer came that is not the one of its request."""
@@ -236,7 +239,9 @@ class Lane(asyncio.Protocol):
         """The connection is gone; aiohttp's pool must hear of it too."""
         self._handler.connection_lost(exc)
         if not self.ended:
-            self._owner.lost(answered=self._is_answered, in_row=len(self.row) > 1)
+            if len(self.row) > 1:
+                self._owner.broke_off()
+            self._owner.lost(answered=self._is_answered)
             self.end()
 
     def pause_writing(self) -> None:
@@ -257,6 +262,9 @@ class Lane(asyncio.Protocol):
             first = self.row.popleft()
             if not first.answer.done():
                 first.answer.set_exception(TimeoutError())
+            if self._kind is not None:
+                # Perhaps a server that passes over what it had read with another request.
+                self._owner.broke_off()
             self.end(blame=False)
             return
         self._was_used = False

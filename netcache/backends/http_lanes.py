@@ -15,8 +15,8 @@ Rules:
 4. A request goes behind others that are not answered yet (RFC 9112 9.3.2) when the connection has
    brought an answer before, and the signs of all of them differ (``http_signs``).  From then on
    each answer on that lane has to show the sign of its request; one that does not is left to
-   aiohttp.  After ``ODD_MAX`` that belong to another request, or as many rows that broke off soon
-   after each other, nobody stands behind anybody any more.
+   aiohttp.  After ``ODD_MAX`` that belong to another request, or as many rows that broke off or
+   fell silent soon after each other, nobody stands behind anybody any more.
 5. Who stood behind in a row that ended asks again; so does who finds no lane, when one has gone.
 
 Everything on the client's loop.
@@ -107,7 +107,10 @@ class Lanes:
         while not self.closed:
             asked = Asked(request, sign, to_head=to_head)
             lane = self._lane_for(asked)
-            if lane is None and len(self._lanes) + self._opening < self._most:
+            if lane is None and self.free and not self._may_open:
+                # Free ones that do not take it have had rows: their connections make new lanes.
+                self.free[0].retire()
+            if lane is None and self._may_open:
                 lane = await self._another()
                 if lane is None:
                     return None
@@ -123,6 +126,11 @@ class Lanes:
             if outcome is not AGAIN or asked.was_sent:
                 return outcome
         return None
+
+    @property
+    def _may_open(self) -> bool:
+        """Whether there may be another lane."""
+        return len(self._lanes) + self._opening < self._most
 
     def _left(self, asked: Asked) -> None:
         """Whoever asked waits no more; if he was to open a lane, another does."""
@@ -153,6 +161,8 @@ class Lanes:
                 return None
             lane = Lane(self, connection)
             self._lanes.append(lane)
+            # There may be fewer than when it began to be opened.
+            lane.retires = len(self._lanes) > self._most
             return lane
         finally:
             self._opening -= 1
@@ -161,7 +171,7 @@ class Lanes:
 
     def _wake_one(self) -> None:
         """Where there may be another lane, somebody is to open it."""
-        if self._waiting and len(self._lanes) + self._opening < self._most:
+        if self._waiting and self._may_open:
             self._waiting.popleft().end(AGAIN)
 
     # What lanes tell.
@@ -204,17 +214,19 @@ class Lanes:
                 asked.end(None)
         self._waiting.extendleft(reversed(passed_over))
 
-    def lost(self, *, answered: bool, in_row: bool) -> None:
+    def lost(self, *, answered: bool) -> None:
         """A connection ended that had given an answer, or none."""
         self._vain = 0 if answered else self._vain + 1
-        if in_row:
-            went_well = self._in_rows >= WELL_MIN
-            self._broken_rows = 1 if went_well else self._broken_rows + 1
-            self._in_rows = 0
-        if self._broken_rows == ODD_MAX:
-            self.has_rows = False
         if self._vain == VAIN_MAX:
             self.give_up()
+
+    def broke_off(self) -> None:
+        """A row ended before it was answered, or its next answer did not come in time."""
+        went_well = self._in_rows >= WELL_MIN
+        self._broken_rows = 1 if went_well else self._broken_rows + 1
+        self._in_rows = 0
+        if self._broken_rows == ODD_MAX:
+            self.has_rows = False
 
     def misled(self) -> None:
         """An answer came that is not the one of its request."""

@@ -204,22 +204,6 @@ async def test_a_read_that_is_cancelled_in_a_row_leaves_nothing_to_the_others() 
         assert sum(isinstance(one, bytes) for one in found) == 40 - len(tasks[3:40:3])
 
 
-async def test_fewer_lanes_from_now_on() -> None:
-    """Those that are too many go back to the pool when their row is done."""
-    async with row_server(in_order, connections=16) as (server, backend, url):
-        await read_all(server, backend, url, range(1, 41))
-        lanes = lanes_of(backend)
-        assert len(lanes._lanes) == 4
-        reading = asyncio.ensure_future(read_all(server, backend, url, range(1, 41)))
-        await asyncio.sleep(0)
-        backend.limit_small(1)
-        assert await reading == ["lane"] * 40
-        assert len(lanes._lanes) == 1
-        backend.limit_small(100)
-        await read_all(server, backend, url, range(1, 41))
-        assert len(lanes._lanes) == 4
-
-
 async def test_the_bundled_server_answers_rows(rig: Rig) -> None:
     """In order."""
     files = {f"f{number}": random_bytes(200 + number, number) for number in range(40)}

@@ -11,6 +11,7 @@ import pytest
 
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache.backends.http_lane import ROW_MAX
+from netcache.backends.http_lanes import ODD_MAX
 from netcache.errors import RemoteTimeoutError, TransientError
 from tests.support.rows import (
     DAY,
@@ -106,6 +107,23 @@ async def test_a_server_that_breaks_rows_off_gets_no_more_of_them() -> None:
         await read_all(server, backend, url, range(1, 60))
         lanes = lanes_of(backend)
         assert lanes.closed or not lanes.has_rows
+
+
+async def test_a_server_that_passes_over_what_came_with_a_request_gets_no_more_rows() -> None:
+    """It read all that was there, and answers the first: the others wait in vain, not for long."""
+
+    async def handle(
+        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while len(numbers := await server.row(reader)) == 1:
+            writer.write(server.answer(numbers[0]))
+        writer.write(server.answer(numbers[0]))
+        await asyncio.sleep(3600)
+
+    async with row_server(handle, timeout_s=0.2) as (server, backend, url):
+        await read_all(server, backend, url, range(1, 41))
+        assert not lanes_of(backend).has_rows
+        assert sum(rows > 1 for rows in server.rows) == ODD_MAX
 
 
 async def test_a_row_behind_silence_is_asked_again() -> None:
