@@ -12,6 +12,7 @@ import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from netcache._client.placing import Placer
@@ -63,12 +64,15 @@ class Downloader:
         small_files: SmallFiles,
         stats: Stats,
         retry: RetryPolicy,
+        transfers: int,
     ) -> None:
         self._engine = engine
         self._opener = opener
         self._stats = stats
         self._retry = retry
         self._small_files = small_files
+        # More small files may be asked for in rows; those that go another way are as many.
+        self._turns = asyncio.Semaphore(transfers)
         self._placer = Placer()
 
     async def get_file(
@@ -105,20 +109,23 @@ class Downloader:
         ahead: AheadCopy | None,
     ) -> FetchResult:
         begun: Inode | None = None
+        turn: AbstractAsyncContextManager[None] = nullcontext()
         if ahead is None and info.size is not None and 0 < info.size <= COMES_WHOLE_BYTES:
             brought = await self._small_files.bring(resource, info.version)
             if isinstance(brought, SmallFile):
                 return await self._place(brought, info, path, on_bytes)
             begun = brought
-        known = self._engine.inodes.find(resource) if begun is None else None
+            turn = self._turns if begun is None else turn
+        async with turn:
+            known = self._engine.inodes.find(resource) if begun is None else None
 
-        async def resolve() -> Inode:
-            return begun or await self._resolve(resource, info, known)
+            async def resolve() -> Inode:
+                return begun or await self._resolve(resource, info, known)
 
-        before = known.received_bytes if known is not None else 0
-        inode = await self._bring(resolve, info, path, on_bytes, ahead)
-        fetched = inode.received_bytes - (before if inode is known else 0)
-        return FetchResult(inode.size, fetched, inode.version)
+            before = known.received_bytes if known is not None else 0
+            inode = await self._bring(resolve, info, path, on_bytes, ahead)
+            fetched = inode.received_bytes - (before if inode is known else 0)
+            return FetchResult(inode.size, fetched, inode.version)
 
     async def _bring(
         self,

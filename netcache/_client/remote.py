@@ -140,8 +140,9 @@ class Remote:
     def _downloader(self) -> Downloader:
         from netcache._client.download import Downloader
 
+        stats, transfers = self._local.stats, self._local.options.transfers
         return Downloader(
-            self.engine, self.opener, self._small_files, self._local.stats, self._retry
+            self.engine, self.opener, self._small_files, stats, self._retry, transfers
         )
 
     @cached_property

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import netcache
 from netcache._cachefiles.store import bind
+from netcache._client.download import Downloader
 from netcache._client.placing import HOPS_AFTER_SLOW, SLOW_S, Placer
 from netcache._core.content import Content
 from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.urls import parse
 from netcache._netfs.inodes import key_of
+from netcache._netfs.kept_files import KeptFiles
+from netcache._netfs.small_files import KEPT_AT_ONCE
 from netcache.backends.http_lane import ROW_MAX, Asked, Lane
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
@@ -96,6 +100,52 @@ def test_small_files_are_asked_for_in_rows(
     client.sync(f"{served.url}tree/", tmp_path / "out")
     check(files, tmp_path / "out")
     assert list(rows.values()) == [ROW_MAX] * transfers
+
+
+class AtOnce:
+    """How many calls of a method are under way at the same time, at most."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        self.most = 0
+        self._now = 0
+        call = getattr(owner, name)
+
+        async def counted_call(*args: Any) -> Any:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            try:
+                return await call(*args)
+            finally:
+                self._now -= 1
+
+        monkeypatch.setattr(owner, name, counted_call)
+
+
+def test_small_files_without_a_cache_are_no_more_at_a_time_than_transfers(
+    served: Served, new_client: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go the ordinary way, each with descriptors and a connection of its own."""
+    files = tree(served, (KIB,) * 100)
+    ordinary = AtOnce(monkeypatch, Downloader, "_bring")
+    client = new_client(transfers=3, processes=1, use_cache=False)
+    client.sync(f"{served.url}tree/", tmp_path / "out")
+    check(files, tmp_path / "out")
+    assert ordinary.most == 3
+
+
+def test_few_small_files_are_open_while_they_are_checked(
+    served: Served, new_client: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its object open until the server has answered: 1,024 were, with 64 transfers."""
+    tree(served, (10,) * 300)
+    client = new_client(transfers=16, processes=1)
+    client.sync(f"{served.url}tree/", tmp_path / "out")
+    files = tree(served, (20,) * 300)
+    kept = AtOnce(monkeypatch, KeptFiles, "bring")
+    client.sync(f"{served.url}tree/", tmp_path / "out")
+    check(files, tmp_path / "out")
+    # That the first one is kept nobody could know.
+    assert kept.most <= KEPT_AT_ONCE + 1
 
 
 def test_what_is_read_of_a_small_file_can_be_explained(
