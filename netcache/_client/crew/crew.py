@@ -118,7 +118,8 @@ class Crew:
 
             logging.getLogger("netcache.crew").debug("a hand cannot be started: %s", error)
             return
-        self._limit(self._transfers - self._share * self._hand_count)
+        if not hand.is_gone:
+            self._limit(self._transfers - self._share * self._hand_count)
 
     async def _end(self) -> None:
         for start in self._starts:
