@@ -6,6 +6,7 @@ Every file is told by its listing (``versions``), and answers are compared with 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache.backends.http_lane import ROW_MAX
 from netcache.errors import NotFoundError
 from tests.support.costs import counted
-from tests.support.http_rig import Rig
+from tests.support.http_rig import certificate, running_rig
 from tests.support.rows import (
     DAY,
     RowServer,
@@ -204,19 +205,24 @@ async def test_a_read_that_is_cancelled_in_a_row_leaves_nothing_to_the_others() 
         assert sum(isinstance(one, bytes) for one in found) == 40 - len(tasks[3:40:3])
 
 
-async def test_the_bundled_server_answers_rows(rig: Rig) -> None:
-    """In order."""
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_bundled_server_answers_rows(tmp_path: Path, tls: bool) -> None:
+    """In order, also where the bytes are encrypted."""
+    pem = certificate(tmp_path)[0] if tls else None
+    root = tmp_path / "www"
+    await asyncio.to_thread(root.mkdir)
     files = {f"f{number}": random_bytes(200 + number, number) for number in range(40)}
-    for name, data in files.items():
-        rig.plant(name, data)
-    backend = rig.client(connections=4)
-    listed = {info.name: info for info in await backend.list(rig.server.url)}
-    await body_of(await backend.open_read(rig.server.url + "f0"))
+    async with running_rig(root, tls_cert=pem, tls_key=pem) as rig:
+        for name, data in files.items():
+            rig.plant(name, data)
+        backend = rig.client(connections=4, insecure=True)
+        listed = {info.name: info for info in await backend.list(rig.server.url)}
+        await body_of(await backend.open_read(rig.server.url + "f0"))
 
-    async def read(name: str) -> tuple[bytes, str]:
-        reply = await backend.open_small(listed[name].url, listed[name].version)
-        return await body_of(reply), way_of(reply)
+        async def read(name: str) -> tuple[bytes, str]:
+            reply = await backend.open_small(listed[name].url, listed[name].version)
+            return await body_of(reply), way_of(reply)
 
-    found = await asyncio.gather(*map(read, files))
-    assert found == [(data, "lane") for data in files.values()]
-    assert lanes_of(backend)._lanes[0]._kind is not None
+        found = await asyncio.gather(*map(read, files))
+        assert found == [(data, "lane") for data in files.values()]
+        assert lanes_of(backend)._lanes[0]._kind is not None
