@@ -8,11 +8,8 @@ already is not fetched again, also when an earlier download was killed.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from netcache._client.placing import Placer
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
     from netcache._netfs.opener import Opener
     from netcache.spi import ResourceInfo
 
-HASH_BYTES = 1 << 20
 STEP_BYTES = 8 << 20
 """How much is waited for before it is copied out of the cache, at first."""
 
@@ -108,24 +104,35 @@ class Downloader:
         on_bytes: OnBytes,
         ahead: AheadCopy | None,
     ) -> FetchResult:
-        begun: Inode | None = None
-        turn: AbstractAsyncContextManager[None] = nullcontext()
         if ahead is None and info.size is not None and 0 < info.size <= COMES_WHOLE_BYTES:
             brought = await self._small_files.bring(resource, info.version)
             if isinstance(brought, SmallFile):
                 return await self._place(brought, info, path, on_bytes)
-            begun = brought
-            turn = self._turns if begun is None else turn
-        async with turn:
-            known = self._engine.inodes.find(resource) if begun is None else None
+            if brought is None:
+                async with self._turns:
+                    return await self._get_opened(resource, info, path, on_bytes)
+            return await self._get_opened(resource, info, path, on_bytes, begun=brought)
+        return await self._get_opened(resource, info, path, on_bytes, ahead)
 
-            async def resolve() -> Inode:
-                return begun or await self._resolve(resource, info, known)
+    async def _get_opened(
+        self,
+        resource: Resource,
+        info: ResourceInfo,
+        path: str,
+        on_bytes: OnBytes,
+        ahead: AheadCopy | None = None,
+        begun: Inode | None = None,
+    ) -> FetchResult:
+        """The ordinary way, through an inode; a small file may have ``begun`` to come."""
+        known = self._engine.inodes.find(resource) if begun is None else None
 
-            before = known.received_bytes if known is not None else 0
-            inode = await self._bring(resolve, info, path, on_bytes, ahead)
-            fetched = inode.received_bytes - (before if inode is known else 0)
-            return FetchResult(inode.size, fetched, inode.version)
+        async def resolve() -> Inode:
+            return begun or await self._resolve(resource, info, known)
+
+        before = known.received_bytes if known is not None else 0
+        inode = await self._bring(resolve, info, path, on_bytes, ahead)
+        fetched = inode.received_bytes - (before if inode is known else 0)
+        return FetchResult(inode.size, fetched, inode.version)
 
     async def _bring(
         self,
@@ -195,29 +202,18 @@ class Downloader:
 
     async def sha256(self, info: ResourceInfo) -> bytes:
         """The SHA-256 of a resource, read through the cache at constant memory."""
+        # Here, for who brings files compares none.
+        from netcache._client.hashing import sha256_of
+
         resource = parse(info.url)
         inode = await self._resolve(resource, info, self._engine.inodes.find(resource))
         self._engine.inodes.acquire(inode)
         try:
             if inode.spools and not inode.complete:
                 await self._engine.ensure(inode, 0, 1 << 62)
-            return await self._hash(inode)
+            return await sha256_of(self._engine, inode)
         finally:
             self._engine.inodes.release(inode)
-
-    async def _hash(self, inode: Inode) -> bytes:
-        loop = asyncio.get_running_loop()
-        digest = hashlib.sha256()
-        for start in range(0, inode.size, HASH_BYTES):
-            end, data = min(start + HASH_BYTES, inode.size), b""
-            if await self._engine.ensure(inode, start, end, inode.size):
-                data = await loop.run_in_executor(None, _read_kept, inode, start, end)
-            if len(data) < end - start:
-                from netcache._netfs.direct_read import read_direct
-
-                data = await read_direct(self._engine, inode, start, end)
-            await loop.run_in_executor(None, digest.update, data)
-        return digest.digest()
 
     async def _resolve(self, resource: Resource, info: ResourceInfo, inode: Inode | None) -> Inode:
         """The inode to copy; a listing that bears the cached version's ETag was the check.
@@ -334,13 +330,3 @@ class Downloader:
 def _mtime_s(version: Version, info: ResourceInfo) -> float | None:
     """What the reply said, or else the listing."""
     return version.mtime_s if version.mtime_s is not None else info.mtime_s
-
-
-def _read_kept(inode: Inode, start: int, end: int) -> bytes:
-    """What the cache gives of ``[start, end)``; nothing when its disk fails."""
-    descriptor, _ = run_at(inode, start)
-    try:
-        return os.pread(descriptor, end - start, start)
-    except OSError:
-        inode.lose_holding()
-        return b""

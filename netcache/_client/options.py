@@ -22,9 +22,14 @@ EXCHANGES_PER_TRANSFER = 4
 """How many read exchanges may run at the same time, for each of ``transfers``."""
 
 
-SMALL_FILES_PER_TRANSFER = 16
-"""How many small files of a tree may be on their way at the same time, for each of ``transfers``:
-they are asked for one behind the other where that is safe."""
+SMALL_FILES_PER_TRANSFER, SMALL_FILES_MAX = 16, 256
+"""How many small files of a tree may be on their way at the same time, for each of ``transfers``
+and in all: those that are cached have their objects open until the server has answered."""
+
+
+def small_files_at_once(transfers: int) -> int:
+    """How many small files a process with so many transfers may have on their way."""
+    return max(transfers, min(transfers * SMALL_FILES_PER_TRANSFER, SMALL_FILES_MAX))
 
 
 class ClientOptions(NamedTuple):

@@ -10,15 +10,11 @@ Rules:
 2. A reply that bears no version that can be kept, or a larger one than was expected, begins an
    inode; it is not asked for again.
 3. It counts, is told and is explained like any other miss.
-4. A cached one takes a turn: its object is open until the server has answered.  Whether it is
-   cached nobody knows before that; when the last one was, the next one takes a turn first.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import nullcontext, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -38,9 +34,6 @@ if TYPE_CHECKING:
     from netcache._netfs.kept_files import KeptFiles
     from netcache._netfs.opener import Opener
     from netcache.spi import ReadReply
-
-KEPT_AT_ONCE = 64
-"""Of so many cached files the objects may be open while the server is asked about them."""
 
 
 class SmallFile:
@@ -64,8 +57,6 @@ class SmallFiles:
     def __init__(self, engine: ReadEngine, opener: Opener) -> None:
         self._engine = engine
         self._opener = opener
-        self._kept_turns = asyncio.Semaphore(KEPT_AT_ONCE)
-        self._last_was_kept = False
         self._stats = engine.stats
 
     @cached_property
@@ -88,9 +79,8 @@ class SmallFiles:
         gate = gates.of(key)
         async with gate:
             try:
-                async with self._kept_turns if self._last_was_kept else nullcontext():
-                    if (kept := self._look_up(key)) is not None:
-                        return await self._kept(resource, kept, listed)
+                if (kept := self._look_up(key)) is not None:
+                    return await self._kept(resource, kept, listed)
                 self._stats.add_lookup(found=False)
                 give_back = store.claim_question(key)
                 if give_back is None:
@@ -104,11 +94,11 @@ class SmallFiles:
                 raise
 
     def _look_up(self, key: ObjectKey) -> WholeObject | None:
-        store, kept = self._engine.store, None
-        with suppress(CacheError):
-            kept = store.open_whole(key) if store is not None else None
-        self._last_was_kept = kept is not None
-        return kept
+        store = self._engine.store
+        try:
+            return store.open_whole(key) if store is not None else None
+        except CacheError:
+            return None
 
     async def _kept(
         self, resource: Resource, kept: WholeObject, listed: Version | None

@@ -38,13 +38,15 @@ Outcome = PlainAnswer | Literal[_Again.AGAIN] | None
 class Asked:
     """A request on its way: its bytes, what its answer shows, and who waits for that."""
 
-    __slots__ = ("answer", "request", "sign", "timeless", "to_head", "was_sent")
+    __slots__ = ("answer", "request", "shows", "sign", "timeless", "to_head", "was_sent")
 
     def __init__(self, request: bytes, sign: Sign | None, *, to_head: bool) -> None:
         self.request = request
         self.sign = sign
         self.timeless = sign.without_time() if sign is not None else None
         self.to_head = to_head
+        # The sign under which it stands in a row.
+        self.shows: Sign | None = None
         self.was_sent = False
         self.answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
@@ -131,8 +133,9 @@ class Lane(asyncio.Protocol):
         if not self.has_room:
             return False
         if not self.row and self._kind is None:
+            asked.shows = None
             return True
-        sign = self._owner.sign_of(asked)
+        asked.shows = sign = self._owner.sign_of(asked)
         if sign is None or sign in self._signs:
             return False
         if self._kind is not None:
@@ -147,8 +150,8 @@ class Lane(asyncio.Protocol):
         elif self._kind is None:
             self._begin_row()
         self.row.append(asked)
-        if self._kind is not None:
-            self._signs.add(self._sign_of(asked))
+        if asked.shows is not None:
+            self._signs.add(asked.shows)
         asked.was_sent = True
         self._asked_count += 1
         self._was_used = True
@@ -169,14 +172,11 @@ class Lane(asyncio.Protocol):
             self._transport.write(b"".join(unsent))
 
     def _begin_row(self) -> None:
-        first = self._sign_of(self.row[0])
-        self._kind = first.kind
-        self._signs.add(first)
-
-    def _sign_of(self, asked: Asked) -> Sign:
-        sign = self._owner.sign_of(asked)
+        first = self.row[0]
+        first.shows = sign = self._owner.sign_of(first)
         assert sign is not None
-        return sign
+        self._kind = sign.kind
+        self._signs.add(sign)
 
     # What the transport calls.
 
@@ -215,10 +215,10 @@ class Lane(asyncio.Protocol):
             self._owner.first_answer(asked, answer)
         is_right = True
         if in_row:
-            sign = self._sign_of(asked)
-            is_right = sign.is_on(answer)
+            assert asked.shows is not None
+            is_right = asked.shows.is_on(answer)
             if is_right:
-                self._signs.discard(sign)
+                self._signs.discard(asked.shows)
         asked.end(answer if is_right else None)
         if not is_right and not _may_be_right(asked, answer):
             # It is another's, and the right one may be under way.

@@ -146,8 +146,12 @@ class Lanes:
                 return self.free.pop(place)
         if len(self._lanes) < self._most:
             return None
-        takes = (lane for lane in self._lanes if lane.row and lane.takes(asked))
-        return min(takes, key=lambda lane: len(lane.row), default=None)
+        best = None
+        for lane in self._lanes:
+            is_shorter = best is None or len(lane.row) < len(best.row)
+            if lane.row and is_shorter and lane.takes(asked):
+                best = lane
+        return best
 
     async def _another(self) -> Lane | None:
         """One more."""

@@ -12,13 +12,13 @@ import pytest
 import netcache
 from netcache._cachefiles.store import bind
 from netcache._client.download import Downloader
+from netcache._client.options import SMALL_FILES_MAX
 from netcache._client.placing import HOPS_AFTER_SLOW, SLOW_S, Placer
 from netcache._core.content import Content
 from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._core.urls import parse
 from netcache._netfs.inodes import key_of
 from netcache._netfs.kept_files import KeptFiles
-from netcache._netfs.small_files import KEPT_AT_ONCE
 from netcache.backends.http_lane import ROW_MAX, Asked, Lane
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
@@ -138,14 +138,13 @@ def test_few_small_files_are_open_while_they_are_checked(
 ) -> None:
     """Each has its object open until the server has answered: 1,024 were, with 64 transfers."""
     tree(served, (10,) * 300)
-    client = new_client(transfers=16, processes=1)
+    client = new_client(transfers=64, processes=1)
     client.sync(f"{served.url}tree/", tmp_path / "out")
     files = tree(served, (20,) * 300)
     kept = AtOnce(monkeypatch, KeptFiles, "bring")
     client.sync(f"{served.url}tree/", tmp_path / "out")
     check(files, tmp_path / "out")
-    # That the first one is kept nobody could know.
-    assert kept.most <= KEPT_AT_ONCE + 1
+    assert 64 < kept.most <= SMALL_FILES_MAX
 
 
 def test_what_is_read_of_a_small_file_can_be_explained(

@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from netcache._client.options import SMALL_FILES_PER_TRANSFER
+from netcache._client.options import small_files_at_once
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -104,7 +104,7 @@ class Crew:
     def _start(self) -> None:
         from netcache._client.crew.hand import Hand
 
-        in_flight = self._share * SMALL_FILES_PER_TRANSFER
+        in_flight = small_files_at_once(self._share)
         for _ in range(self._hand_count):
             hand = Hand(self._local, self._share, in_flight, self._answered)
             self._hands.append(hand)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from netcache._client.options import SMALL_FILES_PER_TRANSFER
+from netcache._client.options import small_files_at_once
 from netcache._client.report import Report
 from netcache._client.trees.compare import Verdict
 from netcache._client.trees.deletion import Deletion
@@ -90,7 +90,7 @@ async def warm_tree(
     async def scan(folder: Folder) -> None:
         await _scan(ops, folder, tally, take, walk)
 
-    walk = Walk(scan, do, ops.transfers, small_per_transfer=SMALL_FILES_PER_TRANSFER)
+    walk = Walk(scan, do, ops.transfers, small_at_once=small_files_at_once(ops.transfers))
     resource = parse(url)
     info = await _need(ops, resource)
     if info.type == "file":

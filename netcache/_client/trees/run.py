@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netcache._client.options import SMALL_FILES_PER_TRANSFER
+from netcache._client.options import small_files_at_once
 from netcache._client.trees.compare import Rule, Verdict
 from netcache._client.trees.deletion import Deletion
 from netcache._client.trees.directions import Direction
@@ -62,8 +62,8 @@ class TreeRun:
             from netcache._client.trees.handing import Handing
 
             handing = Handing(crew, tally)
-        small = 1 if direction.is_upload else SMALL_FILES_PER_TRANSFER
-        self._walk = Walk(self._scan, self.do, transfers, handing, small_per_transfer=small)
+        small = 0 if direction.is_upload else small_files_at_once(transfers)
+        self._walk = Walk(self._scan, self.do, transfers, handing, small_at_once=small)
         self._deletion = Deletion(direction.remove, direction.batches, tally, transfers)
         self._clashes: list[tuple[Folder, Clash]] = []
 

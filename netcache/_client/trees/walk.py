@@ -42,12 +42,12 @@ class Walk:
         transfers: int,
         handing: Handing | None = None,
         *,
-        small_per_transfer: int = 1,
+        small_at_once: int = 0,
     ) -> None:
         self._scan = scan
         self._do = do
         self._transfers = transfers
-        self._copier_count = transfers * small_per_transfer
+        self._copier_count = max(transfers, small_at_once)
         self._turns = asyncio.Semaphore(transfers)
         self._handing = handing
         self._folders: asyncio.LifoQueue[Folder] = asyncio.LifoQueue()
