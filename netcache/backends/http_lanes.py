@@ -79,7 +79,8 @@ class Lanes:
         self._vain = 0
         self._misled = 0
         self._broken_rows = 0
-        # How many answers came in rows since the last one broke off.
+        # Whether answers came since a row broke off, and how many of them in rows.
+        self._was_answered = True
         self._in_rows = 0
 
     async def ask(
@@ -195,6 +196,7 @@ class Lanes:
     def answered(self, lane: Lane, *, in_row: bool) -> None:
         """A request was answered; there is room for another."""
         self._vain = 0
+        self._was_answered = True
         self._in_rows += in_row
         if self._waiting:
             self._fill(lane)
@@ -225,7 +227,13 @@ class Lanes:
             self.give_up()
 
     def broke_off(self) -> None:
-        """A row ended before it was answered, or its next answer did not come in time."""
+        """A row ended before it was answered, or its next answer did not come in time.
+
+        Rows that end with no answer in between, as when a server starts anew, count as one.
+        """
+        if not self._was_answered:
+            return
+        self._was_answered = False
         went_well = self._in_rows >= WELL_MIN
         self._broken_rows = 1 if went_well else self._broken_rows + 1
         self._in_rows = 0

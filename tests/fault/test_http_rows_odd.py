@@ -126,6 +126,30 @@ async def test_a_server_that_passes_over_what_came_with_a_request_gets_no_more_r
         assert sum(rows > 1 for rows in server.rows) == ODD_MAX
 
 
+async def test_a_server_that_starts_anew_has_broken_one_row_off() -> None:
+    """However many lanes there were."""
+    writers: set[asyncio.StreamWriter] = set()
+    ended: list[int] = []
+
+    async def handle(
+        server: RowServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writers.add(writer)
+        while True:
+            for number in await server.row(reader):
+                if len(server.asked) > 100 and not ended:
+                    ended.append(len(writers))
+                    for each in writers:
+                        each.transport.abort()
+                writer.write(server.answer(number))
+
+    async with row_server(handle, connections=64) as (server, backend, url):
+        for _ in range(3):
+            await read_all(server, backend, url, range(1, 64))
+        assert ended[0] > ODD_MAX
+        assert lanes_of(backend).has_rows
+
+
 async def test_a_row_behind_silence_is_asked_again() -> None:
     """Only who stands first is late; it is tried again as ever."""
     silent: list[int] = []
