@@ -150,7 +150,10 @@ class Lane(asyncio.Protocol):
         elif self._kind is None:
             self._begin_row()
         self.row.append(asked)
-        if asked.shows is not None:
+        if self._kind is None:
+            # (Another lane, with a row, may have looked at it.)
+            asked.shows = None
+        elif asked.shows is not None:
             self._signs.add(asked.shows)
         asked.was_sent = True
         self._asked_count += 1

@@ -46,6 +46,7 @@ WELL_MIN = 10 * ROW_MAX
 ROUNDS_MAX = 4
 """A request that had to be asked again so often is left to aiohttp."""
 LOOKS_MAX = 4
+"""Of those that wait, so many are passed over before a lane takes no more for now."""
 TICK_S = 1.0
 """How often a lane is looked after; one that was not used meanwhile goes back to the pool."""
 
@@ -206,7 +207,7 @@ class Lanes:
     def _fill(self, lane: Lane) -> None:
         """Let those go who have waited for it, in order.
 
-        (Of files of one size all signs may be the same: no more than a few are looked at in vain.)
+        (Where all files have one size, all signs may be the same.)
         """
         passed_over: list[Asked] = []
         while self._waiting and len(passed_over) < LOOKS_MAX and lane.has_room:

@@ -123,6 +123,15 @@ async def test_checks_stand_in_rows_too() -> None:
         assert len(lanes._lanes) == 1
 
 
+async def test_what_another_lane_refused_is_no_sign_on_a_new_one() -> None:
+    """Nobody else would be let on it with that sign."""
+    async with row_server(in_order) as (server, backend, url):
+        await check_all(server, backend, url, range(1, 20))
+        assert await read_all(server, backend, url, [5]) == ["lane"]
+        (lane,) = lanes_of(backend)._lanes
+        assert lane._signs == set()
+
+
 async def test_checks_and_files_are_in_rows_of_their_own() -> None:
     """An answer to a check has no body, however long it says that it is."""
     async with row_server(in_order) as (server, backend, url):
