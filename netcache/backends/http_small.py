@@ -127,8 +127,12 @@ class SmallReads:
         return self._origins[name]
 
     def limit_lanes(self, most: int) -> None:
-        """Have no more than ``most`` lanes to each origin, as long as other processes have some."""
+        """Have no more than ``most`` lanes to each origin, as long as other processes have some.
+
+        What goes the ordinary way from now on has as many turns.
+        """
         self._lanes_most = min(most, self._session.options.connections // PART)
+        self.turns = asyncio.Semaphore(max(1, self._lanes_most))
         for origin in self._origins.values():
             origin.lanes.limit(self._lanes_most)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from netcache._core.urls import parse
 from tests.support.rows import check_all, in_order, lanes_of, read_all, row_server
-from tests.support.scripted import body_of
+from tests.support.scripted import BODY, PLAIN, Scripted, body_of, scripted
 
 
 async def test_fewer_lanes_from_now_on() -> None:
@@ -66,3 +68,28 @@ async def test_checks_behind_files_do_not_wait_for_lanes_that_had_rows_of_those(
             await check_all(server, backend, url, range(1, 41))
             await read_all(server, backend, url, range(1, 41))
         assert len(lanes_of(backend)._lanes) == 1
+
+
+@pytest.mark.parametrize(("most", "at_once"), [(1, 1), (3, 3), (100, 4)])
+async def test_fewer_at_a_time_also_where_there_are_no_lanes(most: int, at_once: int) -> None:
+    """Other processes have the rest of them."""
+    all_came = asyncio.Event()
+
+    async def answer(server: Scripted, writer: asyncio.StreamWriter) -> None:
+        if server.at_once >= at_once:
+            all_came.set()
+        await all_came.wait()
+        for _ in range(20):
+            # Whoever else may come has come by then.
+            await asyncio.sleep(0)
+        writer.write(PLAIN)
+
+    async with scripted(connections=16, takeover=False) as (server, backend):
+        server.answer = answer
+        backend.limit_small(most)
+
+        async def read() -> bytes:
+            return await body_of(await backend.open_small(server.url))
+
+        assert await asyncio.gather(*(read() for _ in range(12))) == [BODY] * 12
+        assert server.at_once == at_once
