@@ -7,7 +7,8 @@ Rules:
 1. Hands are started when the run has had ``hands_from`` small files, and end with it: a shorter one
    is over before another process has started.
 2. Each hand asks for as many small files at a time as its share of the transfers allows, and this
-   process, from when the first hand is ready, for what is left of them: together never more.
+   process, from when the first hand is ready, for what is left of them.  Together they are no more,
+   but for the first ones, and where there is no cache.
 """
 
 from __future__ import annotations
