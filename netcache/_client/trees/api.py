@@ -34,6 +34,7 @@ from netcache._client.trees.local import LocalTree
 from netcache._client.trees.options import TreeOptions
 from netcache._client.trees.plan import verdict_of
 from netcache._client.trees.ports import TreeOps
+from netcache._client.trees.reach import Reach
 from netcache._client.trees.remote import list_tree, look, remove_tree, warm_tree
 from netcache._client.trees.run import TreeRun
 from netcache._client.trees.tally import Tally, exit_code
@@ -213,7 +214,14 @@ class _Copy:
     def _run(self, direction: Direction, resource: Resource, crew: Crew | None = None) -> TreeRun:
         rule = self._rule(resource, upload=direction.is_upload)
         return TreeRun(
-            direction, self._options, self._selection, rule, self._tally, self._ops.transfers, crew
+            direction,
+            self._options,
+            self._selection,
+            rule,
+            self._tally,
+            Reach(self._ops, resource.url, self._tally),
+            self._ops.transfers,
+            crew,
         )
 
     def _rule(self, resource: Resource, *, upload: bool) -> Rule:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from netcache._client.trees.folders import Removal
 from netcache._client.trees.parallel import in_parallel
+from netcache._client.trees.reach import Reach
 from netcache._client.trees.tally import EXIT_SOME_FAILED, Tally
 
 Remove = Callable[[list[Removal]], Awaitable[list[tuple[Removal, OSError]]]]
@@ -19,11 +20,14 @@ Batches = Callable[[Sequence[Removal]], Iterable[list[Removal]]]
 class Deletion:
     """The removals of one run.  On the event loop only."""
 
-    def __init__(self, remove: Remove, batches: Batches, tally: Tally, worker_count: int) -> None:
+    def __init__(
+        self, remove: Remove, batches: Batches, tally: Tally, reach: Reach, worker_count: int
+    ) -> None:
         self.source_is_incomplete = False
         self._remove = remove
         self._batches = batches
         self._tally = tally
+        self._reach = reach
         self._worker_count = worker_count
         self._removals: list[Removal] = []
         self._kept: set[str] = set()
@@ -51,6 +55,8 @@ class Deletion:
         if self.source_is_incomplete:
             why = "nothing was deleted, because a part of the source could not be listed"
             return why, EXIT_SOME_FAILED
+        if self._reach.has_refused:
+            return "nothing was deleted, because not everything was copied", EXIT_SOME_FAILED
         count = len(self.names())
         if count_max is not None and count > count_max:
             why = f"nothing was deleted: {count} names would go, and at most {count_max} may"
@@ -75,8 +81,20 @@ class Deletion:
         await in_parallel(self._batches(removals), self._remove_batch, self._worker_count)
 
     async def _remove_batch(self, batch: list[Removal]) -> None:
+        if self._reach.in_doubt:
+            batch = [removal for removal in batch if not await self._is_refused(removal)]
+        if not batch:
+            return
         failures = await self._remove(batch)
         self._tally.report.deleted += len(batch) - len(failures)
         for removal, error in failures:
             self.keep(removal.name)
             self._tally.failed(removal.name, error)
+        if len(failures) < len(batch):
+            self._tally.silent_count = 0
+
+    async def _is_refused(self, removal: Removal) -> bool:
+        if not await self._reach.refuses(removal.name):
+            return False
+        self.keep(removal.name)
+        return True

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A file is handed out when nothing has to be asked about it, its folder is there, and it is small
-   enough to come whole.  All others are this process's.
+1. A file is handed out when nothing has to be asked about it, its folder is there, it is small
+   enough to come whole, and the server still answers.  All others are this process's.
 2. Its progress is told when it is answered, all at once: until then it may come back.
 3. What came back once is brought by this process.
 """
@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netcache._client.crew.crew import Answer, Crew
     from netcache._client.trees.folders import Job
+    from netcache._client.trees.reach import Reach
     from netcache._client.trees.tally import Tally
 
 
 class Handing:
     """What one run hands out to its crew."""
 
-    def __init__(self, crew: Crew, tally: Tally) -> None:
+    def __init__(self, crew: Crew, tally: Tally, reach: Reach) -> None:
         self._crew = crew
         self._tally = tally
+        self._reach = reach
         self._came_back: set[str] = set()
 
     def take(self, job: Job) -> bool:
@@ -32,6 +34,8 @@ class Handing:
         if info is None or not job.comes_whole:
             return False
         if job.folder is None or not job.folder.is_made or job.name in self._came_back:
+            return False
+        if self._reach.in_doubt:
             return False
         return self._crew.take(job, info, job.path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from netcache._client.options import small_files_at_once
 from netcache._client.report import Report
@@ -18,6 +18,7 @@ from netcache._client.trees.entries import Entry, joined, remote_entry
 from netcache._client.trees.filters import Part
 from netcache._client.trees.folders import Folder, Job, Removal
 from netcache._client.trees.ports import TreeOps
+from netcache._client.trees.reach import Reach
 from netcache._client.trees.tally import Tally
 from netcache._client.trees.walk import Walk
 from netcache._core.progress import ProgressSink
@@ -53,7 +54,8 @@ async def list_tree(ops: TreeOps, url: str, *, report: Report | None = None) -> 
         assert entry.info is not None
         found.append(entry.info._replace(name=joined(folder.name, entry.name)))
 
-    info = await _walk(ops, parse(url), tally, take)
+    resource = parse(url)
+    info = await _walk(ops, resource, tally, Reach(ops, resource.url, tally), take)
     if info is not None:
         return [info]
     if report is not None:
@@ -67,9 +69,13 @@ async def warm_tree(
 ) -> Report:
     """Bring all files of a tree into the cache; those that needed nothing are ``unchanged``."""
     tally = Tally(progress)
+    resource = parse(url)
+    reach = Reach(ops, resource.url, tally)
 
     async def do(job: Job) -> None:
         assert job.entry.info is not None
+        if reach.in_doubt and await reach.refuses(job.name):
+            return
         item = tally.start(job.name, job.entry.size)
         try:
             size, fetched = await warm_one(job.entry.info)
@@ -81,6 +87,7 @@ async def warm_tree(
             tally.copied(size, fetched)
         else:
             tally.report.unchanged += 1
+            tally.silent_count = 0
         item.end(good=True)
 
     async def take(folder: Folder, entry: Entry) -> None:
@@ -88,10 +95,10 @@ async def warm_tree(
             await walk.hand_on(_job(folder, entry))
 
     async def scan(folder: Folder) -> None:
-        await _scan(ops, folder, tally, take, walk)
+        if not (reach.in_doubt and await reach.refuses(folder.name)):
+            await _scan(ops, folder, tally, take, walk)
 
     walk = Walk(scan, do, ops.transfers, small_at_once=small_files_at_once(ops.transfers))
-    resource = parse(url)
     info = await _need(ops, resource)
     if info.type == "file":
         tally.raises = True
@@ -107,16 +114,20 @@ async def remove_tree(
     """Delete a tree at the server.  The root of a server is emptied; it stays itself."""
     tally = Tally(progress)
     resource = parse(url)
+    reach = Reach(ops, resource.url, tally)
 
     async def remove(batch: list[Removal]) -> Failures:
         return await remove_remote(ops, batch)
 
-    deletion = Deletion(remove, lambda all_: ([each] for each in all_), tally, ops.transfers)
+    def each_alone(removals: Sequence[Removal]) -> Iterable[list[Removal]]:
+        return ([each] for each in removals)
+
+    deletion = Deletion(remove, each_alone, tally, reach, ops.transfers)
 
     async def take(folder: Folder, entry: Entry) -> None:
         deletion.add(remote_removal(folder, entry))
 
-    info = await _walk(ops, resource, tally, take, deletion)
+    info = await _walk(ops, resource, tally, reach, take, deletion)
     await deletion.run(dry_run=dry_run)
     if tally.report.errors or resource.path == "/":
         return tally.finished()
@@ -141,7 +152,12 @@ Take = Callable[[Folder, Entry], Awaitable[None]]
 
 
 async def _walk(
-    ops: TreeOps, resource: Resource, tally: Tally, take: Take, deletion: Deletion | None = None
+    ops: TreeOps,
+    resource: Resource,
+    tally: Tally,
+    reach: Reach,
+    take: Take,
+    deletion: Deletion | None = None,
 ) -> ResourceInfo | None:
     """Call ``take`` for every entry of a tree; for a file, return what it is instead."""
     info = await _need(ops, resource)
@@ -149,7 +165,10 @@ async def _walk(
         return info
 
     async def scan(folder: Folder) -> None:
-        await _scan(ops, folder, tally, take, walk, deletion)
+        if not (reach.in_doubt and await reach.refuses(folder.name)):
+            await _scan(ops, folder, tally, take, walk, deletion)
+        elif deletion is not None:
+            deletion.keep(folder.name)
 
     async def do(job: Job) -> None:
         raise AssertionError(job)

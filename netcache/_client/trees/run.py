@@ -2,13 +2,14 @@
 
 Rules:
 
-1. Nothing is deleted before every copy has been tried, and nothing at all when a part of the source
-   could not be listed, or when more names than ``max_delete`` would go.
+1. Nothing is deleted before every copy has been tried, and nothing at all when one was not, when a
+   part of the source could not be listed, or when more names than ``max_delete`` would go.
 2. A name that stands in the source, whatever it stands for, or that takes no part, is not deleted;
    neither is a folder that holds such a name.
 3. A file where a folder must be, or the other way round, is an error of that item; with ``delete``
    it is removed with the rest, and its successor is copied after that.
-4. The error of an item is reported, and the others go on.  What fails at the root is raised.
+4. The error of an item is reported, and the others go on, unless the server has stopped to answer
+   (``reach``).  What fails at the root is raised.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from netcache._client.trees.walk import Walk
 
 if TYPE_CHECKING:
     from netcache._client.crew.crew import Crew
+    from netcache._client.trees.reach import Reach
 
 
 class TreeRun:
@@ -48,6 +50,7 @@ class TreeRun:
         selection: Selection,
         rule: Rule,
         tally: Tally,
+        reach: Reach,
         transfers: int,
         crew: Crew | None = None,
     ) -> None:
@@ -56,15 +59,16 @@ class TreeRun:
         self._selection = selection
         self._rule = rule
         self._tally = tally
+        self._reach = reach
         self._transfers = transfers
         handing = None
         if crew is not None:
             from netcache._client.trees.handing import Handing
 
-            handing = Handing(crew, tally)
+            handing = Handing(crew, tally, reach)
         small = 0 if direction.is_upload else small_files_at_once(transfers)
         self._walk = Walk(self._scan, self.do, transfers, handing, small_at_once=small)
-        self._deletion = Deletion(direction.remove, direction.batches, tally, transfers)
+        self._deletion = Deletion(direction.remove, direction.batches, tally, reach, transfers)
         self._clashes: list[tuple[Folder, Clash]] = []
 
     async def run(self, root: Folder) -> None:
@@ -76,6 +80,9 @@ class TreeRun:
     # Scanning.
 
     async def _scan(self, folder: Folder) -> None:
+        if self._reach.in_doubt and await self._reach.refuses(folder.name):
+            self._deletion.source_is_incomplete = True
+            return
         try:
             if folder.is_doomed:
                 await self._scan_doomed(folder)
@@ -230,6 +237,8 @@ class TreeRun:
 
     async def do(self, job: Job) -> None:
         """Copy a file if it differs."""
+        if self._reach.in_doubt and await self._reach.refuses(job.name):
+            return
         try:
             job, verdict = await self._decide(job)
         except OSError as error:

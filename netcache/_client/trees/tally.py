@@ -7,7 +7,7 @@ from typing import Literal
 from netcache._client.failures import exit_code_of, one_line
 from netcache._client.report import ItemError, Report
 from netcache._core.progress import ProgressEvent, ProgressSink
-from netcache.errors import ClosedError
+from netcache.errors import ClosedError, RemoteError, RemoteTimeoutError
 
 EXIT_SOME_FAILED = 6
 
@@ -23,12 +23,14 @@ def exit_code(report: Report) -> int:
 class Tally:
     """Counts, and tells.  On the event loop only.
 
-    ``raises``: the only item's error is raised, not collected.
+    ``raises``: the only item's error is raised, not collected.  ``silent_count``: so many items
+    in a row had no answer from the server in time.
     """
 
     def __init__(self, progress: ProgressSink | None, *, raises: bool = False) -> None:
         self.report = Report()
         self.raises = raises
+        self.silent_count = 0
         self._progress = progress
         self._planned_bytes = 0
         self._told_bytes = 0
@@ -56,12 +58,14 @@ class Tally:
 
     def unchanged(self, name: str, size: int | None) -> None:
         """A file is there already."""
+        self.silent_count = 0
         self.report.unchanged += 1
         if self._progress is not None:
             self._progress(ProgressEvent("unchanged", name, size or 0, size))
 
     def copied(self, size: int, fetched_bytes: int, sent_bytes: int | None = None) -> None:
         """A file has been copied."""
+        self.silent_count = 0
         self.report.copied += 1
         self.report.bytes += size
         self.report.fetched_bytes += fetched_bytes
@@ -72,6 +76,10 @@ class Tally:
         """An item failed.  Errors that leave nothing to go on with are raised again."""
         if self.raises or isinstance(error, ClosedError):
             raise error
+        if isinstance(error, RemoteTimeoutError):
+            self.silent_count += 1
+        elif isinstance(error, RemoteError):
+            self.silent_count = 0
         self.refused(name, one_line(error), exit_code_of(error), told=told)
 
     def refused(self, name: str, why: str, code: int = 1, *, told: bool = False) -> None:

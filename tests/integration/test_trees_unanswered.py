@@ -1,0 +1,123 @@
+"""A server that falls silent in the middle of a tree: the rest is not waited for, name by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import netcache
+from netcache._client.report import Report
+from netcache._client.trees.reach import SILENT_MIN
+from netcache._core.readplan import COMES_WHOLE_BYTES
+from netcache_server import FaultRule
+from tests.integration.conftest import NewClient
+from tests.support.served import Served, random_bytes
+from tests.support.treecheck import names_below
+
+COUNT = 300
+"""So many files, of which a few dozen, and four folders, may be on their way when the server falls
+silent."""
+
+ANSWERED = 40
+"""So many requests it answers."""
+
+Run = Callable[[netcache.Client, Served, Path], Report]
+
+
+def files(size: int) -> dict[str, bytes]:
+    """A tree of files of about one size, in folders of ten."""
+    return {f"{n // 10:02}/{n:03}": random_bytes(size + n, n) for n in range(COUNT)}
+
+
+def get(client: netcache.Client, served: Served, place: Path) -> Report:
+    """Bring the tree."""
+    return client.sync(f"{served.url}tree", place / "out")
+
+
+def put(client: netcache.Client, served: Served, place: Path) -> Report:
+    """Send it."""
+    for name, data in files(100).items():
+        path = place / "local" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return client.sync(place / "local", f"{served.url}new")
+
+
+def warm(client: netcache.Client, served: Served, place: Path) -> Report:
+    """Bring it into the cache alone."""
+    return client.warm(f"{served.url}tree", recursive=True)
+
+
+def remove(client: netcache.Client, served: Served, place: Path) -> Report:
+    """Delete it."""
+    return client.rm(f"{served.url}tree", recursive=True)
+
+
+@pytest.mark.parametrize("size", [100, COMES_WHOLE_BYTES + 1], ids=["small", "large"])
+@pytest.mark.parametrize("run", [get, put, warm, remove])
+def test_the_rest_is_not_tried(
+    served: Served, new_client: NewClient, tmp_path: Path, run: Run, size: int
+) -> None:
+    """Every name has its error; the next run, when it answers again, does the rest."""
+    for name, data in files(size).items():
+        served.put(f"tree/{name}", data)
+    served.server.set_faults([FaultRule(skip=ANSWERED, latency_s=60)])
+    client = new_client(timeout=0.3, retries=0, transfers=2)
+    report = run(client, served, tmp_path)
+    untried = [error for error in report.errors if "not tried" in error.error]
+    silent = [error for error in report.errors if "no answer within" in error.error]
+    assert untried
+    assert len(silent) >= SILENT_MIN
+    assert {error.code for error in [*untried, *silent]} == {5}
+    assert len({error.name for error in report.errors}) == report.failed
+    served.server.set_faults([])
+    assert run(new_client(), served, tmp_path).errors == []
+    left = {"get": tmp_path / "out", "put": served.root / "new", "remove": served.root / "tree"}
+    if (place := left.get(run.__name__)) is not None:
+        wanted = {} if run is remove else files(100 if run is put else size)
+        found = names_below(place) if place.exists() else []
+        there = {name: (place / name).read_bytes() for name in found if (place / name).is_file()}
+        assert there == wanted
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_names_at_which_it_hangs_do_not_stop_the_others(
+    served: Served, new_client: NewClient, tmp_path: Path, processes: int
+) -> None:
+    """They are first in every folder, and more than would put the server in doubt."""
+    wanted = files(100)
+    for name, data in wanted.items():
+        served.put(f"tree/{name}", data)
+    hangs = {name for name in wanted if int(name[-3:]) % 10 < 3 and name < "05"}
+    assert len(hangs) > 2 * SILENT_MIN
+    served.server.set_faults([FaultRule(path=f"/tree/{name}", latency_s=60) for name in hangs])
+    client = new_client(timeout=0.3, retries=0, transfers=2, processes=processes)
+    report = get(client, served, tmp_path)
+    assert {error.name for error in report.errors} == hangs
+    assert report.copied == COUNT - len(hangs)
+
+
+def test_nothing_is_deleted_for_a_server_that_fell_silent(
+    served: Served, new_client: NewClient, tmp_path: Path
+) -> None:
+    """Not everything was copied: what is too much here stays."""
+    for name, data in files(COMES_WHOLE_BYTES + 1).items():
+        served.put(f"tree/{name[-3:]}", data)
+    extra = tmp_path / "out" / "extra"
+    extra.parent.mkdir()
+    extra.write_bytes(b"kept")
+    # It tells what there is, and then says nothing more, not even of the root.
+    silent = [
+        FaultRule(method=("GET",), path="/tree/[0-9]*", latency_s=60),
+        FaultRule(method=("HEAD",), skip=1, latency_s=60),
+    ]
+    served.server.set_faults(silent)
+    client = new_client(timeout=0.3, retries=0, transfers=2)
+    report = client.sync(f"{served.url}tree/", tmp_path / "out", delete=True)
+    assert report.deleted == 0
+    assert extra.read_bytes() == b"kept"
+    assert [error.error for error in report.errors if error.name == "."] == [
+        "nothing was deleted, because not everything was copied"
+    ]
