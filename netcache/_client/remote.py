@@ -54,6 +54,8 @@ class Remote:
         self._local = local
         self._credentials = credentials
         self.transfers = options.transfers
+        # How many of them other processes have.
+        self._lent = 0
         self._http: HttpBackend | None = None
         self.backend: Backend = self._backend(options, credentials)
         self._retry = RetryPolicy(attempts=options.retries + 1, random=random.random)
@@ -263,12 +265,15 @@ class Remote:
             return contextlib.nullcontext()
         from netcache._client.crew.crew import Crew
 
-        return Crew(self._local, self._credentials, processes, self.hands_from, self._limit_small)
+        return Crew(self._local, self._credentials, processes, self.hands_from, self._lend)
 
-    def _limit_small(self, at_once: int) -> None:
+    def _lend(self, transfers: int) -> None:
+        """Other processes have so many of the transfers more (below 0: fewer)."""
+        self._lent += transfers
         limit: Callable[[int], None] | None = getattr(self.backend, "limit_small", None)
         if limit is not None:
-            limit(at_once)
+            # Of several runs at once each may lend nearly all.
+            limit(max(1, self.transfers - self._lent))
 
     async def warm(
         self, resource: Resource, offset: int, count: int | None, on_bytes: OnBytes

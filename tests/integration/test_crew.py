@@ -21,7 +21,6 @@ from netcache._client.options import ClientOptions
 from netcache._client.report import ItemError
 from netcache._core.progress import ProgressEvent
 from netcache._core.readplan import COMES_WHOLE_BYTES
-from netcache.backends.http import HttpBackend
 from netcache.backends.memory import MemoryBackend
 from netcache_server import FaultRule
 from netcache_server.auth import Gate
@@ -143,19 +142,11 @@ def test_a_hand_that_cannot_start_is_not_missed(
         python.write_text(program)
         python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    limits: list[int] = []
-    limit = HttpBackend.limit_small
-
-    def limited(backend: HttpBackend, at_once: int) -> None:
-        limits.append(at_once)
-        limit(backend, at_once)
-
-    monkeypatch.setattr(HttpBackend, "limit_small", limited)
     report = new_client(processes=3, transfers=6).sync(f"{served.url}tree/", tmp_path / "out")
     assert (report.copied, report.errors) == (len(tree), [])
     assert len(crew.hands) == 2
     assert crew.ordered == 0
-    assert set(limits) == {6}, "nothing is left to those that are not there"
+    assert crew.limits == [], "nothing is lent to those that are not there"
 
 
 def at_once(records: list[dict[str, Any]]) -> int:

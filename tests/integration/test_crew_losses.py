@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
 import pytest
 
+import netcache
 from netcache._core.progress import ProgressEvent
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
@@ -28,6 +30,35 @@ def test_a_hand_that_is_killed_leaves_its_files_to_this_process(
     assert {name: data for name, (data, _) in content(tmp_path / "out").items()} == tree
     assert crew.ordered >= 3
     assert crew.hands[0].is_gone
+
+
+def test_a_hand_that_is_killed_gives_its_share_back(
+    served: Served, tree: dict[str, bytes], crew: CrewWatch, new_client: NewClient, tmp_path: Path
+) -> None:
+    """At once, and not at the end of the run: what is left is this process's alone."""
+    crew.kill_at = 3
+    kept_to: list[int] = []
+    crew.before_file = lambda: kept_to.append(crew.limits[-1])
+    new_client(processes=2, transfers=6).sync(f"{served.url}tree/", tmp_path / "out")
+    assert crew.limits == [3, 6]
+    assert kept_to[0] == 3
+    assert kept_to[-1] == 6
+
+
+def test_of_two_runs_each_gives_back_its_own_share(
+    served: Served, tree: dict[str, bytes], crew: CrewWatch, tmp_path: Path
+) -> None:
+    """The first that ended gave this process back what the hand of the other had."""
+
+    async def both() -> list[int]:
+        options = {"cache_dir": tmp_path / "cache", "processes": 2, "transfers": 6}
+        async with netcache.AsyncClient(**options) as client:  # type: ignore[arg-type]
+            runs = [client.sync(f"{served.url}tree/", tmp_path / out) for out in ("a", "b")]
+            return [report.copied for report in await asyncio.gather(*runs)]
+
+    assert asyncio.run(both()) == [len(tree)] * 2
+    assert len(crew.hands) == 2
+    assert crew.limits == [3, 1, 3, 6]
 
 
 def test_all_hands_may_be_killed(

@@ -15,6 +15,7 @@ from netcache._client.crew.hand import Hand
 from netcache._client.remote import Remote
 from netcache._client.trees.folders import Job
 from netcache._client.trees.ports import FetchResult, OnBytes
+from netcache.backends.http import HttpBackend
 from netcache.spi import ResourceInfo
 from tests.support.served import Served, random_bytes
 
@@ -31,7 +32,8 @@ class CrewWatch:
 
     What this process brings itself waits until all hands of its run are ready, or cannot be.
     ``before_file`` is called before any file is brought, or given to a hand.  ``kill_at``: the hand
-    that is given so many files gets the signal ``kill_by``.
+    that is given so many files gets the signal ``kill_by``.  ``limits`` is what this process was
+    told to keep to, one after the other.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,7 @@ class CrewWatch:
         self.kill_at: int | None = None
         self.kill_by = signal.SIGKILL
         self.given_up: list[Hand] = []
+        self.limits: list[int] = []
         self._begun: list[Hand] = []
         self._all_begun = asyncio.Event()
 
@@ -51,7 +54,9 @@ class CrewWatch:
     def made(self, hand: Hand) -> None:
         """A hand exists."""
         self.hands.append(hand)
-        self._all_begun = asyncio.Event()
+        if self._all_begun.is_set():
+            # (The next run's, perhaps on another loop.)
+            self._all_begun = asyncio.Event()
 
     def begun(self, hand: Hand) -> None:
         """A hand is ready, or gone."""
@@ -84,7 +89,7 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> CrewWatch:
     """Every tree is worth a hand, and the hands are watched."""
     watch = CrewWatch()
     make, start, order, get_file = Hand.__init__, Hand.start, Hand.order, Remote.get_file
-    give_up = Hand._give_up
+    give_up, limit = Hand._give_up, HttpBackend.limit_small
 
     def made(hand: Hand, *args: object) -> None:
         make(hand, *args)  # type: ignore[arg-type]
@@ -105,6 +110,10 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> CrewWatch:
         watch.given_up.append(hand)
         give_up(hand)
 
+    def limited(backend: HttpBackend, at_once: int) -> None:
+        watch.limits.append(at_once)
+        limit(backend, at_once)
+
     async def got(
         remote: Remote, info: ResourceInfo, path: str, on_bytes: OnBytes, ahead: None = None
     ) -> FetchResult:
@@ -116,6 +125,7 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> CrewWatch:
     monkeypatch.setattr(Hand, "start", started)
     monkeypatch.setattr(Hand, "order", ordered)
     monkeypatch.setattr(Hand, "_give_up", given_up)
+    monkeypatch.setattr(HttpBackend, "limit_small", limited)
     monkeypatch.setattr(Remote, "get_file", got)
     return watch
 

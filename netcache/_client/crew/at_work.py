@@ -114,8 +114,7 @@ class HandAtWork:
         logger.addHandler(_LogHandler(self._channel, begin.log_level))
         self._core = _HandCore(begin.options, lambda text: self._channel.send(Warned(text)))
         self._core.remember(begin.credentials)
-        # What the first file needs is imported before it comes, and aiohttp: there will be many.
-
+        # What the first file needs is imported before it comes: there will be many.
         _ = self._core.remote().engine
         self._tasks += (asyncio.create_task(self._fill()) for _ in range(begin.in_flight))
         self._tasks.append(asyncio.create_task(self._beat(beat_s(begin.options))))

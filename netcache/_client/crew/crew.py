@@ -6,9 +6,9 @@ Rules:
 
 1. Hands are started when the run has had ``hands_from`` small files, and end with it: a shorter one
    is over before another process has started.
-2. Each hand asks for as many small files at a time as its share of the transfers allows, and this
-   process, from when the first hand is ready, for what is left of them.  Together they are no more,
-   but for the first ones, and where there is no cache.
+2. A hand that is ready is lent its share of the transfers, until it ends, however it ends: it asks
+   for as many small files at a time as that allows, and this process for what is left.  Together
+   they are no more, but for the first ones, and where there is no cache.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 class Crew:
     """The crew of one run, a context manager.  On the client's loop.
 
-    ``limit`` is told how many small files this process may ask for at a time.
+    ``lend`` is told how many transfers are lent to a hand; below 0, they come back.
     """
 
     def __init__(
@@ -48,17 +48,16 @@ class Crew:
         credentials: dict[str, tuple[str, str]],
         processes: int,
         hands_from: int,
-        limit: Callable[[int], None],
+        lend: Callable[[int], None],
     ) -> None:
-        self._transfers = local.options.transfers
-        self._share = self._transfers // processes
+        self._share = local.options.transfers // processes
         self._local = local
         self._credentials = credentials
-        self._limit = limit
+        self._lend = lend
         self._hand_count = processes - 1
         self._until_hands = hands_from
         self._hands: list[Hand] = []
-        self._starts: list[asyncio.Task[None]] = []
+        self._lives: list[asyncio.Task[None]] = []
         self._answers: list[Answer] = []
         self._has_answers = asyncio.Event()
 
@@ -71,7 +70,7 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._starts:
+        if self._lives:
             from netcache._finishing import finished
 
             await finished(self._end())
@@ -109,9 +108,10 @@ class Crew:
         for _ in range(self._hand_count):
             hand = Hand(self._local, self._share, in_flight, self._answered)
             self._hands.append(hand)
-            self._starts.append(asyncio.create_task(self._begin(hand)))
+            self._lives.append(asyncio.create_task(self._live(hand)))
 
-    async def _begin(self, hand: Hand) -> None:
+    async def _live(self, hand: Hand) -> None:
+        """Start a hand, and lend it its share as long as it is at work."""
         try:
             await hand.start(self._credentials)
         except OSError as error:
@@ -119,12 +119,16 @@ class Crew:
 
             logging.getLogger("netcache.crew").debug("a hand cannot be started: %s", error)
             return
-        if not hand.is_gone:
-            self._limit(self._transfers - self._share * self._hand_count)
+        if hand.is_gone:
+            return
+        self._lend(self._share)
+        try:
+            await hand.has_ended.wait()
+        finally:
+            self._lend(-self._share)
 
     async def _end(self) -> None:
-        for start in self._starts:
-            start.cancel()
-        await asyncio.gather(*self._starts, return_exceptions=True)
+        for life in self._lives:
+            life.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
         await asyncio.gather(*(hand.end() for hand in self._hands))
-        self._limit(self._transfers)

@@ -70,14 +70,15 @@ class Hand:
     ) -> None:
         self.in_flight = in_flight
         self.is_gone = False
+        self.ordered = 0
+        # Set when it will say nothing more.
+        self.has_ended = asyncio.Event()
         self._transfers = transfers
         self._local = local
         self._on_answer = on_answer
         self._jobs: dict[int, Job] = {}
-        self.ordered = 0
         self._waiting_max = in_flight
         self._is_ready = asyncio.Event()
-        self._has_ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._channel = Channel(self._take, self._gone)
         # Those of the client, which may gain some at any time, and those that the hand knows.
@@ -173,7 +174,7 @@ class Hand:
         for number in list(self._jobs):
             self._answer(number, None)
         self._is_ready.set()
-        self._has_ended.set()
+        self.has_ended.set()
 
     # The end.
 
@@ -186,7 +187,7 @@ class Hand:
             self._channel.end()
             try:
                 async with asyncio.timeout(ENDING_S):
-                    await self._has_ended.wait()
+                    await self.has_ended.wait()
             except TimeoutError:
                 _logger.debug("a hand does not end, and is killed")
         self._channel.close()
