@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from netcache._core.urls import as_file
-from netcache.errors import UsageError
+from netcache._core.urls import local_name
 
 if TYPE_CHECKING:
     from netcache._client.report import Report
@@ -15,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def local_place(resource: Resource, dest: str, *, several: bool = False, tree: bool = False) -> str:
-    """The local path for a resource: DEST itself, or its own name inside the folder DEST."""
+    """The local path for a resource: DEST itself, or its own name inside the folder DEST.
+
+    Raises ``UsageError`` for a resource whose name would not be inside it.
+    """
     inside = several or (not tree and (dest.endswith("/") or os.path.isdir(dest)))
     if not inside:
         return dest
-    name = as_file(resource).name
-    if not name:
-        raise UsageError(f"{resource.url} has no name to be saved under (name a file)")
-    return os.path.join(dest, name)
+    return os.path.join(dest, local_name(resource))
 
 
 class ItemProgress:

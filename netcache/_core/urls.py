@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DEFAULT_ENDS = {"http": ":80", "https": ":443"}
 _REMEMBERED_MAX = 4096
+NAME_BYTES_MAX = 255
+"""The longest name that Linux filesystems take (NAME_MAX)."""
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 # Compiled by the first URL that is not in canonical form: most are.
 _BAD = r"[\x00-\x20\x7f]"
@@ -188,6 +190,29 @@ def child(folder: Resource, name: str, *, is_folder: bool = False) -> Resource:
     encoded = _quoted(raw, safe=_PATH_SAFE.replace("/", ""))
     path = base + encoded + ("/" if is_folder else "")
     return folder._replace(url=folder.origin + path, path=path, query="")
+
+
+def why_not_local(name: str) -> str | None:
+    """Why ``name`` cannot be the name of a local file; None when it can."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        return "it cannot be the name of a local file"
+    try:
+        length = len(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return "its name has characters that cannot be encoded"
+    if length > NAME_BYTES_MAX:
+        return f"its name is {length} bytes long (at most {NAME_BYTES_MAX} are possible)"
+    return None
+
+
+def local_name(resource: Resource) -> str:
+    """The name that a resource is saved under in a local folder: never a way out of that folder."""
+    name = as_file(resource).name
+    if why_not_local(name):
+        raise UsageError(
+            f"{resource.url} has no name that it could be saved under (name a file or folder)"
+        )
+    return name
 
 
 def parent(resource: Resource) -> Resource | None:

@@ -101,6 +101,29 @@ def test_a_tree_lands_in_its_folder_and_nowhere_else(tmp_path: Path, run: Comman
     assert len(ran.err) < 20_000
 
 
+@pytest.mark.parametrize("segment", ["..%2Fup", "..%2F..%2Ftop", "%2F{top}", "a%00b", "n" * 256])
+def test_a_url_names_no_file_outside_the_folder(tmp_path: Path, segment: str) -> None:
+    """Its last segment may decode to a path: exit 2 alone, and of several the others arrive."""
+    run = Commands(tmp_path / "home")
+    dest = run.home / "dest"
+    dest.mkdir(parents=True)
+    segment = segment.format(top=str(tmp_path / "top").replace("/", "%2F"))
+    with listing() as url:
+        bad, good = url + segment, url + "good"
+        # The second time it is cached, and would be copied without a loop.
+        for ready in ((), ("warm", bad)):
+            assert not ready or run(*ready).code == 0
+            for args in ((), (dest,), ("-r",), ("-r", dest)):
+                ran = run("get", bad, *args, cwd=dest)
+                assert (ran.code, ran.out) == (2, b""), ran.err
+                assert ran.error.startswith(f"netcache: {bad} has no name ")
+        ran = run("get", bad, good, dest)
+        assert (ran.code, ran.error.startswith(f"netcache: {bad}: ")) == (6, True)
+    assert os.listdir(dest) == ["good"]
+    assert os.listdir(tmp_path) == ["home"]
+    assert sorted(os.listdir(run.home)) == ["cache", "dest"]
+
+
 @pytest.mark.parametrize("flags", [("-l",), (), ("-r",), ("-v",), ("-vv",), ("--json",)])
 def test_names_are_harmless_on_a_terminal(run: Commands, flags: tuple[str, ...]) -> None:
     """Neither results nor logs nor errors bear what a name would do to a terminal."""

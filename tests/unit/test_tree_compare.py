@@ -7,7 +7,8 @@ from typing import Literal
 import pytest
 
 from netcache._client.trees.compare import Rule, Verdict, judge
-from netcache._client.trees.entries import Entry, remote_entry, why_not_local
+from netcache._client.trees.entries import Entry, remote_entry
+from netcache._core.urls import why_not_local
 from netcache.spi import ResourceInfo
 
 DOWN = Rule("time", upload=False, origin_keeps_mtime=False)

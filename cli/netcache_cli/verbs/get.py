@@ -64,12 +64,9 @@ def _default_dest(urls: list[str], recursive: bool) -> str:
     """The current folder; for an only tree, its own name there."""
     if not recursive or len(urls) > 1:
         return "."
-    from netcache._core.urls import as_file, parse
+    from netcache._core.urls import local_name, parse
 
-    resource = as_file(parse(urls[0]))
-    if not resource.name or resource.name in (".", "..") or "/" in resource.name:
-        raise click.UsageError(f"{resource.url} has no name to be saved under (name a folder)")
-    return resource.name
+    return local_name(parse(urls[0]))
 
 
 def _to_stdout(session: Session, urls: list[str]) -> int | None:

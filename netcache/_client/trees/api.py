@@ -39,7 +39,7 @@ from netcache._client.trees.remote import list_tree, look, remove_tree, warm_tre
 from netcache._client.trees.run import TreeRun
 from netcache._client.trees.tally import Tally, exit_code
 from netcache._core.progress import ProgressSink
-from netcache._core.urls import Resource, as_file, as_folder, child, is_url, parse
+from netcache._core.urls import Resource, as_file, as_folder, child, is_url, local_name, parse
 from netcache.errors import (
     AccessDeniedError,
     NetCacheError,
@@ -129,7 +129,7 @@ class _Copy:
             if there is not None and there.kind == "folder":
                 if not into_folder:
                     raise _clash(place, "folder", "file")
-                place = os.path.join(place, _name_of(resource))
+                place = os.path.join(place, local_name(resource))
             await self._file_down(remote_entry(info), resource, place)
         else:
             if there is not None and there.kind != "folder":
@@ -243,13 +243,6 @@ def _path(text: str) -> str:
 
 def _last_name(place: str) -> str:
     return os.path.basename(os.path.abspath(place))
-
-
-def _name_of(resource: Resource) -> str:
-    name = as_file(resource).name
-    if not name or "/" in name or "\0" in name or name in (".", ".."):
-        raise UsageError(f"{resource.url} has no name to be saved under (name a file)")
-    return name
 
 
 def _clash(place: str, there: str, here: str) -> NetCacheError:

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Protocol
 
-from netcache._client.trees.entries import Entry, Listing, joined, remote_entry, why_not_local
+from netcache._client.trees.entries import Entry, Listing, joined, remote_entry
 from netcache._client.trees.filters import Part
 from netcache._client.trees.folders import DestState, Folder, Job, Removal
 from netcache._client.trees.local import LocalTree
 from netcache._client.trees.plan import FileStep, FolderStep
 from netcache._client.trees.ports import OnBytes, TreeOps
-from netcache._core.urls import as_folder, child, parse
+from netcache._core.urls import as_folder, child, parse, why_not_local
 from netcache.errors import (
     AccessDeniedError,
     NetCacheError,

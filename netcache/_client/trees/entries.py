@@ -13,9 +13,6 @@ from netcache.spi import ResourceInfo
 
 Kind = Literal["file", "folder", "link", "special", "broken"]
 
-NAME_BYTES_MAX = 255
-"""The longest name that Linux filesystems take (NAME_MAX)."""
-
 DEPTH_MAX = 1000
 """How many folders deep a tree may be; a server that answers every URL with a listing ends here."""
 
@@ -54,19 +51,6 @@ def remote_entry(info: ResourceInfo) -> Entry:
         return Entry(info.name, "folder", info=info)
     mtime_s = None if info.mtime_s is None else int(info.mtime_s // 1)
     return Entry(info.name, "file", info.size, mtime_s, info)
-
-
-def why_not_local(name: str) -> str | None:
-    """Why ``name`` cannot be the name of a local file; None when it can."""
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
-        return "it cannot be the name of a local file"
-    try:
-        length = len(name.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError:
-        return "its name has characters that cannot be encoded"
-    if length > NAME_BYTES_MAX:
-        return f"its name is {length} bytes long (at most {NAME_BYTES_MAX} are possible)"
-    return None
 
 
 def joined(folder: str, name: str) -> str:
