@@ -172,6 +172,11 @@ def write_all(data: bytes | memoryview) -> None:
         assert buffer is not None
         buffer.write(data)
         return
+    write_to(descriptor, data)
+
+
+def write_to(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of it."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

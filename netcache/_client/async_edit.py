@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from netcache._client.async_files import AsyncFile, ReadableBuffer, WritableBuffer
 from netcache._client.core import asking
+from netcache._client.items import refuse_special
 from netcache._client.target import begin_target
 from netcache._finishing import finished
 from netcache._netfs.edit_handle import EditHandle
@@ -106,6 +107,7 @@ class AsyncEditFile(AsyncFile):
         needed that neither the cache nor the server has any more.
         """
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, refuse_special, os.fspath(path))
         target = await begin_target(os.fspath(path))
         try:
             size = await self.handle.copy_to(target.fileno(), changes_only=changes_only)

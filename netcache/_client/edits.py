@@ -71,9 +71,11 @@ class AsyncEdits:
         unchanged bytes are needed that neither the cache nor the server has any more.
         """
         # Imported here: to list edits must not cost the network code.
+        from netcache._client.items import refuse_special
         from netcache._client.target import TargetFile
         from netcache._netfs.edit_handle import copy_edit
 
+        refuse_special(os.fspath(path))
         entry, record = self._take(name)
         remote = self._core.remote()
         file = await remote.recovery.open(entry, record)

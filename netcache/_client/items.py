@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from netcache._core.urls import local_name
+from netcache.errors import NetCacheError
 
 if TYPE_CHECKING:
     from netcache._client.report import Report
@@ -16,12 +18,42 @@ if TYPE_CHECKING:
 def local_place(resource: Resource, dest: str, *, several: bool = False, tree: bool = False) -> str:
     """The local path for a resource: DEST itself, or its own name inside the folder DEST.
 
-    Raises ``UsageError`` for a resource whose name would not be inside it.
+    Raises ``UsageError`` for a resource whose name would not be inside it, and refuses what is
+    special (``refuse_special``; a tree sees to that itself).
     """
     inside = several or (not tree and (dest.endswith("/") or os.path.isdir(dest)))
-    if not inside:
-        return dest
-    return os.path.join(dest, local_name(resource))
+    place = os.path.join(dest, local_name(resource)) if inside else dest
+    if not tree:
+        refuse_special(place)
+    return place
+
+
+def is_special(path: str) -> bool:
+    """Whether a device, a FIFO or a socket stands at ``path``, or at the end of a link there.
+
+    A link in ``/dev`` is one whatever it leads to: that of stdout leads to a file now and then.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    if stat.S_ISREG(mode):
+        return os.path.dirname(path) == "/dev"
+    return not stat.S_ISDIR(mode)
+
+
+def refuse_special(path: str) -> None:
+    """What is special is written to or left alone, never replaced by a file."""
+    if is_special(path):
+        raise not_replaced(path)
+
+
+def not_replaced(path: str) -> NetCacheError:
+    """The error for a target that is special."""
+    return NetCacheError(
+        f"{path} is a device, a FIFO or a socket, and no file takes its place (write the bytes to "
+        "it, as netcache cat gives them)"
+    )
 
 
 class ItemProgress:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.fileops import LARGE_WRITE_BYTES
+from netcache._client.items import not_replaced
 from netcache._fscache.copying import copy_range
 from netcache.errors import CacheError
 
@@ -106,7 +108,8 @@ class TargetFile:
     def finish(self, size: int | None, mtime_s: float | None) -> None:
         """Make it ``size`` bytes long (None: as it is), give it its time and its name; close it.
 
-        It replaces a file or a symbolic link that has the name; a folder is refused.
+        It replaces a file or a symbolic link that has the name; a folder is refused, and so is
+        what is special.
         """
         if size is not None:
             os.ftruncate(self._fd, size)
@@ -118,24 +121,39 @@ class TargetFile:
             self.discard()
 
     def _publish(self) -> None:
-        if self._hidden is None:
-            self._link(self.path, or_hidden=True)
-        if self._hidden is not None:
-            os.replace(self._hidden, self.path)
-            self._hidden = None
+        is_nameless = self._hidden is None
+        if is_nameless and self._link(self.path):
+            return
+        self._look_at_what_is_there()
+        if is_nameless:
+            # There is no link that replaces.
+            hidden = self._hidden_name()
+            while not self._link(hidden):
+                hidden = self._hidden_name()
+            self._hidden = hidden
+        assert self._hidden is not None
+        os.replace(self._hidden, self.path)
+        self._hidden = None
 
-    def _link(self, name: str, *, or_hidden: bool) -> None:
-        """Name the nameless file.  There is no link that replaces, hence the hidden name."""
+    def _link(self, name: str) -> bool:
+        """Name the nameless file; False when something has the name."""
         source = f"/proc/self/fd/{self._fd}"
         try:
             # src_dir_fd, of no meaning beside an absolute path, makes Python call linkat, with the
             # flag that follows the link in procfs.
             os.link(source, name, src_dir_fd=self._fd, follow_symlinks=True)
         except FileExistsError:
-            if not or_hidden:
-                raise
-            self._hidden = self._hidden_name()
-            self._link(self._hidden, or_hidden=False)
+            return False
+        return True
+
+    def _look_at_what_is_there(self) -> None:
+        """Refuse to replace a device, a FIFO or a socket."""
+        try:
+            mode = os.lstat(self.path).st_mode
+        except FileNotFoundError:
+            return
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise not_replaced(self.path)
 
     def discard(self) -> None:
         """Close it, and leave nothing of it unless it was finished.  Idempotent."""

@@ -25,10 +25,11 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from netcache._client.items import refuse_special
 from netcache._client.report import Report
 from netcache._client.trees.compare import Rule
 from netcache._client.trees.directions import Direction, Download, Upload
-from netcache._client.trees.entries import Entry, remote_entry
+from netcache._client.trees.entries import Entry, name_of_kind, remote_entry
 from netcache._client.trees.folders import DestState, Folder, Job
 from netcache._client.trees.local import LocalTree
 from netcache._client.trees.options import TreeOptions
@@ -133,7 +134,7 @@ class _Copy:
             await self._file_down(remote_entry(info), resource, place)
         else:
             if there is not None and there.kind != "folder":
-                raise _clash(place, "file", "folder")
+                raise _clash(place, name_of_kind(there.kind), "folder")
             dest_state: DestState = "absent" if there is None else "there"
             down = Download(self._ops, self._local(place))
             if self._options.dry_run:
@@ -193,8 +194,9 @@ class _Copy:
         parent, last = os.path.split(place)
         local = self._local(parent or ".")
         there = await asyncio.to_thread(local.look, last)
-        if there is not None and there.kind == "folder":
-            raise _clash(place, "folder", "file")
+        if there is not None and there.kind in ("folder", "special"):
+            raise _clash(place, name_of_kind(there.kind), "file")
+        await asyncio.to_thread(refuse_special, place)
         assert entry.info is not None
         verdict = verdict_of(entry, there, self._rule(resource, upload=False))
         job = Job(None, resource.url, entry, there, verdict, place, entry.info.url)

@@ -53,6 +53,11 @@ def remote_entry(info: ResourceInfo) -> Entry:
     return Entry(info.name, "file", info.size, mtime_s, info)
 
 
+def name_of_kind(kind: Kind) -> str:
+    """What stands in the way, as an error tells it."""
+    return {"folder": "folder", "special": "device, FIFO or socket"}.get(kind, "file")
+
+
 def joined(folder: str, name: str) -> str:
     """The relative name of ``name`` inside the folder with the relative name ``folder``."""
     return f"{folder}/{name}" if folder else name

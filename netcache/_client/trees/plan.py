@@ -32,7 +32,7 @@ class FolderStep(NamedTuple):
 
 
 class Clash(NamedTuple):
-    """A file where a folder must be, or the other way round."""
+    """A file where a folder must be, or the other way round; or what is special where either is."""
 
     entry: Entry
     there: Entry
@@ -98,7 +98,7 @@ def _plan_entry(
         else:
             plan.clashes.append(Clash(entry, there, part))
     elif entry.kind == "file":
-        if there is not None and there.kind == "folder":
+        if there is not None and there.kind in ("folder", "special"):
             plan.clashes.append(Clash(entry, there, part))
         else:
             plan.files.append(FileStep(entry, there, verdict_of(entry, there, rule)))

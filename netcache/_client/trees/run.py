@@ -20,7 +20,7 @@ from netcache._client.options import small_files_at_once
 from netcache._client.trees.compare import Rule, Verdict
 from netcache._client.trees.deletion import Deletion
 from netcache._client.trees.directions import Direction
-from netcache._client.trees.entries import Entry, Listing, joined
+from netcache._client.trees.entries import Entry, Listing, joined, name_of_kind
 from netcache._client.trees.filters import Part, Selection
 from netcache._client.trees.folders import Folder, Job
 from netcache._client.trees.options import TreeOptions
@@ -170,9 +170,8 @@ class TreeRun:
     # Names that are too much.
 
     def _clash(self, folder: Folder, clash: Clash) -> None:
-        there = "folder" if clash.there.kind == "folder" else "file"
         here = "folder" if clash.entry.kind == "folder" else "file"
-        why = f"a {there} stands where a {here} must be"
+        why = f"a {name_of_kind(clash.there.kind)} stands where a {here} must be"
         if not self._options.delete:
             why += " (remove it, or let sync delete)"
         elif self._part(folder, clash.there) is not Part.FULL:
