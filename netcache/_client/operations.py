@@ -165,40 +165,33 @@ class Operations:
         item: ItemProgress,
     ) -> tuple[int, int]:
         """Upload one file or stream; returns its size, and how much was sent."""
-        if _is_stream(source):
-            size = await self._put_stream(source, target, condition, item)  # type: ignore[arg-type]
+        found = None if _is_stream(source) else os.stat(_path_of(source))
+        if found is None or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            size = await self._put_streamed(source, target, condition, item)
             return size, size
         path = _path_of(source)
-        found = os.stat(path)
         if stat.S_ISDIR(found.st_mode):
             raise UsageError(f"{path} is a folder (use -r to upload a tree)")
         reply = await self._core.remote().put_file(path, target.url, condition, item)
-        size = found.st_size
+        size = found.st_size or reply.sent_bytes or 0
         return size, size if reply.sent_bytes is None else reply.sent_bytes
 
-    async def _put_stream(
+    async def _put_streamed(
         self,
-        source: BinaryIO,
+        source: Source,
         target: Resource,
         condition: UploadCondition | None,
         item: ItemProgress,
     ) -> int:
-        import asyncio
+        """Upload a stream, or a file that is one; returns its size."""
+        from netcache._client.streamed import put_special, put_stream, reads_of
 
-        from netcache._netfs.stream_writer import StreamWriter
-
-        loop = asyncio.get_running_loop()
         uploader = self._core.remote().uploader
-        writer = StreamWriter(uploader, target, condition or await uploader.found_condition(target))
-        try:
-            while chunk := await loop.run_in_executor(None, source.read, CAT_BYTES):
-                await writer.write(chunk)
-                item(len(chunk))
-            await writer.close()
-        except BaseException:
-            await writer.abort()
-            raise
-        return writer.size
+        if isinstance(source, str | os.PathLike):
+            reply = await put_special(uploader, os.fspath(source), target, condition, item)
+        else:
+            reply = await put_stream(uploader, reads_of(source), target, condition, item)
+        return reply.sent_bytes or 0
 
     # Trees.
 
@@ -323,6 +316,7 @@ def _size_of(source: Source) -> int | None:
     if _is_stream(source):
         return None
     try:
-        return os.stat(_path_of(source)).st_size
+        found = os.stat(_path_of(source))
     except OSError:
         return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None

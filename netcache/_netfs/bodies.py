@@ -243,7 +243,10 @@ class Opened(NamedTuple):
 
 
 async def opened_and_read(path: str, most: int) -> Opened:
-    """``opened``, and what is in the file if that is no more than ``most`` bytes: in one hop."""
+    """``opened``, and what is in the file if that is no more than ``most`` bytes: in one hop.
+
+    Of a file that tells size 0 and has bytes (procfs) it is the first of them.
+    """
     opening = asyncio.get_running_loop().run_in_executor(None, _open_and_read, path, most)
     try:
         return await finished(opening)
@@ -257,8 +260,8 @@ def _open_and_read(path: str, most: int) -> Opened:
     fd = os.open(path, _READ)
     try:
         status = os.fstat(fd)
-        small = stat.S_ISREG(status.st_mode) and 0 < status.st_size <= most
-        return Opened(fd, status, os.pread(fd, status.st_size, 0) if small else b"")
+        small = stat.S_ISREG(status.st_mode) and status.st_size <= most > 0
+        return Opened(fd, status, os.pread(fd, status.st_size or 1, 0) if small else b"")
     except BaseException:
         os.close(fd)
         raise

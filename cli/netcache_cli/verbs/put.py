@@ -30,9 +30,9 @@ def command(
 ) -> int | None:
     """Upload files, caching what is sent.
 
-    SRC - is stdin. With -r, URL becomes the tree. Several sources, and any source when URL ends
-    with a slash, land under their own names in URL. A large file whose upload was interrupted goes
-    on where it stopped, if the server can.
+    SRC - is stdin; a pipe or a device is read to its end as well. With -r, URL becomes the tree.
+    Several sources, and any source when URL ends with a slash, land under their own names in URL. A
+    large file whose upload was interrupted goes on where it stopped, if the server can.
     """
     *sources, url = places
     _check(sources, url, recursive)
