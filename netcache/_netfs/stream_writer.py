@@ -2,12 +2,15 @@
 
 A small file goes in one exchange of known length at ``close``; a larger one is under way from its
 first mebibytes on.  Nothing is published before ``close`` has the server's acknowledgement, and
-nothing at all after ``abort``.
+nothing at all after ``abort``, or after a ``write`` that was cancelled or failed: how much of that
+was taken is not known.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from netcache._core.urls import Resource
 from netcache._netfs.bodies import BytesBody, PipeBody
@@ -32,6 +35,8 @@ class StreamWriter:
         self._pipe: PipeBody | None = None
         self._sending: asyncio.Task[UploadReply] | None = None
         self._ended = False
+        # A write or the end did not come to its end, so what is under way is not all of it.
+        self._lacks_some = False
 
     async def write(self, data: bytes | bytearray | memoryview) -> int:
         """Take all of ``data``; waits while too much is under way; raises what ended the upload."""
@@ -40,7 +45,8 @@ class StreamWriter:
         self.size += len(data)
         if self._pipe is None and len(self._pending) < STREAMING_FROM_BYTES:
             return len(data)
-        await self._feed(keep=len(self._pending) % CHUNK_BYTES)
+        with self._or_lacking():
+            await self._feed(keep=len(self._pending) % CHUNK_BYTES)
         return len(data)
 
     async def _feed(self, keep: int) -> None:
@@ -61,27 +67,35 @@ class StreamWriter:
         """Do ``step``, unless the upload ends before it can be done."""
         assert self._sending is not None
         task = asyncio.ensure_future(step)  # type: ignore[call-overload]
-        await asyncio.wait({task, self._sending}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            self._ended = True
-            self._sending.result()
-            raise ClosedError(f"the upload to {self.resource.url} ended early")
+        try:
+            await asyncio.wait({task, self._sending}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._sending.result()
+        raise ClosedError(f"the upload to {self.resource.url} ended early")
 
     async def close(self) -> UploadReply | None:
         """Send the rest and return when the server has it all.  Idempotent."""
         if self._ended:
             return None
+        self._need_open()
+        with self._or_lacking():
+            reply = await self._finish()
+        self._ended = True
+        return reply
+
+    async def _finish(self) -> UploadReply:
         if self._pipe is None:
-            self._ended = True
             tee = self._uploader.tee(self.resource)
             body = BytesBody(bytes(self._pending), tee)
             return await self._uploader.send(self.resource, body, tee, self._condition)
         assert self._sending is not None
         await self._feed(keep=0)
         await self._or_failure(self._pipe.finish())
-        self._ended = True
         return await self._sending
 
     async def abort(self) -> None:
@@ -95,3 +109,17 @@ class StreamWriter:
     def _need_open(self) -> None:
         if self._ended:
             raise ClosedError(f"{self.resource.url} is closed", url=self.resource.url)
+        if self._lacks_some:
+            raise ClosedError(
+                f"upload to {self.resource.url} failed: an earlier write did not end, so nothing "
+                "is published (write it anew)",
+                url=self.resource.url,
+            )
+
+    @contextmanager
+    def _or_lacking(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._lacks_some = True
+            raise
