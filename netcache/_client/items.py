@@ -6,10 +6,12 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from netcache._core.urls import local_name
-from netcache.errors import NetCacheError
+from netcache._core.urls import local_name, why_not_local
+from netcache.errors import NetCacheError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netcache._client.report import Report
     from netcache._core.progress import ProgressSink
     from netcache._core.urls import Resource
@@ -26,6 +28,21 @@ def local_place(resource: Resource, dest: str, *, several: bool = False, tree: b
     if not tree:
         refuse_special(place)
     return place
+
+
+def refuse_namesakes(sources: Iterable[tuple[str, str]], folder: str) -> None:
+    """Of two sources (each a name and what has it) one would replace the other in ``folder``.
+
+    Who names the same one twice loses nothing.
+    """
+    found: dict[str, str] = {}
+    for name, source in sources:
+        first = found.setdefault(name, source)
+        # (What has no usable name is an error of its own.)
+        if first != source and not why_not_local(name):
+            raise UsageError(
+                f"{first} and {source} would both be {name} in {folder} (name a target for each)"
+            )
 
 
 def is_special(path: str) -> bool:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from netcache._client.items import Item, ItemProgress, local_place
+from netcache._client.items import Item, ItemProgress, local_place, refuse_namesakes
 from netcache._client.report import Report
 from netcache._core.urls import Resource, as_file, child, is_url
 from netcache.errors import UsageError
@@ -54,6 +54,8 @@ class Operations:
         several = len(resources) > 1
         report = Report()
         if several:
+            files = [as_file(resource) for resource in resources]
+            refuse_namesakes([(file.name, file.url) for file in files], dest)
             os.makedirs(dest, exist_ok=True)
         for resource in resources:
             item = None if recursive else ItemProgress(progress, resource.url, None)
@@ -122,6 +124,8 @@ class Operations:
         if if_match is not None or no_clobber:
             condition = UploadCondition(if_match=if_match, if_absent=no_clobber)
         several = len(sources) > 1
+        if several:
+            refuse_namesakes(_names_of(sources), resource.url)
         report = Report()
         for one in sources:
             tree = recursive and not _is_stream(one)
@@ -304,6 +308,12 @@ def _path_of(source: Source) -> str:
 
 def _name_of(source: Source) -> str:
     return str(getattr(source, "name", "<stream>")) if _is_stream(source) else _path_of(source)
+
+
+def _names_of(sources: Sequence[Source]) -> list[tuple[str, str]]:
+    """The own names of files and folders, each with its path."""
+    paths = [os.path.abspath(_path_of(one)) for one in sources if not _is_stream(one)]
+    return [(os.path.basename(path), path) for path in paths]
 
 
 def _as_list(source: Source | Sequence[Source]) -> list[Source]:

@@ -199,6 +199,33 @@ def test_put_no_clobber(served: Served, netcache: Commands) -> None:
     assert ran.error.startswith("netcache: ")
 
 
+@pytest.mark.parametrize("flags", [(), ("-r",)], ids=["files", "trees"])
+@pytest.mark.parametrize("ends", ["", "/"])
+def test_two_sources_of_one_name_are_refused(
+    served: Served, netcache: Commands, flags: tuple[str, ...], ends: str
+) -> None:
+    """Before anything moves, with both named; one that is named twice is no clash."""
+    urls = [served.put(f"{name}/x", name.encode()) for name in "ab"]
+    for name in "ab":
+        (netcache.home / name).mkdir()
+        (netcache.home / name / "x").write_text(name)
+    other = served.put("other", b"")
+    served.forget()
+    for args in (
+        ("get", *flags, other, urls[0], urls[1] + ends, "dest"),
+        ("put", *flags, "a/x", "b/x" + ends, served.url + "up"),
+    ):
+        ran = netcache(*args)
+        assert (ran.code, ran.out) == (2, b"")
+        assert "a/x and " in ran.error
+        assert " would both be x in " in ran.error
+    assert served.count() == 0
+    assert not (netcache.home / "dest").exists()
+    assert netcache("get", *flags, urls[0], urls[0], "dest").code == 0
+    assert netcache("put", *flags, "a/x", "./a/x", served.url + "up").code == 0
+    assert (served.root / "up/x").read_text() == "a"
+
+
 # cat
 
 
