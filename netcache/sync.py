@@ -329,7 +329,7 @@ class Client(ClientFace):
 _default: Client | None = None
 
 
-def open(url: str, mode: str = "rb") -> File:  # the name of the public contract
+def open(url: str, mode: str = "rb") -> File:  # the builtin's name, as users expect it
     """Open ``url`` with a default client, which is made at the first call and closed at exit."""
     global _default
     if _default is None or _default._core.closed:

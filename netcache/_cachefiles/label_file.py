@@ -80,7 +80,7 @@ class LabelFile:
         return Binding(found.inode, found.born_ns)
 
     def load(self, key: bytes) -> Label:
-        """The label of an object just opened, checked in the order of the reference (1.4).
+        """The label of an object just opened, checked in the order of ``_check``.
 
         Raises ``LabelError``; takes a label of another epoch over.
         """

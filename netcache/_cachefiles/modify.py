@@ -1,4 +1,4 @@
-"""Local modification of cache objects: the rows of the transition table (reference 5.3).
+"""Local modification of cache objects: how their label, their size and their blocks change.
 
 Between ``begin_modify`` and ``commit`` the label on disk says DIRTY, durably before the first block
 changes in place; the true state is in memory only.  A crash in between costs the object.
@@ -225,7 +225,7 @@ class ModifiableObject(CachefilesObject):
             return label.version == version and label.content is not Content.NO_DATA
 
     def commit(self, version: Version) -> None:
-        """Make data durable, then the clean label of ``version`` (reference 5.6 point 3)."""
+        """Make data durable, then the clean label of ``version``."""
         with self._lock, told_as_cache_errors(self._bound, self._doubt):
             self.fileno()
             if version.size != self.size:

@@ -1,7 +1,7 @@
 """Cache objects: the bytes of one version of one resource, in one sparse file.
 
-The invariants are those of the reference (5.1), checked by ``check_invariants``; what a finished
-write records is decided by ``_core.collect``.  Threads and processes: ``labelled``.
+The invariants are in ``_core.label_rules``, checked by ``check_invariants``; what a finished write
+records is decided by ``_core.collect``.  Threads and processes: ``labelled``.
 """
 
 from __future__ import annotations

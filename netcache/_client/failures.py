@@ -20,7 +20,7 @@ def one_line(error: BaseException) -> str:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """The exit code of contract section 2 for an error."""
+    """The exit code of the command line for an error; each class in ``netcache.errors`` has one."""
     if isinstance(error, NetCacheError):
         return error.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

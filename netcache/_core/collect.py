@@ -1,6 +1,6 @@
 """What a finished cache write does to an object's metadata: the decision table of cachefiles.
 
-The rows are those of the applied version of ``cachefiles_collect_write`` (reference 5.2, "VA").
+The rows are those of ``cachefiles_collect_write`` in the kernel.
 ``old`` is the stored end before the write, ``[start, end)`` the run, both multiples of ``B``;
 ``size`` is the object size as far as data reaches.  Pure.
 """

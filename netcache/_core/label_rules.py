@@ -1,4 +1,4 @@
-"""The invariants of an object at rest (reference 5.1), on its label and its file's size.  Pure."""
+"""The invariants of an object at rest, on its label and its file's size.  Pure."""
 
 from __future__ import annotations
 

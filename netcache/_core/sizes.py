@@ -1,7 +1,7 @@
 """The three sizes of an open file, as one value that is replaced as a whole.
 
 ``local`` is what the file is to its users; ``remote`` what the server has; at and beyond
-``zero_point`` the server is known to have nothing but zeros for us (reference 4.9).  They are read
+``zero_point`` the server is known to have nothing but zeros for us.  They are read
 together or not at all: a reader that saw one of them changed and another not yet would take stale
 bytes of the server for zeros, or the other way round.
 """

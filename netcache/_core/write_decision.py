@@ -1,4 +1,4 @@
-"""What to do with a write into one block: the table of the reference (4.5).  Pure.
+"""What to do with a write into one block: a table, as in the kernel's netfs library.  Pure.
 
 A *block* is the unit that the cache stores.  A *record* is what is known of a block that is not up
 to date: bytes that were written and may be shown, with gaps around them that only the server knows.

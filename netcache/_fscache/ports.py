@@ -169,8 +169,7 @@ class CacheObject(Protocol):
     def unlock_extent(self, start: int, end: int) -> None:
         """Give a claim back; a process that dies gives all of its claims back."""
 
-    # Local modification.  ``write``, ``truncate``, ``extend`` are rows of the transition table
-    # (reference 5.3); between ``begin_modify`` and ``commit`` the label on disk says DIRTY.
+    # Local modification: between ``begin_modify`` and ``commit`` the label on disk says DIRTY.
 
     def begin_modify(self) -> None:
         """Make the label DIRTY, durably, before the first block changes in place."""
@@ -190,7 +189,7 @@ class CacheObject(Protocol):
         ``inval_counter`` moves, readers of the old descriptor keep their bytes."""
 
     def commit(self, version: Version) -> None:
-        """Make data durable, then the clean label of ``version`` (reference 5.6 point 3)."""
+        """Make data durable, then the clean label of ``version``."""
 
     def mark_checked(self, when_s: float) -> None:
         """Record that the version was found current at the server at ``when_s`` (wall clock)."""
@@ -263,9 +262,9 @@ class CacheStore(Protocol):
     def lookup(self, key: ObjectKey) -> CacheObject | None:
         """Open the object of ``key`` if there is a usable one, whatever its version.
 
-        One that fails validation (reference 1.4) is a miss, and is replaced by the next
-        ``create``.  Cost: one open and one attribute read, whatever the size of the cache; and for
-        an object with a table of sums, one open and one read of that.
+        One whose label is not believed (``docs/on-disk-format.md``) is a miss, and is replaced by
+        the next ``create``.  Cost: one open and one attribute read, whatever the size of the cache;
+        and for an object with a table of sums, one open and one read of that.
         """
 
     def open_whole(self, key: ObjectKey) -> WholeObject | None:

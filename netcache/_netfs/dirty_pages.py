@@ -12,7 +12,7 @@ What is known of them is four sets of extents:
 * ``flying``: under writeback.  A write makes a part of it dirty again, and that is sent again.
 
 Stable pages: an upload sends a copy taken at its submission, so no write waits for one and no byte
-changes under a digest (reference 7.5, the snapshot variant).
+changes under a digest.
 
 Not thread-safe: the file that owns it holds its lock.
 """

@@ -1,6 +1,6 @@
 """The dirty files of a client: who shares them, how much is unsent, when it is sent.
 
-Rules (reference 7.2):
+Rules:
 
 1. Writers of one resource in one client share one dirty file; they see each other's writes at once.
 2. Above the soft limit, over all files, the flusher is woken; above the hard limit a writer sends

@@ -5,7 +5,7 @@
     <state>/uploads/<id>/data     the bytes, at their own offsets (sparse)
     <state>/uploads/<id>/record   what they are (``journal_record``), replaced by rename
 
-Rules (reference 5.6, point 7: the cache is never authoritative for what the server lacks):
+Rules (what the server lacks is here, and nowhere else; the cache does not count):
 
 1. The data is durable before the record that speaks of it, and the record before ``save`` returns.
 2. A part is named in the record before it is sent, with the version that it is made from: whoever

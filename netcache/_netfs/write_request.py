@@ -3,7 +3,7 @@
 Stream 0 goes to the server, stream 1 to the cache.  Both tile the same queue on their own: what is
 sent to the server is exactly what changed, what goes to the cache is whole blocks of it.  The
 queue's segments are copies taken when a part is submitted, so nothing changes under a digest, and
-both streams get the same bytes (reference 7.5).
+both streams get the same bytes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rules:
 
 1. One writeback a file at a time, held through to the cache; background ones give up when there is
-   one, synchronous ones wait in order (reference 4.6, T24).
+   one, synchronous ones wait in order (T24 in ``docs/testing.md``).
 2. Where the origin changes parts, only the changed blocks are sent, one exchange after another,
    each conditional on the version that the one before it made: a failure leaves no gap behind it.
    Otherwise the whole resource is sent, from the cache and the server.

@@ -1,4 +1,4 @@
-"""Killed processes and power cuts (the crash table of reference 5.3, protocol 5.6).
+"""Killed processes and power cuts, in the middle of each operation (``docs/crash-safety.md``).
 
 After any of them a read may miss; it may never give a byte that the resource did not have.
 """

@@ -1,4 +1,4 @@
-"""The power goes at every call of the store in turn (reference 5.6, property tests).
+"""The power goes at every call of the store in turn.
 
 Synced bytes are as they were; of the others some are there, some are gone, some are torn; labels
 are the newest or the last durable ones.  What is served afterwards is one version, byte for byte.

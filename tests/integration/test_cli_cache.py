@@ -23,7 +23,7 @@ def url(served: Served, netcache: Commands) -> str:
 
 
 def test_status(url: str, netcache: Commands) -> None:
-    """The document of the contract; for people the same in lines."""
+    """The document with all its keys; for people the same in lines."""
     document = netcache("cache", "status", "--json", "--cache-size", "1GiB").document
     assert list(document) == [
         "directory",

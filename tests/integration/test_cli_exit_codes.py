@@ -1,4 +1,4 @@
-"""Every exit code of the contract, from a real cause, with its one line on stderr."""
+"""Every exit code (``netcache_cli.main``), from a real cause, with its one line on stderr."""
 
 from __future__ import annotations
 

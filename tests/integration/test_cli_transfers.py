@@ -64,7 +64,7 @@ def test_get_goes_through_the_cache(served: Served, netcache: Commands) -> None:
 
 
 def test_get_as_json(served: Served, netcache: Commands) -> None:
-    """The report of the contract."""
+    """The report, as documented."""
     ran = netcache("get", "--json", served.put("a", DATA), "b")
     assert ran.document == {
         "copied": 1,

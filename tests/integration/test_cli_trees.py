@@ -96,7 +96,7 @@ def test_sync_checksum_sees_what_size_and_time_hide(
 
 
 def test_sync_as_json(served: Served, netcache: Commands, tree: Path) -> None:
-    """The report of the contract, and nothing on stderr."""
+    """The report, as documented, and nothing on stderr."""
     ran = netcache("sync", "--json", "tree", served.url + "t")
     assert ran.err == ""
     assert ran.document == {

@@ -2,7 +2,7 @@
 
 Scenarios work on the store through a ``World``, which notes in the filesystem's log what must be
 there after a crash from now on: after a kill all that was recorded, after a power cut all that was
-made durable.  Both say only what the protocol says (reference 5.6): what a map of extents keeps
+made durable.  Both say only what ``docs/crash-safety.md`` promises: what a map of extents keeps
 over a reboot is the policy's business, and is not asked for.
 """
 

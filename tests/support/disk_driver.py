@@ -1,6 +1,6 @@
 """Runs scenarios on a disk that fails at its n-th call, and checks what has to hold then.
 
-Whatever fails: bytes are right, the server has what was acknowledged, only errors of the contract
+Whatever fails: bytes are right, the server has what was acknowledged, only netcache's own errors
 come out, nothing is logged with a traceback, each trouble is told once and on one line, no
 descriptor stays open, and when the disk is well again the same client caches again.
 """

@@ -1,6 +1,6 @@
 """An independent reader of what a cache object looks like on disk.
 
-Written from the contract (section 6) and the format of Linux cachefiles, not from the store.
+Written from ``docs/on-disk-format.md`` and the format of Linux cachefiles, not from the store.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def check(cache_object: CacheObject, model: ByteModel) -> None:
 
 
 def object_files(directory: Path) -> list[Path]:
-    """The backing files of all objects in a cache directory, by the layout of the contract."""
+    """The backing files of all objects in a cache directory (``docs/on-disk-format.md``)."""
     return sorted(path for path in (directory / "cache").glob("I*/@??/*") if path.is_file())
 
 

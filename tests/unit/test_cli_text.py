@@ -61,7 +61,7 @@ def test_a_long_listing_on_a_terminal_is_made_for_reading() -> None:
 
 
 def test_a_resource_as_json() -> None:
-    """The keys of the contract, whole seconds as integers, null for what is unknown."""
+    """The documented keys, whole seconds as integers, null for what is unknown."""
     assert info_as_json(FILE) == {
         "url": "http://h/d/a.txt",
         "type": "file",

@@ -1,4 +1,4 @@
-"""The decision table of ``collect_write`` (reference 5.2), row by row and against a block model.
+"""The decision table of ``collect_write``, row by row and against a block model.
 
 ``old`` is the stored end before the run, ``S`` the size of the resource as far as data reaches,
 ``[s, e)`` the run.  Rows x, 0 and 0' are not decided here: the store refuses what is off the grid,
@@ -123,7 +123,7 @@ class TestRows:
 
 
 class Row(NamedTuple):
-    """A row of the table as the reference prints it."""
+    """A row of the table, as it is printed."""
 
     name: str
     old_is_0: bool | None

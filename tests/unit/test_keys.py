@@ -1,4 +1,4 @@
-"""Names of objects on disk (reference 1.1 and 1.2).
+"""Names of objects on disk (``docs/on-disk-format.md``, "The tree").
 
 The examples with fixed names and hashes were computed by a transliteration into C of the kernel's
 ``key.c`` and ``fscache_hash``, not by the code under test; ``tests.support.labels`` reads names

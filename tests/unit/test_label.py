@@ -1,7 +1,7 @@
 """Labels: what goes in comes out, and what is not whole is never believed.
 
-Only the first 18 bytes and the place of the format's number are fixed by the contract (section 6);
-everything else goes through ``encode`` and ``decode``.
+Only the first 18 bytes and the place of the format's number are the same for good (the first are
+those of Linux cachefiles); everything else goes through ``encode`` and ``decode``.
 """
 
 from __future__ import annotations
@@ -348,7 +348,7 @@ class TestReasons:
         assert decode(encode(SAMPLE._replace(content=Content.DIRTY))).content is Content.DIRTY
 
     def test_the_words_are_the_kernels(self) -> None:
-        """As its trace prints them (reference 1.4)."""
+        """As its trace prints them."""
         words = {reason.name: reason.value for reason in Why}
         for name, word in [
             ("XATTR", "BAD xatt"),

@@ -1,4 +1,4 @@
-"""Every row of the decision table of ``collect_write`` (reference 5.2), on a real file.
+"""Every row of the decision table of ``collect_write``, on a real file.
 
 ``old`` is how far the object was stored before, ``S`` the size of the resource, ``[s, e)`` the run.
 The rows with S < old arise when a local write goes on past a partial tail.

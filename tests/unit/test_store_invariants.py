@@ -1,4 +1,4 @@
-"""The invariants INV-a to INV-k (reference 5.1), one test each, on a real file."""
+"""The invariants INV-a to INV-k, one test each, on a real file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a cache lies on disk (contract 6, reference 1.1 to 1.3), read by an independent decoder."""
+"""How a cache lies on disk (``docs/on-disk-format.md``), read by an independent decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lookup believes: the order of validation (reference 1.4), one reason at a time."""
+"""What a lookup believes: the order of validation, one reason at a time."""
 
 from __future__ import annotations
 

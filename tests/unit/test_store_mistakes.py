@@ -1,4 +1,4 @@
-"""The mistakes of the first kernel version (reference 5.5): each line, and that it is not here."""
+"""The mistakes of the first kernel version: each of them, and that it is not here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a naive store goes wrong (reference 5.4): traps 12 to 21."""
+"""Where a naive store goes wrong: traps 12 to 21."""
 
 from __future__ import annotations
 

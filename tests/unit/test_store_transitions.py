@@ -1,4 +1,4 @@
-"""Every row of the table of state transitions (reference 5.3), on a real file.
+"""Every row of the table of state transitions, on a real file.
 
 A test's name is its row.  States are written ``(I, S, C)``: the size of the backing file, the size
 of the resource, the content.

@@ -1,4 +1,4 @@
-"""Where a naive store goes wrong (reference 5.4): traps 1 to 11."""
+"""Where a naive store goes wrong: traps 1 to 11."""
 
 from __future__ import annotations
 

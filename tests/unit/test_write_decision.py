@@ -1,4 +1,4 @@
-"""The table of writes into a block (reference 4.5), row by row, and the three sizes (4.9)."""
+"""The table of writes into a block, row by row, and the three sizes."""
 
 from __future__ import annotations
 

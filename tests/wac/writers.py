@@ -1,6 +1,6 @@
 """Writers that rewrite the same pages while these are on their way to the server.
 
-A page under writeback must not change, or the digest made of it is wrong (reference 7.5).  The
+A page under writeback must not change, or the digest made of it is wrong.  The
 profiles are those of the kernel's tester: ``a`` writers that write and sync; ``b`` writers whose
 bytes come straight from shared memory that somebody goes on changing, and who hold views while
 they write; ``c`` half of each; ``d``, ``e``, ``f`` are ``c``, ``a``, ``b`` with direct writes

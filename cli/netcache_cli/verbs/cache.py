@@ -122,7 +122,7 @@ def ls(session: Session) -> int | None:
 
 @verb("map")
 @argument("url", type=Url())
-def map(session: Session, url: str) -> int | None:  # the name of the contract
+def map(session: Session, url: str) -> int | None:  # the name of the command
     """Draw which extents of a resource are cached.
 
     --json prints {url, size, block_size, content, cached_bytes, extents: [[start, end], ...]}.
