@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache._netfs.bodies import BytesBody, FileBody, SourceChangedError, opened_and_read
+from netcache.errors import UsageError
 from netcache.spi import RESUMABLE_BYTES_MIN, UploadBody, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
@@ -65,10 +66,19 @@ class FileUploader:
                 )
             else:
                 reply = await self._send_large(path, fd, before, resource, condition, on_bytes)
-            after = os.fstat(fd)
+            has_changed = _has_changed(fd, before)
+        except (UsageError, SourceChangedError) as error:
+            # A body that gives less than it announced is a mistake, but not the caller's here.
+            if not _has_changed(fd, before):
+                raise
+            raise SourceChangedError(
+                f"upload of {path} to {resource.url} failed: the file changed while it was read, "
+                "so nothing was stored (upload it again)",
+                url=resource.url,
+            ) from error
         finally:
             os.close(fd)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        if has_changed:
             self._drop(resource)
             raise SourceChangedError(
                 f"upload of {path} to {resource.url}: the file changed while it was read, so the "
@@ -127,3 +137,8 @@ class FileUploader:
     def keeps_mtime(self, origin: str) -> bool | None:
         """Whether the origin stores the times that uploads give it; None: nothing was sent yet."""
         return self._keeps_mtime.get(origin)
+
+
+def _has_changed(fd: int, before: os.stat_result) -> bool:
+    now = os.fstat(fd)
+    return (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns)
