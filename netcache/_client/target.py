@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netcache._cachefiles.allocating import LargeWrites
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_MODES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 
@@ -108,8 +109,8 @@ class TargetFile:
     def finish(self, size: int | None, mtime_s: float | None) -> None:
         """Make it ``size`` bytes long (None: as it is), give it its time and its name; close it.
 
-        It replaces a file or a symbolic link that has the name; a folder is refused, and so is
-        what is special.
+        It replaces a file, whose permissions it takes over, or a symbolic link that has the name;
+        a folder is refused, and so is what is special.
         """
         if size is not None:
             os.ftruncate(self._fd, size)
@@ -124,7 +125,7 @@ class TargetFile:
         is_nameless = self._hidden is None
         if is_nameless and self._link(self.path):
             return
-        self._look_at_what_is_there()
+        self._follow_what_is_there()
         if is_nameless:
             # There is no link that replaces.
             hidden = self._hidden_name()
@@ -146,13 +147,20 @@ class TargetFile:
             return False
         return True
 
-    def _look_at_what_is_there(self) -> None:
-        """Refuse to replace a device, a FIFO or a socket."""
+    def _follow_what_is_there(self) -> None:
+        """Take over the permissions of a file; refuse to replace what is special."""
         try:
             mode = os.lstat(self.path).st_mode
         except FileNotFoundError:
             return
-        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        if stat.S_ISREG(mode):
+            try:
+                os.fchmod(self._fd, mode & 0o777)
+            except OSError as error:
+                # Where files have no permissions of their own, none can be given.
+                if error.errno not in _NO_MODES:
+                    raise
+        elif not (stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
             raise not_replaced(self.path)
 
     def discard(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
 import netcache
+from netcache._client.target import place_bytes
 from netcache._core.content import Content
 from netcache._core.readplan import CUT_BYTES_MIN, FIRST_BYTES
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
+from tests.support.costs import counted
 from tests.support.served import Served, random_bytes
 
 DATA = random_bytes(FIRST_BYTES + 2 * CUT_BYTES_MIN + 1234, 8)
@@ -97,3 +101,65 @@ def test_a_part_that_breaks_off_is_asked_for_again(
     # What was under way when the connection was cut may be lost with it.
     assert len(DATA) <= served.body_bytes() <= len(DATA) + (1 << 20)
     assert client.cache.map(url).content is Content.ALL
+
+
+def permissions(path: Path) -> int:
+    """Who may do what."""
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.mark.parametrize("size", [1000, 3 << 20])
+def test_a_file_that_is_replaced_keeps_its_permissions(
+    served: Served, new_client: NewClient, tmp_path: Path, size: int
+) -> None:
+    """By a file alone, cold and cached, and in a tree; no more of its mode than those."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "new").touch()
+    modes = {"private": 0o600, "tool": 0o755, "odd": 0o640, "new": permissions(tree / "new")}
+    (tree / "new").unlink()
+    for name, mode in modes.items():
+        served.put(f"tree/{name}", random_bytes(size))
+        if name != "new":
+            (tree / name).touch()
+            (tree / name).chmod(mode | (stat.S_ISUID if name == "tool" else 0))
+    for _ in ("cold", "cached"):
+        for name in modes:
+            new_client().get(f"{served.url}tree/{name}", tree / name)
+        assert {path.name: permissions(path) for path in tree.iterdir()} == modes
+    for name in modes:
+        (tree / name).write_bytes(b"old")
+    report = new_client(cache_dir=tmp_path / "other").sync(served.url + "tree", tree)
+    assert report.copied == len(modes)
+    assert {path.name: permissions(path) for path in tree.iterdir()} == modes
+    assert {path.stat().st_size for path in tree.iterdir()} == {size}
+
+
+def test_a_link_that_is_replaced_gives_no_permissions(
+    served: Served, client: netcache.Client, tmp_path: Path
+) -> None:
+    """They are those of what it leads to."""
+    (tmp_path / "secret").touch(0o600)
+    (tmp_path / "new").touch()
+    (tmp_path / "link").symlink_to("secret")
+    client.get(served.put("data", b"1"), tmp_path / "link")
+    assert permissions(tmp_path / "link") == permissions(tmp_path / "new")
+    assert (tmp_path / "secret").read_bytes() == b""
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_only_a_name_that_is_taken_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nameless: bool
+) -> None:
+    """A new file costs no call more; without nameless files it is looked for."""
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    place = tmp_path / "place"
+    for turn in range(2):
+        with counted() as costs:
+            place_bytes(str(place), b"1", None)
+        looked = turn == 1 or not nameless
+        assert (costs.kernel["lstat"], costs.kernel["fchmod"]) == (looked, turn)
+        place.chmod(0o600)
+    assert permissions(place) == 0o600
+    assert os.listdir(tmp_path) == ["place"]
