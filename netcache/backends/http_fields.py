@@ -28,6 +28,7 @@ __all__ = [
     "entity_tag",
     "http_date",
     "http_date_s",
+    "is_time",
     "mtime_of",
     "retry_after_s",
     "sha256_digest",
@@ -56,6 +57,7 @@ _FIXDATE = re.compile(
     r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]) GMT"
 )
 _DAY_0 = date(1970, 1, 1).toordinal()
+_TIMES_S = ((1 - _DAY_0) * 86400, (date.max.toordinal() + 1 - _DAY_0) * 86400)
 # Compiled by the first that meets such a field: each takes as long as importing a module.
 _SHA256 = r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:;[^,]*)?(?=,|$)"
 _SHA256_1 = r"(?i)(?:^|,)\s*sha-256=([A-Za-z0-9+/]{43}=)\s*(?=,|$)"
@@ -143,9 +145,10 @@ def http_date_s(text: str | None) -> int | None:
     if parsed is None:
         return None
     try:
-        return int(mktime_tz(parsed))
+        seconds = int(mktime_tz(parsed))
     except (ValueError, OverflowError):
         return None
+    return seconds if is_time(seconds) else None
 
 
 def _fixdate_s(text: str) -> int | None:
@@ -159,6 +162,11 @@ def _fixdate_s(text: str) -> int | None:
     except ValueError:
         return None
     return ((days * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second)
+
+
+def is_time(seconds: float) -> bool:
+    """Whether it lies in the years 1 to 9999: no other time has a spelling as a date."""
+    return _TIMES_S[0] <= seconds < _TIMES_S[1]
 
 
 def http_date(seconds: float) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import urljoin
 
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.urls import Resource, as_folder, child, parse
-from netcache.backends.http_fields import entity_tag, http_date, http_date_s, shown
+from netcache.backends.http_fields import entity_tag, http_date, http_date_s, is_time, shown
 from netcache.backends.http_html_index import NotAnIndexError, read_index
 from netcache.backends.json_array import elements_of
 from netcache.errors import RemoteProtocolError, UsageError
@@ -123,7 +123,7 @@ def _json_entry(item: dict[str, Any], is_folder: bool) -> _Entry:
 def _json_time(value: object) -> float | None:
     if isinstance(value, str):
         return http_date_s(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 40:
+    if isinstance(value, int | float) and not isinstance(value, bool) and is_time(value):
         return float(value)
     return None
 

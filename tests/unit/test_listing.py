@@ -274,6 +274,25 @@ class TestJson:
         (entry,) = parse(json.dumps([{"name": "x", "type": "file", "size": size}]), JSON)
         assert entry.size is None
 
+    @pytest.mark.parametrize(
+        "mtime",
+        [1 << 39, 900_000_000_000, -(1 << 39), 253_402_300_800, -62_135_596_801, 1e300]
+        + ["Fri, 31 Dec 9999 23:59:59 -0100"],
+    )
+    def test_times_that_are_none(self, mtime: object) -> None:
+        """What no date can spell, milliseconds for one, is no time; the rest of the entry stays."""
+        page = json.dumps([{"name": "x", "type": "file", "size": 1, "mtime": mtime}])
+        (entry,) = parse(page, JSON)
+        assert (entry.size, entry.mtime_s, entry.version) == (1, None, None)
+
+    @pytest.mark.parametrize("mtime", [253_402_300_799, -62_135_596_800, 0, 0.5])
+    def test_times_at_the_borders(self, mtime: float) -> None:
+        """The first and the last that have a date, and that of nothing."""
+        page = json.dumps([{"name": "x", "type": "file", "size": 1, "mtime": mtime}])
+        (entry,) = parse(page, JSON)
+        assert entry.mtime_s == mtime
+        assert entry.version is not None
+
     @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "a\0b", "../x", "\ud800"])
     def test_names_that_are_dropped(self, name: str, caplog: pytest.LogCaptureFixture) -> None:
         """They cannot be local names; the others stay, and the log says so."""
