@@ -11,7 +11,6 @@ from netcache.errors import NetCacheError
 from netcache_cli.text import printable
 
 EXIT_USAGE = 2
-EXIT_NOT_FOUND = 3
 
 
 class Failure(NamedTuple):
@@ -26,11 +25,9 @@ def describe(error: Exception) -> Failure:
     """The line (without `netcache:`) and the code for any error."""
     if isinstance(error, click.ClickException):
         return Failure(printable(_usage(error)), EXIT_USAGE)
-    if isinstance(error, NetCacheError):
-        return Failure(printable(one_line(error)), error.exit_code, error.url)
     if isinstance(error, OSError):
-        code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else exit_code_of(error)
-        return Failure(printable(one_line(error)), code)
+        url = error.url if isinstance(error, NetCacheError) else None
+        return Failure(printable(one_line(error)), exit_code_of(error), url)
     kind = type(error).__name__
     text = " ".join(str(error).split())
     why = f"{kind}: {text}" if text else kind

@@ -6,6 +6,7 @@ import errno
 
 from netcache.errors import NetCacheError
 
+EXIT_NOT_FOUND = 3
 EXIT_NO_SPACE = 11
 
 
@@ -23,6 +24,8 @@ def exit_code_of(error: BaseException) -> int:
     """The exit code of the command line for an error; each class in ``netcache.errors`` has one."""
     if isinstance(error, NetCacheError):
         return error.exit_code
+    if isinstance(error, FileNotFoundError):
+        return EXIT_NOT_FOUND
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return EXIT_NO_SPACE
     return 1

@@ -87,6 +87,21 @@ def test_6_as_json(served: Served, netcache: Commands) -> None:
     assert json.loads(ran.error)["code"] == 6
 
 
+@pytest.mark.parametrize("flags", [(), ("-r",)], ids=["files", "trees"])
+def test_a_code_is_the_same_alone_and_as_one_of_several(
+    served: Served, netcache: Commands, flags: tuple[str, ...]
+) -> None:
+    """Of a local file that is missing, and of one that cannot be read."""
+    (netcache.home / "good").write_text("1")
+    (netcache.home / "loop").symlink_to("loop")
+    for name, code in (("missing", 3), ("loop", 1)):
+        assert_failed(netcache("put", *flags, name, served.url + "x"), code, name)
+        ran = netcache("--json", "put", *flags, name, "good", served.url + "several")
+        assert ran.code == 6
+        (item,) = ran.document["errors"]
+        assert (item["name"], item["code"]) == (name, code)
+
+
 def test_7_verification_failed(served: Served, netcache: Commands) -> None:
     """An object whose file was changed behind our back."""
     netcache("get", served.put("a", random_bytes(100_000)), "a")
