@@ -43,8 +43,9 @@ class Client(ClientFace):
       default), ``"always"`` (at each read), ``"never"``, or a time in seconds or as ``"5m"``.
     * ``offline``: never ask a server; what is not cached raises ``NotCachedError``.
     * ``stale_if_error``: show what is cached when the server cannot be asked whether it is current
-      (no connection, a timeout, status 5xx after all retries): ``"always"``, or if it was found
-      current at most so long ago (seconds or ``"1h"``); None or ``"never"``: raise (the default).
+      (no connection, a timeout, a status that is worth another try, such as 503, after all
+      retries): ``"always"``, or if it was found current at most so long ago (seconds or ``"1h"``);
+      None or ``"never"``: raise (the default).
     * ``timeout``: seconds without a byte before an exchange is given up (30); ``retries``: how
       often a failed one is tried again (4, 0..100); ``transfers``: files moved at the same time,
       or rows of small ones that share a connection (4, 1..64); ``processes``: how many processes,
@@ -59,9 +60,9 @@ class Client(ClientFace):
       with their checksums: ``"open"`` (once while a file is open, the default), ``"read"`` (at each
       read), ``"none"``; ``durability``: ``"journal"`` lets edits outlive a killed process (None).
     * ``write_mode``: ``"through"`` puts each write to an edited file under way at once, ``"back"``
-      holds it until ``flush_interval`` seconds (5) have passed, more than ``dirty_soft`` bytes
-      (64 MiB) are unsent over all files, or ``fsync`` or ``close``; above ``dirty_hard`` bytes
-      (256 MiB) a write sends first.
+      holds it until ``flush_interval`` seconds (5; 0 means that, too) have passed, more than
+      ``dirty_soft`` bytes (64 MiB) are unsent over all files, or ``fsync`` or ``close``; above
+      ``dirty_hard`` bytes (256 MiB) a write sends first.
     * ``backend``: makes another remote side than HTTP servers, on the client's loop (``spi``).
     * ``on_warning``: called with one line when the cache cannot be used, or is damaged (else it is
       logged).

@@ -84,7 +84,8 @@ cli = LazyGroup(
     ],
     help="Read, write and sync what lies on HTTP servers, through a sparse cache on disk.",
     epilog="Every option is also NETCACHE_<OPTION> in the environment and a key of "
-    "~/.config/netcache/config.toml.",
+    "~/.config/netcache/config.toml; but rm -r, cache verify --repair, cache cull --to and "
+    "serve --allow-unauthenticated have to be typed.",
 )
 
 

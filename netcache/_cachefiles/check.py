@@ -131,7 +131,7 @@ def problems(
         if wanted is not None and place not in wanted:
             continue
         if found.name.startswith(PRIVATE_PREFIX):
-            # Left by a process that was killed while it published: reaped with the next culling.
+            # Left by a process that was killed while it published: ``Walk.reap`` removes it.
             continue
         broken = None
         for why, repaired in _problems_of(bound, walk, found, place, repair=repair):

@@ -138,7 +138,7 @@ class LocalHalf:
         try:
             add_to_saved(self.options.cache_dir, self.stats.as_groups())
         except OSError:
-            # Counters are not worth an error; the next client tries again.
+            # Counters are not worth an error, nor a wait for another process that adds its own.
             return
 
     @property

@@ -304,6 +304,17 @@ def options_of(client: netcache.Client) -> ClientOptions:
     return client._core.options
 
 
+def test_as_many_processes_as_cores_where_the_system_tells_only_their_number(
+    new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS does not tell which cores a process may use."""
+    usual = options_of(new_client(transfers=64))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for count, processes in ((2, 2), (64, PROCESSES_MAX), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert processes_of(usual) == processes
+
+
 def test_conditions_under_which_this_process_is_alone(
     new_client: NewClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""`netcache cache`: looking after the cache itself.  No server is asked.
+"""`netcache cache`: looking after the cache itself.  None of it needs a server.
 
 A cache that cannot be used is an error here (exit code 9).
 """
@@ -150,7 +150,7 @@ def map(session: Session, url: str) -> int | None:  # the name of the command
 
 @verb("verify")
 @argument("urls", metavar="[URL...]", nargs=-1, type=Url())
-@option("--repair", is_flag=True, typed_only=True, help="Forget what is damaged, and nothing else.")
+@option("--repair", is_flag=True, typed_only=True, help="Forget what is damaged.")
 def verify(session: Session, urls: tuple[str, ...], repair: bool) -> int | None:
     """Check structure and checksums of the cache, or of single objects.
 

@@ -47,6 +47,9 @@ def command(
     """Make DST like SRC; one of them is a URL.
 
     Goes on where an earlier run stopped. Prints what was copied, unchanged, deleted, failed.
+
+    GLOB: * within a name, ** over folders; / first: from the root; / last: folders only. What
+    --exclude matches is never copied nor deleted, whatever --include says.
     """
     if is_url(src) == is_url(dst):
         both = "both are URLs" if is_url(src) else "both are local paths"

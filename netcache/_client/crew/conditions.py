@@ -22,9 +22,16 @@ def processes_of(options: ClientOptions) -> int:
         return 1
     wanted = options.processes
     if wanted is None:
-        wanted = min(PROCESSES_MAX, len(os.sched_getaffinity(0)))
+        wanted = min(PROCESSES_MAX, _cores())
     # Each has at least one file in flight.
     return min(wanted, options.transfers)
+
+
+def _cores() -> int:
+    """How many cores this process may use; not every system (macOS) knows which."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def why_alone(options: ClientOptions) -> str | None:
