@@ -9,7 +9,8 @@ Rules:
    current version first: that leaves a race, but a narrow one.
 4. Where the server keeps what has arrived of an upload, a large file goes that way
    (``http_resuming``); whatever does not work there goes as a plain ``PUT``.
-5. A folder that is not empty is never deleted (WebDAV servers would delete all of it).
+5. A folder that its listing does not show to be empty is never deleted (WebDAV servers would delete
+   all of it); what an index hides is not seen (``docs/semantics.md``, Trees).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A complete ``TreeOps`` whose server is a dictionary: files and folders in memory.
 
 The server keeps the mtimes of uploads or stamps them with its own clock, as ``keeps`` says; its
-listings may be told to leave figures out, as HTML ones do.  ``fail`` makes one operation on one
-path raise; ``calls`` records what was asked; downloads wait half-way while there is a ``gate``.
+listings may be told to leave figures out, as HTML ones do, or names (``hidden``).  ``fail`` makes
+one operation on one path raise; ``calls`` records what was asked; downloads wait half-way while
+there is a ``gate``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class MemoryTree:
         self.folders: set[Names] = {()}
         self.clock_s = 2_000_000_000
         self.listing_style: ListingStyle = "full"
+        self.hidden: set[str] = set()
         self.fail: dict[tuple[str, Names], OSError] = {}
         self.calls: list[tuple[str, Names]] = []
         self.running = 0
@@ -88,6 +90,7 @@ class MemoryTree:
         if names not in self.folders:
             raise NotFoundError(f"{url} not found", url=url)
         below = {each for each in (*self.folders, *self.files) if each[:-1] == names and each}
+        below = {each for each in below if each[-1] not in self.hidden}
         folder = as_folder(parse(url))
         return [self._listed(self._info(folder, each)) for each in sorted(below)]
 

@@ -276,8 +276,10 @@ class TestJson:
 
     @pytest.mark.parametrize(
         "mtime",
-        [1 << 39, 900_000_000_000, -(1 << 39), 253_402_300_800, -62_135_596_801, 1e300]
-        + ["Fri, 31 Dec 9999 23:59:59 -0100"],
+        [
+            *(1 << 39, 900_000_000_000, -(1 << 39), 253_402_300_800, -62_135_596_801, 1e300),
+            "Fri, 31 Dec 9999 23:59:59 -0100",
+        ],
     )
     def test_times_that_are_none(self, mtime: object) -> None:
         """What no date can spell, milliseconds for one, is no time; the rest of the entry stays."""

@@ -10,6 +10,9 @@ Rules:
    it is removed with the rest, and its successor is copied after that.
 4. The error of an item is reported, and the others go on, unless the server has stopped to answer
    (``reach``).  What fails at the root is raised.
+5. A name that the listing of the destination does not show may be there all the same: indexes hide
+   names.  An upload that finds something there looks at it, compares, and goes on on the condition
+   of what it saw.
 """
 
 from __future__ import annotations
@@ -34,9 +37,11 @@ from netcache._client.trees.plan import (
 )
 from netcache._client.trees.tally import Tally
 from netcache._client.trees.walk import Walk
+from netcache.errors import ConflictError
 
 if TYPE_CHECKING:
     from netcache._client.crew.crew import Crew
+    from netcache._client.trees.ports import OnBytes
     from netcache._client.trees.reach import Reach
 
 
@@ -258,15 +263,23 @@ class TreeRun:
         was_certain = _is_certain(job)
         unsized = self._options.dry_run and job.entry.size is None
         if verdict is Verdict.ASK_SERVER or not job.is_known or unsized:
-            job = await self._direction.exact(job)
-            verdict = verdict_of(job.entry, job.there, self._rule, is_exact=True)
-        if verdict is Verdict.ASK_DIGESTS:
-            same = await self._direction.same_digests(job)
-            verdict = Verdict.SAME if same else Verdict.DIFFERENT
+            job, verdict = await self._ask(job)
+        elif verdict is Verdict.ASK_DIGESTS:
+            verdict = await self._by_digests(job)
         if verdict is Verdict.DIFFERENT and not was_certain:
             self._tally.plan(job.entry.size)
             self._tally.tell_plan()
         return job, verdict
+
+    async def _ask(self, job: Job) -> tuple[Job, Verdict]:
+        """Judge by what the server says of the remote file."""
+        job = await self._direction.exact(job)
+        verdict = verdict_of(job.entry, job.there, self._rule, is_exact=True)
+        return job, await self._by_digests(job) if verdict is Verdict.ASK_DIGESTS else verdict
+
+    async def _by_digests(self, job: Job) -> Verdict:
+        same = await self._direction.same_digests(job)
+        return Verdict.SAME if same else Verdict.DIFFERENT
 
     async def _copy(self, job: Job) -> None:
         try:
@@ -277,13 +290,28 @@ class TreeRun:
             return
         item = self._tally.start(job.name, job.entry.size)
         try:
-            size, fetched, sent = await self._direction.copy(job, item)
+            moved = await self._moved(job, item)
         except OSError as error:
             item.end(good=False)
             self._tally.failed(job.name, error, told=True)
             return
-        self._tally.copied(size, fetched, sent)
+        if moved is None:
+            self._tally.report.unchanged += 1
+            self._tally.silent_count = 0
+        else:
+            self._tally.copied(*moved)
         item.end(good=True)
+
+    async def _moved(self, job: Job, on_bytes: OnBytes) -> tuple[int, int, int | None] | None:
+        """Copy a file; None when the same one was there unseen."""
+        try:
+            return await self._direction.copy(job, on_bytes)
+        except ConflictError:
+            if job.there is not None or job.folder is None or job.folder.dest == "unknown":
+                # It has been looked at, and somebody was faster.
+                raise
+        job, verdict = await self._ask(job)
+        return None if verdict is Verdict.SAME else await self._direction.copy(job, on_bytes)
 
     async def _ensure(self, folder: Folder) -> None:
         """Make a folder of the destination, and those above it, once."""
