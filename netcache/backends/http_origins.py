@@ -100,9 +100,10 @@ class OriginNotes:
                 for name in OriginCapabilities._fields
                 if isinstance(facts.get(name), bool)
             }
-            # A server that has taken its place would take the beginning of an upload for all of it.
-            if flags.get("resumable"):
-                del flags["resumable"]
+            # A server that has taken its place would take a part of an upload for all of it.
+            for name in ("resumable", "partial_put"):
+                if flags.get(name):
+                    del flags[name]
             self._capabilities[origin] = OriginCapabilities(**flags)
             if facts.get("pin") in _PINS:
                 self._pins[origin] = _PINS[facts["pin"]]

@@ -3,7 +3,8 @@
 Rules:
 
 1. Only an origin that announces one of the two ways is asked for it: a server that knows nothing
-   of ``Content-Range`` in a PUT would replace the whole resource (RFC 9110 14.5).
+   of ``Content-Range`` in a PUT would replace the whole resource (RFC 9110 14.5).  Whether a
+   ``PUT`` may be of a part is therefore never remembered for a later backend.
 2. Every request is conditional, so it may be sent again; after an attempt whose outcome is not
    known, a failed precondition is compared with what is there now before it is a conflict.
 3. The digest is of exactly the bytes sent, and always sent with them.
@@ -178,6 +179,8 @@ class Updater:
                     continue
                 if status in _REFUSED_AS_SUCH:
                     self._saw_refused(resource.origin, method)
+                    # The other way is not remembered, and so perhaps not known yet.
+                    await self.learn(resource)
                     continue
                 raise _refused(change, exchange, said)
             except TransientError as error:

@@ -151,6 +151,42 @@ class TestRequests:
         assert reply.version is None
 
     @pytest.mark.parametrize("status", [405, 415, 501])
+    async def test_another_server_in_its_place_gets_no_partial_put(
+        self, make_client: MakeClient, status: int
+    ) -> None:
+        """One that minds no Content-Range would take the part for the whole."""
+
+        async def script(
+            seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await reader.readexactly(int(seen.headers.get("content-length", "0")))
+            statuses = {"PATCH": status, "OPTIONS": 200, "HEAD": 200, "PUT": 204}
+            writer.write(answer(statuses[seen.method], ETag='"v1"'))
+
+        async with scripted_server(script) as server:
+            backend = make_client()
+            origin = server.url.rstrip("/")
+            known = {"patch": True, "partial_put": True, "learnt_s": 1000.0}
+            backend.recall({origin: known}, 2000.0)
+            with pytest.raises(NotOfferedError):
+                await backend.update(server.url + "a", 0, b"new", size=0, condition=ETAG)
+        assert methods(server) == ["HEAD", "PATCH", "OPTIONS", "HEAD"]
+
+    async def test_a_refused_patch_lets_ask_for_what_was_not_remembered(self, rig: Rig) -> None:
+        """The server in its place takes parts another way, and says so."""
+        backend, later = rig.client(), rig.client()
+        await backend.learn(rig.url)
+        later.recall(backend.remembered(1000.0), 2000.0)
+        assert later.capabilities(rig.url).partial_put is None
+        rig.faults(method=("PATCH",), status=405)
+        rig.server.clear_log()
+        condition = await over(later, rig.url)
+        await later.update(rig.url, 0, b"new", size=len(DATA), condition=condition)
+        asked = [record["method"] for record in rig.log()]
+        assert asked[-3:] == ["PATCH", "OPTIONS", "PUT"]
+        assert await read(later, rig.url) == changed(DATA, 0, b"new")
+
+    @pytest.mark.parametrize("status", [405, 415, 501])
     async def test_refused_patch_becomes_a_partial_put(self, rig: Rig, status: int) -> None:
         """A server that announces more than it does; it is tried once."""
         backend = rig.client()
