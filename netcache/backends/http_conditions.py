@@ -1,7 +1,8 @@
 """Preconditions of changes: checked here where the server may not check them, and conflicts named.
 
 A server that is not known to mind preconditions of writes (nginx does not) is asked for the
-current version first: that leaves a race, but a narrow one.
+current version before each attempt: that leaves a race, but a narrow one.  Dates are compared, not
+ordered: an older file that is put in place is another version, too.
 """
 
 from __future__ import annotations
@@ -53,13 +54,33 @@ class Conditions:
             return
         if condition.if_absent:
             raise conflict(what, resource, condition, "it exists")
-        if condition.if_match not in (None, "*") and info.etag not in (None, condition.if_match):
-            raise conflict(what, resource, condition, f"its ETag is {shown(str(info.etag))} now")
-        limit_s = http_date_s(condition.unmodified_since)
-        if limit_s is not None and info.mtime_s is not None and info.mtime_s > limit_s:
+        if condition.if_match not in (None, "*", info.etag):
+            found = "it has no ETag" if info.etag is None else f"its ETag is {shown(info.etag)} now"
+            raise conflict(what, resource, condition, found)
+        expected_s = http_date_s(condition.unmodified_since)
+        if expected_s is not None and info.mtime_s != expected_s:
             raise conflict(what, resource, condition, "it was modified")
         if size is not None and info.size != size:
             raise conflict(what, resource, condition, f"its size is {info.size} now")
+
+    async def still_hold(
+        self,
+        what: str,
+        resource: Resource,
+        condition: UploadCondition,
+        doubtful: bool,
+        *,
+        size: int | None = None,
+    ) -> bool:
+        """``check_first`` before any attempt; False instead of an error when an earlier one may
+        have been done: then it is to be found out whether what is there is of that."""
+        try:
+            await self.check_first(what, resource, condition, size=size)
+        except ConflictError:
+            if not doubtful:
+                raise
+            return False
+        return True
 
 
 def conflict(

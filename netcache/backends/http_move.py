@@ -4,7 +4,7 @@ Rules:
 
 1. What stands at the new name is looked at first: servers are free to delete a whole folder there.
 2. A second attempt is pinned to the version that was found at first, so that it can move nothing
-   that has come to the old name in between.
+   that has come to the old name in between: by a strong tag, else by its date.
 3. After an attempt whose outcome is not known, an old name that is gone is compared: what was
    there must be at the new one.
 """
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from netcache._core.retry import Retries
 from netcache._core.urls import Resource, as_file, as_folder
 from netcache.backends.http_conditions import Conditions, conflict
+from netcache.backends.http_fields import http_date
 from netcache.backends.http_origins import OriginNotes
 from netcache.backends.http_refusals import refusal
 from netcache.backends.http_session import Exchange, HttpSession
@@ -74,8 +75,12 @@ class Mover:
         made_parents = False
         while True:
             doubtful = retries.failed_count > 0
+            if doubtful:
+                condition = condition if condition != UNCONDITIONAL else _pin_to(before)
+                if not await self._conditions.still_hold("move", source, condition, True):
+                    return await self._check_arrived(before, source, target, condition)
             try:
-                exchange = await self._send(source, target, before, condition, overwrite, doubtful)
+                exchange = await self._send(source, target, condition, overwrite)
                 status = exchange.head.status
                 if status in _MOVED:
                     return before.type
@@ -89,7 +94,7 @@ class Mover:
                     made_parents = True
                     await self._writer.make_folder(parent_of(target))
                     continue
-                raise self._refused(source, target, condition, exchange)
+                raise self._refused(source, target, condition, overwrite, exchange)
             except TransientError as error:
                 pause_s = retries.pause_s(error)
             await asyncio.sleep(pause_s)
@@ -110,13 +115,9 @@ class Mover:
         self,
         source: Resource,
         target: Resource,
-        before: ResourceInfo,
         condition: UploadCondition,
         overwrite: bool,
-        doubtful: bool,
     ) -> Exchange:
-        if doubtful and condition == UNCONDITIONAL and before.etag is not None:
-            condition = UploadCondition(if_match=before.etag)
         headers = condition_headers(condition)
         headers["Destination"] = target.url
         headers["Overwrite"] = "T" if overwrite else "F"
@@ -149,8 +150,22 @@ class Mover:
         kept = kept or (there.mtime_s is not None and there.mtime_s == before.mtime_s)
         return kept and there.size == before.size
 
+    async def _check_arrived(
+        self, before: ResourceInfo, source: Resource, target: Resource, condition: UploadCondition
+    ) -> Literal["file", "directory"]:
+        """The old name is not what it was: a conflict, unless an earlier attempt was done."""
+        if await self._arrived(before, target):
+            return before.type
+        await self._backend.stat(source.url)
+        raise conflict("move", source, condition, "another is there now")
+
     def _refused(
-        self, source: Resource, target: Resource, condition: UploadCondition, exchange: Exchange
+        self,
+        source: Resource,
+        target: Resource,
+        condition: UploadCondition,
+        overwrite: bool,
+        exchange: Exchange,
     ) -> Exception:
         status = exchange.head.status
         if status in _REFUSED_AS_SUCH:
@@ -159,15 +174,27 @@ class Mover:
                 url=source.url,
             )
         if status == 412:
-            self._notes.saw_condition_minded(source.origin)
             if condition == UNCONDITIONAL:
                 return _in_the_way(target, "something has just come there")
+            if not overwrite:
+                # nginx minds this and no condition.
+                return _in_the_way(target, "something has just come there, or the file was changed")
+            self._notes.saw_condition_minded(source.origin)
             return conflict("move", source, condition, "the server says so")
         if status == _SOME_FAILED:
             return RemoteError(
                 f"move of {source.url} failed: some of what lies in it stayed", url=source.url
             )
         return refusal("move", source.url, exchange.head, time.time())
+
+
+def _pin_to(before: ResourceInfo) -> UploadCondition:
+    """The condition that it still is what was found; a weak tag never satisfies ``If-Match``."""
+    if before.etag is not None and before.etag.startswith('"'):
+        return UploadCondition(if_match=before.etag)
+    if before.type == "file" and before.mtime_s is not None:
+        return UploadCondition(unmodified_since=http_date(before.mtime_s))
+    return UNCONDITIONAL
 
 
 def _in_the_way(target: Resource, why: str) -> ConflictError:

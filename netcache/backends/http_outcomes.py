@@ -38,6 +38,12 @@ class Outcomes:
         self._notes.saw_condition_minded(resource.origin)
         if not doubtful:
             raise conflict("upload", resource, condition, "the server says so")
+        return await self.compared(resource, sender, condition)
+
+    async def compared(
+        self, resource: Resource, sender: BodySender, condition: UploadCondition
+    ) -> UploadReply:
+        """What is there now is not what the condition was about; is it what was sent?"""
         info = await self._conditions.found(resource)
         if info is None:
             raise conflict("upload", resource, condition, "it is gone")

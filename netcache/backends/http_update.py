@@ -36,7 +36,6 @@ from netcache.backends.http_upload import EXPECT_BYTES_MIN, send_body
 from netcache.backends.http_wire import condition_headers
 from netcache.backends.throttle import Throttle
 from netcache.errors import (
-    ConflictError,
     IntegrityError,
     NotFoundError,
     NotOfferedError,
@@ -162,7 +161,9 @@ class Updater:
         doubtful, expect = False, True
         while True:
             try:
-                if not await self._still_current(change, doubtful):
+                if not await self._conditions.still_hold(
+                    "update", resource, condition, doubtful, size=change.size
+                ):
                     return await self._compare(change)
                 method, exchange = await self._send(change, sender, expect)
                 status = exchange.head.status
@@ -187,18 +188,6 @@ class Updater:
                 doubtful = doubtful or sender.begun
                 pause_s = retries.pause_s(error)
             await asyncio.sleep(pause_s)
-
-    async def _still_current(self, change: _Change, doubtful: bool) -> bool:
-        """Whether an attempt may be made; without doubt, a conflict is raised instead."""
-        try:
-            await self._conditions.check_first(
-                "update", change.resource, change.condition, size=change.size
-            )
-        except ConflictError:
-            if not doubtful:
-                raise
-            return False
-        return True
 
     async def _send(
         self, change: _Change, sender: BodySender, expect: bool

@@ -6,7 +6,7 @@ Rules:
 2. After an attempt whose outcome is not known, a failed precondition is no conflict yet
    (``http_outcomes``).
 3. A server that is not known to mind preconditions of writes (nginx does not) is asked for the
-   current version first: that leaves a race, but a narrow one.
+   current version before each attempt: that leaves a race, but a narrow one.
 4. Where the server keeps what has arrived of an upload, a large file goes that way
    (``http_resuming``); whatever does not work there goes as a plain ``PUT``.
 5. A folder that its listing does not show to be empty is never deleted (WebDAV servers would delete
@@ -104,7 +104,6 @@ class Writer:
             if (body.size or 0) >= RESUMABLE_BYTES_MIN:
                 upload = await self._resumer.upload_of(resource, sender, condition, mtime_s)
             if upload is None:
-                await self._conditions.check_first("upload", resource, condition)
                 return await self._put(resource, sender, condition, mtime_s, False)
             reply = await self._resumer.put(upload)
             if reply is None:
@@ -123,8 +122,13 @@ class Writer:
     ) -> UploadReply:
         retries = Retries(self._backend.retry)
         made_parents = False
-        expect = True
+        expect = is_due = True
         while True:
+            if is_due and not await self._conditions.still_hold(
+                "upload", resource, condition, doubtful
+            ):
+                return await self._outcomes.compared(resource, sender, condition)
+            is_due = False
             try:
                 exchange = await self._send(resource, sender, condition, mtime_s, expect)
                 status = exchange.head.status
@@ -151,14 +155,18 @@ class Writer:
                     raise
                 pause_s = retries.pause_s(error)
             await asyncio.sleep(pause_s)
+            is_due = True
 
     async def delete(self, resource: Resource, condition: UploadCondition) -> None:
         """Delete a file or an empty folder."""
         if resource.is_folder:
             await self._check_empty(resource)
-        await self._conditions.check_first("deletion", resource, condition)
         retries = Retries(self._backend.retry)
         while True:
+            if not await self._conditions.still_hold(
+                "deletion", resource, condition, retries.failed_count > 0
+            ):
+                return await self._check_gone(resource, condition)
             try:
                 exchange = await self._session.ask(
                     "DELETE", resource, condition_headers(condition), what="deletion"
@@ -170,13 +178,18 @@ class Writer:
                     return
                 if status == 412:
                     self._notes.saw_condition_minded(resource.origin)
-                    if retries.failed_count and await self._conditions.found(resource) is None:
-                        return
+                    if retries.failed_count:
+                        return await self._check_gone(resource, condition)
                     raise conflict("deletion", resource, condition, "the server says so")
                 raise refusal("deletion", resource.url, exchange.head, time.time())
             except TransientError as error:
                 pause_s = retries.pause_s(error)
             await asyncio.sleep(pause_s)
+
+    async def _check_gone(self, resource: Resource, condition: UploadCondition) -> None:
+        """An earlier attempt may have deleted it: a conflict if something is there now."""
+        if await self._conditions.found(resource) is not None:
+            raise conflict("deletion", resource, condition, "another is there now")
 
     async def make_folder(self, folder: Resource, depth: int = 0) -> None:
         """Make ``folder`` and its parents."""

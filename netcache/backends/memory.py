@@ -276,9 +276,9 @@ class MemoryBackend:
                 "*",
                 file.version.validator.value,
             )
-        limit_s = http_date_s(condition.unmodified_since)
-        if limit_s is not None:
-            failed |= file is None or (file.version.mtime_s or 0) > limit_s
+        expected_s = http_date_s(condition.unmodified_since)
+        if expected_s is not None:
+            failed |= file is None or file.version.mtime_s != expected_s
         if failed:
             raise ConflictError(
                 f"{what} of {resource.url} failed: the precondition does not hold",

@@ -20,6 +20,8 @@ from tests.conformance.peers import read
 from tests.support.http_rig import DATA, MakeClient, Rig
 from tests.support.proxy import Scripted, Seen, answer, scripted_server
 
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
+
 
 @pytest.fixture
 def rig(rig: Rig) -> Rig:
@@ -71,14 +73,17 @@ async def test_attempts_end(rig: Rig) -> None:
 
 
 class Names:
-    """A server of files by path that knows HEAD and MOVE; ``lose`` replies to MOVE are lost.
+    """A server of files by path that knows HEAD and MOVE, and compares tags strongly.
 
-    ``afterwards`` is done after each MOVE.
+    ``lose`` replies to MOVE are lost; ``refuse`` of them are not done.  ``afterwards`` is done
+    after each MOVE.
     """
 
     def __init__(self, **files: str) -> None:
         self.files = {"/" + path: tag for path, tag in files.items()}
         self.lose = 0
+        self.refuse = 0
+        self.date: str | None = None
         self.afterwards: Callable[[], None] = lambda: None
 
     async def __call__(
@@ -87,11 +92,18 @@ class Names:
         """Answer one request."""
         tag = self.files.get(seen.target)
         if seen.method == "HEAD":
-            writer.write(answer(404) if tag is None else answer(200, ETag=tag, Content_Length="5"))
+            fields = {"ETag": str(tag), "Content_Length": "5"}
+            if self.date is not None:
+                fields["Last_Modified"] = self.date
+            writer.write(answer(404) if tag is None else answer(200, b"", **fields))
             return
         assert seen.method == "MOVE"
+        if self.refuse:
+            self.refuse -= 1
+            writer.write(answer(503))
+            return
         wanted = seen.headers.get("if-match")
-        if tag is None or wanted not in (None, tag):
+        if tag is None or wanted not in (None, tag) or (wanted or "").startswith("W/"):
             writer.write(answer(404 if tag is None else 412))
             return
         target = "/" + seen.headers["destination"].rpartition("/")[2]
@@ -118,7 +130,7 @@ async def test_what_has_come_to_the_old_name_meanwhile_stays(make_client: MakeCl
         with pytest.raises(ConflictError):
             await make_client().move(server.url + "a", server.url + "b")
     assert names.files == {"/a": '"2"', "/b": '"1"'}
-    assert [seen.headers.get("if-match") for seen in moves(server)] == [None, '"1"']
+    assert [seen.headers.get("if-match") for seen in moves(server)] == [None]
 
 
 async def test_something_else_at_the_new_name_is_not_what_was_moved(
@@ -131,6 +143,26 @@ async def test_something_else_at_the_new_name_is_not_what_was_moved(
     async with scripted_server(names) as server:
         with pytest.raises(NotFoundError):
             await make_client().move(server.url + "a", server.url + "b")
+
+
+@pytest.mark.parametrize(
+    ("tag", "pins"),
+    [('"1"', {"if-match": '"1"'}), ('W/"1"', {"if-unmodified-since": DATE})],
+    ids=["strong", "weak"],
+)
+async def test_second_attempt_is_pinned(
+    make_client: MakeClient, tag: str, pins: dict[str, str]
+) -> None:
+    """By a date where the tag is weak: ``If-Match`` compares strongly, so that never holds."""
+    names = Names(a=tag)
+    names.date = DATE
+    names.refuse = 1
+    async with scripted_server(names) as server:
+        await make_client().move(server.url + "a", server.url + "b")
+        first, second = moves(server)
+    assert names.files == {"/b": tag}
+    assert {*first.headers}.isdisjoint({"if-match", "if-unmodified-since"})
+    assert {name: text for name, text in second.headers.items() if name.startswith("if-")} == pins
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
