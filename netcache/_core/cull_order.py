@@ -6,8 +6,8 @@ where the hot set lives, and a scan never gets there.  Rules:
 
 1. The small queue is culled as long as it is more than a twentieth of what is held, else main.
    While nothing was ever used again, that is plain "oldest first", over all of the cache.
-2. Main has at most nine tenths.  When it is full, a newcomer must have been used at least twice as
-   often more than the worst of the next few of main (by two uses), to take its place.  In a cycle
+2. Main has at most nine tenths.  When it is full, a newcomer must have been used at least
+   two times more than the worst of the next few of main, to take its place.  In a cycle
    that is larger than the cache all have been used equally often, but for one: so main stays as it
    is, and that part of each round is found in the cache.
 3. Uses age: each lose half of their weight when the cache has been used a few times as often as it
