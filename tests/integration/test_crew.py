@@ -95,7 +95,7 @@ def test_errors_are_told_as_by_one_process(
     assert found[0] == found[1]
     errors, copied, names = found[0]
     assert (copied, names) == (0, ["1", "2"])
-    assert {error.code for error in errors if error.name.startswith("0/")} == {1}
+    assert {error.code for error in errors if error.name.startswith("0/")} == {3}
     assert len(errors) == len(tree)
     assert crew.ordered
 
