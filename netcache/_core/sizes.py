@@ -36,13 +36,14 @@ class Sizes(NamedTuple):
         """Cut or extended to ``size``: what the server has past a cut is not ours any more."""
         return self._replace(local=size, zero_point=min(self.zero_point, size))
 
-    def uploaded(self, remote: int) -> Sizes:
-        """The server has ``remote`` bytes now, and each of them is ours.
+    def uploaded(self, remote: int, cut: int | None = None) -> Sizes:
+        """The server has ``remote`` bytes now, and each of them is ours, up to ``cut``: there the
+        file was cut after they were sent.
 
         The zero point follows the server's size, never the local one: past its end lie bytes that
         were extended here in the meantime (T10).
         """
-        return Sizes(self.local, remote, remote)
+        return Sizes(self.local, remote, remote if cut is None else min(cut, remote))
 
     @property
     def needs_whole(self) -> bool:

@@ -261,6 +261,8 @@ class DirtyFile:
             with self.lock:
                 self.pages.truncate(size)
                 self.sizes = self.sizes.truncated(size)
+                if self.doubt is not None:
+                    self.doubt = self.doubt.truncated(size)
         self._on_dirty(self)
 
     # What the writeback asks and tells.
@@ -281,11 +283,14 @@ class DirtyFile:
                 if self._closed:
                     self._let_go()
 
-    def uploaded(self, base: BaseVersion) -> None:
-        """The server has the changes under a new version: that is the base from now on."""
+    def uploaded(self, base: BaseVersion, cut: int | None = None) -> None:
+        """The server has the changes under a new version: that is the base from now on.
+
+        ``cut``: the file was cut there after they were sent.
+        """
         with self.lock:
             old, self.base = self.base, base
-            self.sizes = self.sizes.uploaded(base.size)
+            self.sizes = self.sizes.uploaded(base.size, cut)
             self.created = False
             self.conflict = None
             late = self._closed

@@ -24,12 +24,19 @@ class Doubt(NamedTuple):
 
     ``size`` is what the resource then has.  ``digests`` are the SHA-256 of all of it, if the whole
     was sent, one of each attempt; otherwise ``bytes_of`` gives what was sent of ``extents``.
+    ``cut``: where the file was cut since, if it was.
     """
 
     size: int
     extents: Sequence[Extent] = ()
     bytes_of: Callable[[Extent], bytes | bytearray] = bytes
     digests: Collection[bytes] = ()
+    cut: int | None = None
+
+    def truncated(self, size: int) -> Doubt:
+        """The file was cut, or extended, to ``size`` after the upload."""
+        cut = self.size if self.cut is None else self.cut
+        return self._replace(cut=size) if size < cut else self
 
     @property
     def span(self) -> Extent:

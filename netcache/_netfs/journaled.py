@@ -109,6 +109,17 @@ def keep_up(file: DirtyFile) -> None:
         file.entry.settle()
 
 
+def _cut_since(record: JournalRecord, sending: Extent) -> int:
+    """Where the file was cut after ``sending`` was sent, as far as the record tells; else its size.
+
+    What of a part is not unsent any more was cut off; the whole may have been cut before as well.
+    """
+    sizes = record.sizes
+    cut = sizes.zero_point if sizes.zero_point < sizes.remote else sizes.local
+    lacking = [] if record.whole else ExtentSet(record.dirty).missing(*sending)
+    return min(cut, sizes.local, *(piece.start for piece in lacking))
+
+
 async def on_disk(work: Callable[[], None]) -> None:
     """Do journal work on a worker thread; a journal that fails does not stop an upload."""
     try:
@@ -148,5 +159,5 @@ def restore(
             record.sending.end if record.whole else size,
             ExtentSet(record.dirty).within(*record.sending),
             pages.snapshot,
-        )
+        ).truncated(_cut_since(record, record.sending))
     return file

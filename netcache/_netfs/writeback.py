@@ -63,18 +63,19 @@ class Writeback:
         known = await self._backend().learn(file.resource.url)
         return bool(known.patch or known.partial_put)
 
-    async def flush(self, file: DirtyFile, *, wait: bool = True) -> None:
+    async def flush(self, file: DirtyFile, *, wait: bool = True) -> bool:
         """Send everything that is dirty now; returns when the server has it.
 
-        Without ``wait`` it does nothing when a writeback runs already.  Raises what the upload
-        raised; the file then bears the error for its other users too.
+        Without ``wait`` it does nothing, and is False, when a writeback runs already.  Raises what
+        the upload raised; the file then bears the error for its other users too.
         """
         if file.writeback_lock.locked():
             self._stats.add("WbLock", "wait" if wait else "skip")
             if not wait:
-                return
+                return False
         async with file.turn():
             await self._flush_locked(file)
+        return True
 
     async def read_in_turn(self, file: DirtyFile, start: int, length: int) -> bytes:
         """Read while no writeback makes another version, and no doubt is open which one is ours.
@@ -140,11 +141,11 @@ class Writeback:
         if file.doubt is None:
             return False
         version = await file.doubt.arrived(self._backend(), file.resource.url)
-        file.doubt = None
+        cut, file.doubt = file.doubt.cut, None
         base = file.base.version
         if version is None or (base is not None and version.same_as(base)):
             return False
-        file.uploaded(self._adopted(file, version))
+        file.uploaded(self._adopted(file, version), cut)
         return True
 
     def _adopted(self, file: DirtyFile, version: Version) -> BaseVersion:

@@ -193,6 +193,48 @@ def test_a_cut_is_not_taken_for_arrived_because_somebody_has_a_file_of_that_size
     assert (served.root / "big").read_bytes() == (BIG[:size] if arrives else theirs)
 
 
+CUTTER = """
+import os, signal, sys, netcache
+client = netcache.Client(
+    cache_dir=sys.argv[1], durability="journal", write_mode="back", flush_interval=1000, retries=0
+)
+at, cut = map(int, sys.argv[3:5])
+file = client.open(sys.argv[2], "r+b")
+file.pwrite(b"sent" * 25, at)
+try:
+    file.fsync()
+except netcache.TransientError:
+    file.truncate(cut)
+    file.pwrite(b"more", cut + 80)
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "cut"), [(5000, 1_000_000), (5000, len(BIG) + 30), (len(BIG), len(BIG) + 30)]
+)
+def test_a_cut_behind_an_upload_that_arrived_before_the_kill_is_made(
+    served: Served, tmp_path: Path, at: int, cut: int
+) -> None:
+    """What the server has past the cut came back, where the file had grown again."""
+    url = served.put("big", BIG)
+    served.server.set_faults([FaultRule(method=("PATCH",), lose_reply=True)])
+    child = subprocess.run(
+        [sys.executable, "-c", CUTTER, str(tmp_path / "cache"), url, str(at), str(cut)],
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+    served.server.set_faults([])
+    expected = bytearray(BIG)
+    expected[at : at + 100] = b"sent" * 25
+    assert (served.root / "big").read_bytes() == expected
+    expected = expected[:cut].ljust(cut + 80, b"\0") + b"more"
+    with netcache.Client(cache_dir=tmp_path / "cache") as client:
+        assert [done.error for done in client.edits.recover()] == [None]
+    assert (served.root / "big").read_bytes() == expected
+
+
 def test_the_edits_of_a_living_process_are_left_alone(served: Served, tmp_path: Path) -> None:
     """Whoever works on an entry holds its lock."""
     url = served.put("big", BIG)

@@ -100,6 +100,38 @@ async def test_a_doubt_does_not_blind_the_writer(
 
 @CACHES
 @PARTS
+@pytest.mark.parametrize("written_at", [B, SIZE], ids=["inside", "at-the-end"])
+@pytest.mark.parametrize("cut_to", [2 * B, SIZE + 30], ids=["far", "near"])
+async def test_a_cut_is_not_forgotten_over_a_doubt(
+    tmp_path: Path, use_cache: bool, updates: bool, written_at: int, cut_to: int
+) -> None:
+    """A reply was lost, the file is cut and grows again: what the server has past the cut is not
+    ours, though the version that it made is."""
+    local = bytearray(OLD)
+    async with async_rig(
+        tmp_path, OLD, updates=updates, use_cache=use_cache, write_mode="back"
+    ) as rig:
+        file = await rig.client.open(URL, "r+b")
+        await file.pwrite(NEW, written_at)
+        local[written_at : written_at + len(NEW)] = NEW
+        rig.server.answers.fail("update" if updates else "put", _lost, count=1, after=True)
+        with pytest.raises(netcache.TransientError):
+            await file.fsync()
+        assert rig.data == bytes(local)
+        await file.truncate(cut_to)
+        del local[cut_to:]
+        local.extend(bytes(cut_to - len(local)))
+        await file.pwrite(b"more", cut_to + 40)
+        local.extend(bytes(40) + b"more")
+        assert await file.pread(2 * SIZE, 0) == bytes(local)
+        await file.fsync()
+        assert rig.data == bytes(local)
+        assert await file.pread(2 * SIZE, 0) == bytes(local)
+        await file.close()
+
+
+@CACHES
+@PARTS
 async def test_a_reply_that_tells_no_version_and_a_question_without_answer(
     tmp_path: Path, use_cache: bool, updates: bool
 ) -> None:
