@@ -219,14 +219,22 @@ class AsyncWriteFile(AsyncFile):
     ) -> int:
         """Only at the end of what was written; what is published is all of it, at ``close``."""
         if dsync or atomic:
-            raise io.UnsupportedOperation(
-                f"{self.url} is published as a whole at close() in mode {self.mode!r}"
-            )
+            raise self._published_whole()
         if offset != self._writer.size:
             raise io.UnsupportedOperation(
                 f"{self.url} is written front to back in mode {self.mode!r} (use 'w+b')"
             )
         return await self.write(data)
+
+    def _published_whole(self) -> io.UnsupportedOperation:
+        return io.UnsupportedOperation(
+            f"{self.url} is published as a whole at close() in mode {self.mode!r} (use 'w+b')"
+        )
+
+    async def fsync(self) -> None:
+        """Not for a stream: the server has nothing of it before ``close``."""
+        self._need_open()
+        raise self._published_whole()
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Only to where the position is."""

@@ -65,6 +65,11 @@ class StreamFile(File):
         self._need_open()
         return self._runner.run(self._inner.truncate(self._position if size is None else size))
 
+    def fsync(self) -> None:
+        """Not for a stream: the server has nothing of it before ``close``."""
+        self._need_open()
+        self._runner.run(self._inner.fsync())
+
     @property
     def size(self) -> int:
         """How much was written."""

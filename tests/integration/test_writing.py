@@ -128,6 +128,20 @@ def test_fsync_sends_and_goes_on(served: Served, client: netcache.Client) -> Non
     assert (served.root / "data").read_bytes()[:3] == b"two"
 
 
+@pytest.mark.parametrize("mode", ["wb", "xb"])
+def test_fsync_of_a_stream_promises_nothing(
+    served: Served, client: netcache.Client, mode: str
+) -> None:
+    """It returned, and the server had nothing.  The stream goes on."""
+    with client.open(served.url + "data", mode) as file:
+        file.write(SMALL)
+        with pytest.raises(io.UnsupportedOperation, match="published as a whole at close"):
+            file.fsync()
+        assert served.count("PUT") == 0
+        file.write(SMALL)
+    assert (served.root / "data").read_bytes() == SMALL * 2
+
+
 def test_opening_for_editing_changes_nothing_by_itself(
     served: Served, client: netcache.Client
 ) -> None:
