@@ -107,6 +107,24 @@ class StaleIfError(Kind):
             self.fail(f"{value!r} is not never, always, or a time such as 1h", param, ctx)
 
 
+class EntityTag(Kind):
+    """An ETag, `"v1"`; its quotes may be left out, as a shell takes them away."""
+
+    name = "etag"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """The tag in quotes, or `*`."""
+        tag = str(value)
+        if tag.startswith("W/"):
+            self.fail(f"{tag!r} is a weak tag, which no condition can be about", param, ctx)
+        inside = tag[1:-1] if len(tag) > 1 and tag[0] == tag[-1] == '"' else tag
+        is_quoted = inside is not tag
+        is_plain = inside.isascii() and inside.isprintable() and not {*inside} & {'"', " "}
+        if not is_plain or not (inside or is_quoted):
+            self.fail(f"{tag!r} is not an ETag; write it as '\"v1\"'", param, ctx)
+        return tag if tag == "*" or is_quoted else f'"{tag}"'
+
+
 class Header(Kind):
     """A request header, `Name: value`."""
 

@@ -190,6 +190,23 @@ def test_put_if_match(served: Served, netcache: Commands) -> None:
     assert (served.root / "a").read_bytes() == b"new"
 
 
+def test_an_etag_without_its_quotes(served: Served, netcache: Commands) -> None:
+    """A shell takes them away; a tag that no condition can be about is told so."""
+    url = served.put("a", b"old")
+    (netcache.home / "a").write_text("new")
+    bare = netcache("stat", "--json", url).document["etag"].strip('"')
+    assert netcache("mv", url, served.url + "b", "--if-match", bare).code == 0
+    assert netcache("put", "a", served.url + "b", "--if-match", "other").code == 4
+    assert netcache("put", "a", served.url + "b", "--if-match", bare).code == 0
+    assert (served.root / "b").read_bytes() == b"new"
+    served.forget()
+    for tag, said in (('W/"v1"', "weak"), ("W/v1", "weak"), ('"a", "b"', "write it as '\"v1\"'")):
+        ran = netcache("put", "a", served.url + "b", "--if-match", tag)
+        assert ran.code == 2
+        assert said in ran.err
+    assert served.count() == 0
+
+
 def test_put_no_clobber(served: Served, netcache: Commands) -> None:
     """Only where nothing is."""
     (netcache.home / "a").write_text("new")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from netcache_cli.session import Session
 from netcache_cli.shared_options import SHARED_NAMES, Invocation, Settings
-from netcache_cli.values import Header
+from netcache_cli.values import EntityTag, Header
 from netcache_cli.verb import LazyGroup, Verb, argument, option, verb
 
 Given = Callable[..., tuple[Settings, dict[str, object]]]
@@ -291,3 +291,21 @@ def test_a_command_leaves_the_loggers_as_they_were(given: Given, tmp_path: Path)
     given("-vv", "show")
     given(f"--log-file={tmp_path / 'log'}", "show")
     assert [(logger.level, list(logger.handlers)) for logger in loggers] == before
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("v1", '"v1"'), ('"v1"', '"v1"'), ('""', '""'), ("*", "*"), ("a,b", '"a,b"'), ('"*"', '"*"')],
+)
+def test_entity_tags(given: str, meant: str) -> None:
+    """With or without quotes."""
+    assert EntityTag().convert(given, None, None) == meant
+
+
+@pytest.mark.parametrize(
+    "given", ["", '"', 'a"', '"a', '"a", "b"', "a b", "a\n", "ä", 'W/"a"', "W/a"]
+)
+def test_what_is_no_entity_tag(given: str) -> None:
+    """It would never hold, or could not be sent."""
+    with pytest.raises(click.BadParameter):
+        EntityTag().convert(given, None, None)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from netcache_cli.places import Url
 from netcache_cli.session import Session
+from netcache_cli.values import EntityTag
 from netcache_cli.verb import argument, option, verb
 
 
 @verb("mv")
 @argument("source", metavar="URL", type=Url())
 @argument("target", metavar="URL", type=Url())
-@option("--if-match", metavar="ETAG", help="Only if this version has the old name.")
+@option(
+    "--if-match", metavar="ETAG", type=EntityTag(), help="Only if this version has the old name."
+)
 @option("--no-clobber", is_flag=True, help="Only if nothing has the new name.")
 def command(
     session: Session, source: str, target: str, if_match: str | None, no_clobber: bool

@@ -11,13 +11,14 @@ import click
 from netcache_cli.places import Place, is_url
 from netcache_cli.progress import shown_progress
 from netcache_cli.session import Session
+from netcache_cli.values import EntityTag
 from netcache_cli.verb import argument, option, verb
 
 
 @verb("put")
 @argument("places", metavar="SRC... URL", nargs=-1, required=True, type=Place())
 @option("-r", "--recursive", is_flag=True, help="Upload whole trees.")
-@option("--if-match", metavar="ETAG", help="Only if the server has this version.")
+@option("--if-match", metavar="ETAG", type=EntityTag(), help="Only if the server has this version.")
 @option("--no-clobber", is_flag=True, help="Only if the server has nothing there.")
 @option("--follow-links", is_flag=True, help="Follow symbolic links inside SRC.")
 def command(
