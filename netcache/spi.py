@@ -179,7 +179,8 @@ class OriginCapabilities(NamedTuple):
     ``partial_put`` are the two ways in which a part of a resource can be changed;
     ``upload_versions`` tells whether the reply to an upload bears the validator of what it made.
     ``digests`` is about uploads, ``whole_digests`` tells whether ``stat`` gets the digests that it
-    asks for.  ``resumable`` tells whether interrupted uploads can go on where they stopped.
+    asks for.  ``resumable`` tells whether interrupted uploads can go on where they stopped;
+    ``keeps_mtime`` whether what is uploaded gets the time that the upload gave it.
     """
 
     ranges: bool | None = None
@@ -190,6 +191,7 @@ class OriginCapabilities(NamedTuple):
     upload_versions: bool | None = None
     whole_digests: bool | None = None
     resumable: bool | None = None
+    keeps_mtime: bool | None = None
 
 
 class Backend(Protocol):

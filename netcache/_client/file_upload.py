@@ -36,7 +36,6 @@ class FileUploader:
         self._uploader = uploader
         self._state_dir = state_dir
         self._drop = drop
-        self._keeps_mtime: dict[str, bool] = {}
 
     async def put_file(
         self, path: str, resource: Resource, condition: UploadCondition | None, on_bytes: OnBytes
@@ -130,13 +129,7 @@ class FileUploader:
         if condition is None:
             condition = await self._uploader.found_condition(resource)
         tee = self._uploader.tee(resource)
-        reply = await self._uploader.send(resource, body(tee), tee, condition, mtime_s)
-        self._keeps_mtime[resource.origin] = reply.mtime_kept
-        return reply
-
-    def keeps_mtime(self, origin: str) -> bool | None:
-        """Whether the origin stores the times that uploads give it; None: nothing was sent yet."""
-        return self._keeps_mtime.get(origin)
+        return await self._uploader.send(resource, body(tee), tee, condition, mtime_s)
 
 
 def _has_changed(fd: int, before: os.stat_result) -> bool:

@@ -316,9 +316,7 @@ class Remote:
 
     def keeps_mtime(self, url: str) -> bool | None:
         """Whether the origin stores the times that uploads give it."""
-        if "_file_uploader" not in vars(self):
-            return None
-        return self._file_uploader.keeps_mtime(parse(url).origin)
+        return self.backend.capabilities(url).keeps_mtime
 
     async def exists(self, url: str) -> bool:
         """Whether there is a file or folder at ``url``."""

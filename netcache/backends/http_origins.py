@@ -94,6 +94,9 @@ class OriginNotes:
                 continue
             learnt_s = facts.get("learnt_s")
             if not isinstance(learnt_s, int | float) or not 0 <= now_s - learnt_s <= REMEMBERED_S:
+                # Only an upload can tell this anew, and without it a tree may have none to make.
+                if facts.get("keeps_mtime") is True:
+                    self._capabilities[origin] = OriginCapabilities(keeps_mtime=True)
                 continue
             flags = {
                 name: facts[name]
@@ -175,6 +178,10 @@ class OriginNotes:
     def saw_multi_ranges(self, origin: str, works: bool) -> None:
         """A reply showed whether several ranges can be had at once there."""
         self._capabilities[origin] = self.capabilities(origin)._replace(multi_ranges=works)
+
+    def saw_mtime(self, origin: str, kept: bool) -> None:
+        """The reply to an upload with a time told whether it is kept."""
+        self._capabilities[origin] = self.capabilities(origin)._replace(keeps_mtime=kept)
 
     def saw_upload(self, origin: str, proven: bool) -> None:
         """An upload was stored; ``proven``: the reply bore a validator that joins ranges."""

@@ -245,6 +245,8 @@ class Writer:
         mtime_kept = (
             mtime_s is not None and fields.get("X-OC-MTime", "").strip().lower() == "accepted"
         )
+        if mtime_s is not None:
+            self._notes.saw_mtime(resource.origin, mtime_kept)
         if not fields.get("Repr-Digest"):
             self._notes.saw_no_digest(resource.origin)
         version = await stored_version(

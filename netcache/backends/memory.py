@@ -230,9 +230,10 @@ class MemoryBackend:
         patch = self.server.updates if self._learnt else None
         partial_put = False if self._learnt else None
         server = self.server
-        return OriginCapabilities(
+        known = OriginCapabilities(
             True, True, partial_put, patch, server.multi_ranges, server.tells_versions, True
         )
+        return known._replace(keeps_mtime=True)
 
     async def close(self) -> None:
         """See the port."""

@@ -45,6 +45,18 @@ def test_sync_up_prints_a_summary_and_then_nothing_to_transfer(
     )
 
 
+def test_sync_up_sends_an_older_file_where_times_are_kept(
+    served: Served, netcache: Commands, tree: Path
+) -> None:
+    """A backup of the same size that is put in place; an earlier command learnt of the times."""
+    assert netcache("sync", "tree", served.url + "t").code == 0
+    (tree / "a.txt").write_text("2")
+    os.utime(tree / "a.txt", (1_000_000_000, 1_000_000_000))
+    assert "1 copied, 2 unchanged" in netcache("sync", "tree", served.url + "t").text
+    assert (served.root / "t/a.txt").read_text() == "2"
+    assert "0 copied, 3 unchanged" in netcache("sync", "tree", served.url + "t").text
+
+
 def test_sync_down_and_delete(served: Served, netcache: Commands) -> None:
     """DST becomes SRC; what is too much goes only with `--delete`."""
     served.put("t/a", b"1")

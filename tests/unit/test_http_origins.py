@@ -43,3 +43,16 @@ def test_what_is_recalled_is_completed_by_the_next_reply() -> None:
     assert notes.capabilities(ORIGIN).upload_versions is None
     notes.saw_reply(ORIGIN, nginx)
     assert notes.capabilities(ORIGIN).upload_versions is False
+
+
+def test_that_times_are_kept_is_remembered_longer_than_the_rest() -> None:
+    """Only an upload tells it: a tree that has none to make would never learn it again."""
+    notes = OriginNotes()
+    notes.saw_mtime(ORIGIN, True)
+    notes.saw_ranges(ORIGIN, True)
+    later = OriginNotes()
+    later.recall(notes.as_document(0.0), 1_000_000.0)
+    known = later.capabilities(ORIGIN)
+    assert (known.keeps_mtime, known.ranges) == (True, None)
+    later.saw_mtime(ORIGIN, False)
+    assert later.as_document(1_000_000.0)[ORIGIN]["keeps_mtime"] is False

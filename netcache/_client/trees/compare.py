@@ -6,9 +6,10 @@
    gives the file the remote's mtime, so that this holds afterwards, and an edit of either side
    that keeps the size is seen.
 4. ``time``, uploads: unchanged when the mtimes are equal to the second.  Where the origin is not
-   known to keep the mtimes that uploads give it, the remote mtime is the time of the upload: the
-   file is then also unchanged when the local mtime is not later.  What that can miss (an older
-   file of the same size put in place, clocks that differ) ``digest`` sees.
+   known (by an upload, of an earlier client too) to keep the mtimes that uploads give it, the
+   remote mtime is the time of the upload: the file is then also unchanged when the local mtime is
+   not later.  What that can miss (an older file of the same size put in place, clocks that differ)
+   ``digest`` sees.
 5. Figures that a listing does not give are asked of the server before a file is called changed
    (what it gives is exact: backends drop rounded sizes and times).  What the server does not tell
    either cannot be called unchanged.
