@@ -30,6 +30,7 @@ from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_pages import DirtyPages
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.journal import JournalEntry
+from netcache._netfs.under_way import UnderWay
 from netcache.errors import (
     ClosedError,
     ConflictError,
@@ -70,6 +71,7 @@ class DirtyFile:
         self.dirtied_at: float | None = None
         self.conflict: ConflictError | None = None
         self.doubt: Doubt | None = None
+        self.under_way: UnderWay | None = None
         self._errors = 0
         self._error: NetCacheError | None = None
         self._stats = stats
@@ -327,9 +329,10 @@ class DirtyFile:
             self._let_go()
 
     def _let_go(self) -> None:
+        if self.entry is not None and not self._leave:
+            # Not under the lock, which who saves takes behind the entry's own.
+            self.entry.remove()
         with self.lock:
-            if self.entry is not None and not self._leave:
-                self.entry.remove()
             self.pages.close()
         self.base.close()
 

@@ -25,7 +25,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from netcache._core.journal_record import (
@@ -54,17 +54,22 @@ class JournalEntry:
         self._changing = threading.RLock()
         self._removed = False
         self.saved = os.path.exists(os.path.join(path, _RECORD))
+        self.saves = 0
 
     @property
     def name(self) -> str:
         """Its name in the journal."""
         return os.path.basename(self.path)
 
-    def save(self, record: JournalRecord) -> None:
-        """Make the data and then the record durable."""
+    def save(self, record_now: Callable[[], JournalRecord]) -> None:
+        """Make the data and then the record durable; ``saves`` counts it.
+
+        The record is asked for here: of two that save, the later one has the later record.
+        """
         with self._changing:
             if not self._removed:
-                self._save(record)
+                self.saves += 1
+                self._save(record_now())
 
     def _save(self, record: JournalRecord) -> None:
         os.fdatasync(self.data.fileno())
@@ -84,10 +89,13 @@ class JournalEntry:
             sync_folder(os.path.dirname(self.path))
         self.saved = True
 
-    def settle(self) -> None:
-        """The server has everything: nothing is to be done for it any more."""
+    def settle(self, *, unless_saved_since: int | None = None) -> None:
+        """The server has everything: nothing is to be done for it any more.
+
+        ``unless_saved_since``: how many ``saves`` there were when that was found.
+        """
         with self._changing:
-            if self.saved:
+            if self.saved and unless_saved_since in (None, self.saves):
                 os.unlink(os.path.join(self.path, _RECORD))
                 sync_folder(self.path)
                 self.saved = False

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from netcache._core.coherency import Version
 from netcache._core.extent import Extent, ExtentSet
 from netcache._core.journal_record import JournalRecord
 from netcache._core.stats import Stats
@@ -19,25 +18,18 @@ from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.journal import JournalEntry
+from netcache._netfs.under_way import UnderWay
 
 _logger = logging.getLogger("netcache.writeback")
 
 
-def record_of(
-    file: DirtyFile,
-    *,
-    base: Version | None = None,
-    sending: Extent | None = None,
-    whole: bool = False,
-    conflict: str = "",
-    sent: Iterable[Extent] = (),
-) -> JournalRecord:
-    """What has to be known of ``file``.
+_NOTHING = UnderWay(None, None)
 
-    ``base``: the version reached by a writeback under way, of which the server has acknowledged
-    ``sent``: who takes the edit up sends only the rest.
-    """
+
+def record_of(file: DirtyFile, *, conflict: str = "") -> JournalRecord:
+    """What has to be known of ``file`` now, a writeback that is under way included."""
     with file.lock:
+        base, sending, whole, sent = file.under_way or _NOTHING
         unsent = ExtentSet(file.pages.flying)
         for extent in sent:
             unsent.remove(*extent)
@@ -63,24 +55,14 @@ def record_of(
         )
 
 
-def save(
-    file: DirtyFile,
-    base: Version | None = None,
-    sending: Extent | None = None,
-    *,
-    whole: bool = False,
-    conflict: str = "",
-    sent: Iterable[Extent] = (),
-) -> None:
+def save(file: DirtyFile, *, conflict: str = "") -> None:
     """Make everything unsent durable (``record_of``).  Blocks on the disk; raises ``OSError``."""
     if file.entry is None:
         return
     try:
         with file.lock:
             file.pages.unspill()
-        file.entry.save(
-            record_of(file, base=base, sending=sending, whole=whole, conflict=conflict, sent=sent)
-        )
+        file.entry.save(lambda: record_of(file, conflict=conflict))
     except OSError:
         with file.lock, contextlib.suppress(OSError):
             file.pages.spill()
@@ -103,10 +85,11 @@ def keep_up(file: DirtyFile) -> None:
     """After a writeback: the record says what is left, or goes.  Blocks on the disk."""
     if file.entry is None or not file.entry.saved:
         return
+    saves = file.entry.saves
     if file.dirty:
         save(file)
     else:
-        file.entry.settle()
+        file.entry.settle(unless_saved_since=saves)
 
 
 def _cut_since(record: JournalRecord, sending: Extent) -> int:

@@ -23,6 +23,7 @@ from netcache._netfs.engine import ReadEngine
 from netcache._netfs.journaled import keep_up, on_disk, save
 from netcache._netfs.opener import Opener
 from netcache._netfs.stored_version import stored_version
+from netcache._netfs.under_way import UnderWay
 from netcache._netfs.upload import condition_on
 from netcache._netfs.write_request import WriteRequest, WriteSource
 from netcache.errors import ConflictError, NotOfferedError
@@ -57,19 +58,22 @@ class PartUploader:
                         await finished(self._settle(request))
         finally:
             await finished(self._settle(request))
+            request.file.under_way = None
 
     async def _send_part(self, request: WriteRequest, piece: Extent) -> None:
         file, before = request.file, request.version
         assert before is not None
         part = request.snapshot(piece)
         try:
+            file.under_way = UnderWay(before, piece, sent=tuple(request.sent))
             if file.entry is not None and file.entry.saved:
-                sent = list(request.sent)
-                await on_disk(lambda: save(file, before, piece, sent=sent))
+                await on_disk(lambda: save(file))
             reply = await self._exchange(request, before, piece, part)
             size = max(before.size, piece.end)
             version = await stored_version(self._backend(), file.resource.url, reply, size)
         except BaseException as error:
+            # If the server may have it, the doubt says so.
+            file.under_way = UnderWay(before, None, sent=tuple(request.sent))
             if not isinstance(error, ConflictError | NotOfferedError):
                 file.doubt = _doubt_of(before, piece, part.tobytes())
             raise
@@ -115,6 +119,7 @@ class PartUploader:
         file = request.file
         with file.lock:
             file.pages.landed(sent)
+            file.under_way = None
         await on_disk(lambda: keep_up(file))
         with file.lock:
             file.pages.forget(extent for extent in sent if file.base.has(*extent))

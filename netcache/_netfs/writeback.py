@@ -29,6 +29,7 @@ from netcache._netfs.opener import Opener
 from netcache._netfs.overlay_body import OverlayBody
 from netcache._netfs.part_upload import PartUploader
 from netcache._netfs.stored_version import stored_version
+from netcache._netfs.under_way import UnderWay
 from netcache._netfs.upload import Uploader
 from netcache._netfs.write_request import WriteOrigin, WriteRequest, WriteSource
 from netcache.errors import ConflictError, NetCacheError, NotOfferedError, StaleError
@@ -168,8 +169,9 @@ class Writeback:
         file = request.file
         with file.lock:
             taken = file.pages.take_dirty(file.block_size, file.size)
+            file.under_way = UnderWay(None, Extent(0, file.size), whole=True)
         if file.entry is not None and file.entry.saved:
-            await on_disk(lambda: save(file, sending=Extent(0, file.size), whole=True))
+            await on_disk(lambda: save(file))
         tee = self._uploader.tee(file.resource)
         body = OverlayBody(file, tee)
         assert body.size is not None
@@ -182,12 +184,14 @@ class Writeback:
             error = failure
             if body.passes and not isinstance(error, ConflictError):
                 file.doubt = Doubt(body.size, digests=body.passes)
+            file.under_way = None
             raise
         finally:
             sub.ended(error)
         file.uploaded(self._adopted(file, version))
         with file.lock:
             file.pages.landed(taken)
+            file.under_way = None
         await on_disk(lambda: keep_up(file))
         with file.lock:
             file.pages.forget(extent for extent in list(file.pages.valid) if file.base.has(*extent))

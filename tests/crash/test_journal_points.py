@@ -58,7 +58,7 @@ class Edit:
         )
         kept = self.promises[self.entry.name]
         self._promise(kept._replace(records=(*kept.records, record)))
-        self.entry.save(record)
+        self.entry.save(lambda: record)
         self._promise(Kept((record,), (self.text,)))
 
     def end(self) -> None:

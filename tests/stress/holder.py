@@ -17,7 +17,7 @@ def hold(store: CachefilesStore, directory: str, lock: str) -> object:
     """Take it; what is returned must live as long as it is to be held."""
     if lock == "edit":
         entry = Journal(directory).begin()
-        entry.save(JournalRecord("http://h/x", None, Sizes(0, 0, 0), ()))
+        entry.save(lambda: JournalRecord("http://h/x", None, Sizes(0, 0, 0), ()))
         return entry
     bound, cache_object = store._bound, found(store)
     if lock == "label":

@@ -34,7 +34,7 @@ def test_an_entry_that_a_recovering_process_locks_first_is_made_anew(
     entry = journal.begin()
     assert entry.path not in removed
     assert journal.names() == [entry.name]
-    entry.save(RECORD)
+    entry.save(lambda: RECORD)
     assert journal.peek(entry.name) == RECORD
     entry.remove()
 
@@ -45,9 +45,25 @@ def test_a_writeback_that_ends_after_the_edit_was_thrown_away_leaves_nothing(
     """``abort`` on one thread, the record of a part on another: gone is gone, and no error."""
     journal = Journal(str(tmp_path))
     entry = journal.begin()
-    entry.save(RECORD)
+    entry.save(lambda: RECORD)
     entry.remove()
-    entry.save(RECORD)
+    entry.save(lambda: RECORD)
     entry.settle()
     entry.remove()
     assert journal.names() == []
+
+
+def test_a_record_that_was_saved_meanwhile_is_not_settled(tmp_path: Path) -> None:
+    """All was sent, somebody writes and flushes, and then the record of what was sent goes."""
+    journal = Journal(str(tmp_path))
+    entry = journal.begin()
+    entry.save(lambda: RECORD)
+    saves = entry.saves
+    entry.save(lambda: RECORD._replace(conflict="newer"))
+    entry.settle(unless_saved_since=saves)
+    found = journal.peek(entry.name)
+    assert found is not None
+    assert found.conflict == "newer"
+    entry.settle(unless_saved_since=entry.saves)
+    assert journal.peek(entry.name) is None
+    entry.remove()
