@@ -33,6 +33,7 @@ __all__ = [
     "BodySink",
     "FileBody",
     "FileRun",
+    "FolderListing",
     "MemoryBody",
     "OriginCapabilities",
     "RangesReply",
@@ -67,6 +68,13 @@ class ResourceInfo(NamedTuple):
     etag: str | None
     version: Version | None = None
     digest_sha256: bytes | None = None
+
+
+class FolderListing(list[ResourceInfo]):
+    """The entries of a folder, where the server also names what is neither file nor folder."""
+
+    left_out: Sequence[str] = ()
+    """The names of these; they are there, so their namesakes elsewhere are not too much."""
 
 
 class ReadReply(Protocol):
@@ -247,7 +255,8 @@ class Backend(Protocol):
         """The entries of the folder ``url``, sorted by name.
 
         Names that could not be plain local names (empty, ``.``, ``..``, with a slash or NUL) are
-        dropped and logged.  Raises ``NotFoundError``, and ``RemoteProtocolError`` for what is not
+        dropped and logged.  A ``FolderListing`` where the server names what is neither file nor
+        folder.  Raises ``NotFoundError``, and ``RemoteProtocolError`` for what is not
         a listing.
         """
 

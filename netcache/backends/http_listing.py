@@ -7,8 +7,9 @@ Rules:
 2. A size or time is told only where the page has it exactly: ``1.2K`` is no size, and a time of
    whole minutes in an unknown time zone is no time.
 3. Names that could not be plain local names are dropped and logged.
-4. What is not a listing raises ``RemoteProtocolError``.
-5. A page costs the memory of its entries and the time of its bytes, whatever it is made of.
+4. What is neither file nor folder (nginx: ``other``) has no entry; its name is in ``left_out``.
+5. What is not a listing raises ``RemoteProtocolError``.
+6. A page costs the memory of its entries and the time of its bytes, whatever it is made of.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from netcache.backends.http_fields import entity_tag, http_date, http_date_s, is
 from netcache.backends.http_html_index import NotAnIndexError, read_index
 from netcache.backends.json_array import elements_of
 from netcache.errors import RemoteProtocolError, UsageError
-from netcache.spi import ResourceInfo
+from netcache.spi import FolderListing, ResourceInfo
 
 __all__ = ["ENTRIES_MAX", "LISTING_ACCEPT", "LISTING_BYTES_MAX", "is_plain_name", "parse_listing"]
 
@@ -47,7 +48,8 @@ _logger = logging.getLogger("netcache.http")
 
 class _Entry(NamedTuple):
     name: str
-    is_folder: bool
+    is_folder: bool | None
+    """None: neither a file nor a folder."""
     size: int | None = None
     mtime_s: float | None = None
     etag: str | None = None
@@ -63,7 +65,7 @@ def is_plain_name(name: str) -> bool:
         return False
 
 
-def parse_listing(url: str, content_type: str, body: bytes) -> list[ResourceInfo]:
+def parse_listing(url: str, content_type: str, body: bytes) -> FolderListing:
     """The entries of the folder page ``body`` that ``url`` gave, sorted by name."""
     folder = as_folder(parse(url))
     kind = content_type.partition(";")[0].strip().lower()
@@ -91,7 +93,12 @@ def parse_listing(url: str, content_type: str, body: bytes) -> list[ResourceInfo
             )
     if dropped > DROPPED_NAMES_TOLD:
         _logger.warning("listing of %s: %d names in all are dropped", folder.url, dropped)
-    return [_info(folder, by_name[name]) for name in sorted(by_name)]
+    names = sorted(by_name)
+    usable = (by_name[name] for name in names if by_name[name].is_folder is not None)
+    listing = FolderListing(_info(folder, entry) for entry in usable)
+    if len(listing) < len(names):
+        listing.left_out = [name for name in names if by_name[name].is_folder is None]
+    return listing
 
 
 def _from_json(folder: Resource, body: bytes) -> Iterator[_Entry]:
@@ -104,6 +111,7 @@ def _from_json(folder: Resource, body: bytes) -> Iterator[_Entry]:
                 yield _json_entry(item, kind == "directory")
             else:
                 _logger.info("listing of %s: %.99r is a %.99r", folder.url, item["name"], kind)
+                yield _Entry(item["name"], None)
     except (ValueError, RecursionError) as error:
         raise _not_a_listing(folder, f"its JSON is no sound array ({error})") from error
 
@@ -169,7 +177,7 @@ def _size_in(text: str, target: Resource) -> int | None:
 
 
 def _info(folder: Resource, entry: _Entry) -> ResourceInfo:
-    url = child(folder, entry.name, is_folder=entry.is_folder).url
+    url = child(folder, entry.name, is_folder=bool(entry.is_folder)).url
     if entry.is_folder:
         return ResourceInfo(url, entry.name, "directory", None, entry.mtime_s, None)
     return ResourceInfo(

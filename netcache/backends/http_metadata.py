@@ -107,10 +107,14 @@ class Metadata:
             entries = await asyncio.to_thread(parse_listing, *arguments)
         if exchange.resource.url == folder.url:
             return entries
-        return [
+        from netcache.spi import FolderListing
+
+        moved = FolderListing(
             entry._replace(url=child(folder, entry.name, is_folder=entry.type == "directory").url)
             for entry in entries
-        ]
+        )
+        moved.left_out = entries.left_out
+        return moved
 
     async def _read_page(self, folder: Resource, exchange: Exchange) -> bytes:
         """The body of a folder's page, of a bounded size."""

@@ -34,7 +34,13 @@ from netcache.errors import (
     RemoteProtocolError,
     TransientError,
 )
-from netcache.spi import RESUMABLE_BYTES_MIN, UploadBody, UploadCondition, UploadReply
+from netcache.spi import (
+    RESUMABLE_BYTES_MIN,
+    FolderListing,
+    UploadBody,
+    UploadCondition,
+    UploadReply,
+)
 
 if TYPE_CHECKING:
     from netcache.backends.http_asking import Asking
@@ -259,7 +265,8 @@ class Writer:
         return UploadReply(created, version, mtime_kept, sender.moved_bytes)
 
     async def _check_empty(self, folder: Resource) -> None:
-        if await self._backend.list(folder.url):
+        listing = await self._backend.list(folder.url)
+        if listing or (isinstance(listing, FolderListing) and listing.left_out):
             raise RemoteError(
                 f"deletion of {folder.url} failed: the folder is not empty", url=folder.url
             )

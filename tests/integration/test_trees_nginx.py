@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import netcache
+from netcache.errors import RemoteError
 from tests.support.nginx import NGINX, running_nginx
 
 pytestmark = [
@@ -34,3 +35,21 @@ def test_a_tree_with_dot_files_goes_up_again_and_again(
         third = client.sync(tree, url)
         assert (third.copied, third.unchanged, third.errors) == (1, 2, [])
         assert (server.root / "t" / ".gitignore").read_bytes() == b"another"
+
+
+def test_a_link_that_dangles_keeps_its_copy(client: netcache.Client, tmp_path: Path) -> None:
+    """nginx names it as neither file nor folder; a folder that holds one is not empty."""
+    directory, copy = tmp_path / "nginx", tmp_path / "copy"
+    directory.mkdir()
+    with running_nginx(directory) as server:
+        (server.root / "t").mkdir()
+        (server.root / "t" / "current").write_bytes(b"one")
+        url = server.url + "t/"
+        assert client.sync(url, copy, delete=True).copied == 1
+        (server.root / "t" / "current").unlink()
+        (server.root / "t" / "current").symlink_to("nowhere")
+        report = client.sync(url, copy, delete=True)
+        assert (report.deleted, report.skipped) == (0, ["current"])
+        assert (copy / "current").read_bytes() == b"one"
+        with pytest.raises(RemoteError, match="not empty"):
+            client.rm(url)

@@ -1,9 +1,9 @@
 """A complete ``TreeOps`` whose server is a dictionary: files and folders in memory.
 
 The server keeps the mtimes of uploads or stamps them with its own clock, as ``keeps`` says; its
-listings may be told to leave figures out, as HTML ones do, or names (``hidden``).  ``fail`` makes
-one operation on one path raise; ``calls`` records what was asked; downloads wait half-way while
-there is a ``gate``.
+listings may be told to leave figures out, as HTML ones do, or names (``hidden``, ``left_out``).
+``fail`` makes one operation on one path raise; ``calls`` records what was asked; downloads wait
+half-way while there is a ``gate``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from netcache._client.trees.ports import FetchResult, OnBytes
 from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._core.urls import Resource, as_folder, child, parse
 from netcache.errors import ConflictError, NotFoundError, RemoteError, RemoteProtocolError
-from netcache.spi import ResourceInfo, UploadCondition, UploadReply
+from netcache.spi import FolderListing, ResourceInfo, UploadCondition, UploadReply
 
 ORIGIN = "http://mem.example"
 Names = tuple[str, ...]
@@ -46,6 +46,7 @@ class MemoryTree:
         self.clock_s = 2_000_000_000
         self.listing_style: ListingStyle = "full"
         self.hidden: set[str] = set()
+        self.left_out: tuple[str, ...] = ()
         self.fail: dict[tuple[str, Names], OSError] = {}
         self.calls: list[tuple[str, Names]] = []
         self.running = 0
@@ -92,7 +93,9 @@ class MemoryTree:
         below = {each for each in (*self.folders, *self.files) if each[:-1] == names and each}
         below = {each for each in below if each[-1] not in self.hidden}
         folder = as_folder(parse(url))
-        return [self._listed(self._info(folder, each)) for each in sorted(below)]
+        listing = FolderListing(self._listed(self._info(folder, each)) for each in sorted(below))
+        listing.left_out = self.left_out
+        return listing
 
     async def stat(self, url: str) -> ResourceInfo:
         """What is there."""

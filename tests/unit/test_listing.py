@@ -244,7 +244,9 @@ class TestJson:
         { "name":"a b", "type":"file", "mtime":"Fri, 20 Nov 2026 10:15:30 GMT", "size":1234 },
         { "name":"pipe", "type":"other", "mtime":"Fri, 20 Nov 2026 10:15:30 GMT" }
         ]"""
-        file, folder = parse(page, JSON)
+        listing = parse_listing(URL, JSON, page.encode())
+        assert listing.left_out == ["pipe"]
+        file, folder = listing
         assert (file.name, file.size, file.mtime_s) == ("a b", 1234, 1_795_169_730)
         assert file.version is not None
         assert file.version.validator.kind is ValidatorKind.WEAK_DATE

@@ -9,7 +9,7 @@ import pytest
 from netcache._client.trees.api import TreeOptions, put_tree, sync_tree
 from netcache._core.progress import ProgressEvent
 from tests.support.memtree import ORIGIN, MemoryTree
-from tests.support.treecheck import failures
+from tests.support.treecheck import failures, names_below
 
 URL = ORIGIN + "/t"
 
@@ -85,3 +85,14 @@ async def test_progress_of_what_is_hidden_ends(ops: MemoryTree, src: Path) -> No
     events: list[ProgressEvent] = []
     await put_tree(ops, str(src), URL, progress=events.append)
     assert [event.kind for event in events if event.name == ".hid"] == ["start", "done"]
+
+
+async def test_what_is_neither_file_nor_folder_at_the_server_is_there(
+    ops: MemoryTree, src: Path
+) -> None:
+    """A link that dangles for a moment is passed over and named; its namesake here stays."""
+    ops.left_out = ("shown",)
+    ops.store("t/new", b"x")
+    report = await sync_tree(ops, URL, str(src), options=TreeOptions(delete=True))
+    assert (report.copied, report.deleted, report.skipped) == (1, 3, ["shown"])
+    assert names_below(src) == ["new", "shown"]

@@ -25,7 +25,7 @@ from netcache.errors import (
     NotFoundError,
     RemoteProtocolError,
 )
-from netcache.spi import UploadCondition
+from netcache.spi import FolderListing, UploadCondition
 
 REMOVAL_BATCH = 256
 """How many local names are removed in one hop to a thread."""
@@ -87,7 +87,10 @@ class Download:
     async def list_source(self, folder: Folder) -> Listing:
         """List at the server; names that cannot be local ones are broken."""
         infos = await self._ops.list(folder.resource.url)
-        return Listing([_local_ready(remote_entry(info)) for info in infos])
+        entries = [_local_ready(remote_entry(info)) for info in infos]
+        if isinstance(infos, FolderListing):
+            entries += [Entry(name, "special") for name in infos.left_out]
+        return Listing(entries)
 
     async def list_dest(self, folder: Folder) -> Listing | None:
         """List locally."""
