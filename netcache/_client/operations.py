@@ -206,6 +206,9 @@ class Operations:
         source, target = (self._side(side) for side in (src, dst))
         if is_url(target):
             self._core.need_online("sync to", target)
+        elif options.delete:
+            # A kept listing may be of any age.
+            self._core.need_online("sync with deletion from", source)
         from netcache._client.trees.api import sync_tree
 
         return await sync_tree(

@@ -66,7 +66,10 @@ class Report:
         self.skipped += other.skipped
 
     def as_json(self) -> dict[str, object]:
-        """The document that ``--json`` prints; ``sent_bytes`` where it is not ``bytes``."""
+        """The document that ``--json`` prints.
+
+        ``sent_bytes`` where it is not ``bytes``; ``skipped`` where there are any.
+        """
         document = {
             "copied": self.copied,
             "unchanged": self.unchanged,
@@ -77,6 +80,8 @@ class Report:
         }
         if self.sent_bytes not in (None, self.bytes):
             document["sent_bytes"] = self.sent_bytes
+        if self.skipped:
+            document["skipped"] = self.skipped
         return document
 
     def __repr__(self) -> str:

@@ -87,6 +87,46 @@ def test_sync_dry_run_changes_nothing(served: Served, netcache: Commands, tree: 
     assert not (served.root / "t").exists()
 
 
+def test_sync_dry_run_names_what_would_go(served: Served, netcache: Commands, tree: Path) -> None:
+    """As it names what would be copied; nothing goes."""
+    served.put("t/old/x", b"1")
+    ran = netcache("sync", "-n", "--delete", "tree", served.url + "t")
+    assert [line for line in ran.lines if line.startswith("would delete")] == [
+        "would delete  old",
+        "would delete  old/x",
+    ]
+    assert ran.lines[-1] == "Would be: 3 copied, 0 unchanged, 2 deleted, 0 failed, 6 bytes"
+    assert (served.root / "t/old/x").exists()
+
+
+def test_sync_delete_must_be_typed_and_max_delete_may_be_kept(
+    served: Served, netcache: Commands, tree: Path
+) -> None:
+    """A limit for all syncs is no error of those that delete nothing; nothing makes them delete."""
+    served.put("t/old", b"1")
+    url = served.url + "t"
+    assert netcache("sync", "tree", url, NETCACHE_MAX_DELETE="0", NETCACHE_DELETE="1").code == 0
+    assert (served.root / "t/old").exists()
+    assert netcache("sync", "tree", url, "--delete", NETCACHE_MAX_DELETE="0").code == 6
+    assert (served.root / "t/old").exists()
+    ran = netcache("sync", "tree", url, "--max-delete", "0")
+    assert (ran.code, "means nothing without --delete" in ran.error) == (2, True)
+
+
+def test_sync_deletes_nothing_by_a_listing_that_was_kept(
+    served: Served, netcache: Commands
+) -> None:
+    """Offline it is of any age; without deletion it will do."""
+    served.put("t/a", b"1")
+    assert netcache("sync", served.url + "t", "copy").code == 0
+    (netcache.home / "copy/extra").write_text("x")
+    ran = netcache("--offline", "sync", "--delete", served.url + "t", "copy")
+    assert (ran.code, len(ran.err.splitlines())) == (8, 1)
+    assert "sync with deletion from" in ran.error
+    assert files(netcache.home / "copy") == {"a": "1", "extra": "x"}
+    assert netcache("--offline", "sync", served.url + "t", "copy").code == 0
+
+
 def test_sync_filters(served: Served, netcache: Commands, tree: Path) -> None:
     """Repeatable globs, and from the environment."""
     netcache("sync", "tree", served.url + "t", "--exclude", "*.tmp", "--exclude", "sub")
@@ -129,6 +169,8 @@ def test_sync_names_links_that_it_passes_over(
     ran = netcache("sync", "tree", served.url + "t")
     assert ran.code == 0
     assert ran.error == "netcache: link: passed over (a symbolic link or no regular file)"
+    document = netcache("sync", "--json", "tree", served.url + "t").document
+    assert document["skipped"] == ["link"]
     assert netcache("sync", "--follow-links", "tree", served.url + "t").code == 0
     assert (served.root / "t/link").read_text() == "1"
 

@@ -17,11 +17,13 @@ from netcache_cli.verb import argument, option, verb
 if TYPE_CHECKING:
     from netcache._core.progress import ProgressEvent, ProgressSink
 
+_WOULD = {"done": "would copy", "deleted": "would delete"}
+
 
 @verb("sync")
 @argument("src", type=Place())
 @argument("dst", type=Place())
-@option("--delete", is_flag=True, help="Delete from DST what SRC does not have.")
+@option("--delete", is_flag=True, typed_only=True, help="Delete from DST what SRC does not have.")
 @option(
     "--max-delete", type=click.IntRange(0), metavar="N", help="Delete nothing if more would go."
 )
@@ -56,7 +58,7 @@ def command(
         raise click.UsageError(f"one of SRC and DST must be a URL ({both})")
     if checksum and size_only:
         raise click.UsageError("--checksum and --size-only contradict each other (give one)")
-    if max_delete is not None and not delete:
+    if max_delete is not None and not delete and _is_typed("max_delete"):
         raise click.UsageError("--max-delete means nothing without --delete")
     with session.client() as client, _progress(session, dry_run) as progress:
         report = client.sync(
@@ -75,9 +77,15 @@ def command(
     return session.finish(report, fetched=is_url(src), dry_run=dry_run)
 
 
+def _is_typed(name: str) -> bool:
+    """Whether an option stands on the command line, and not in the environment or the file only."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 @contextmanager
 def _progress(session: Session, dry_run: bool) -> Iterator[ProgressSink | None]:
-    """Bars; in a dry run, the names that would be copied instead."""
+    """Bars; in a dry run, the names that would be copied and deleted instead."""
     if not dry_run:
         with shown_progress(session) as progress:
             yield progress
@@ -86,5 +94,5 @@ def _progress(session: Session, dry_run: bool) -> Iterator[ProgressSink | None]:
     yield told.append
     if not session.settings.json:
         for event in sorted(told, key=lambda event: event.name):
-            if event.kind == "done":
-                session.line(f"would copy  {printable(event.name)}")
+            if event.kind in _WOULD:
+                session.line(f"{_WOULD[event.kind]}  {printable(event.name)}")

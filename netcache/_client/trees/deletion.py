@@ -67,7 +67,8 @@ class Deletion:
         """Remove what is to go."""
         removals = self.names()
         if dry_run:
-            self._tally.report.deleted += len(removals)
+            for removal in removals:
+                self._tally.would_delete(removal.name)
             return
         await self._level([removal for removal in removals if not removal.is_folder])
         by_depth: dict[int, list[Removal]] = {}

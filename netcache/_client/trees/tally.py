@@ -72,6 +72,12 @@ class Tally:
         if sent_bytes is not None:
             self.report.sent(sent_bytes)
 
+    def would_delete(self, name: str) -> None:
+        """A name would go, if this were no dry run."""
+        self.report.deleted += 1
+        if self._progress is not None:
+            self._progress(ProgressEvent("deleted", name, 0, None))
+
     def failed(self, name: str, error: OSError, *, told: bool = False) -> None:
         """An item failed.  Errors that leave nothing to go on with are raised again."""
         if self.raises or isinstance(error, ClosedError):
