@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from netcache._client.admin import CacheAdmin
+from netcache._client.async_admin import AsyncCacheAdmin
 from netcache._client.async_files import AsyncFile
 from netcache._client.core import ClientFace, asking
 from netcache._client.edits import AsyncEdits
@@ -33,7 +33,7 @@ class AsyncClient(ClientFace):
 
     def _begin(self) -> None:
         self._do = Operations(self._core)
-        self.cache = CacheAdmin(self._core)
+        self.cache = AsyncCacheAdmin(self._core)
 
     async def open(self, url: str, mode: str = "rb") -> AsyncFile:
         """Open ``url``: ``rb``, ``wb``, ``xb``, ``ab``, ``r+b`` or ``w+b``.
@@ -126,11 +126,11 @@ class AsyncClient(ClientFace):
 
     async def pin(self, url: str | Sequence[str]) -> None:
         """Keep resources from being culled, those too that are cached later."""
-        await asyncio.to_thread(self.cache.pin, url)
+        await self.cache.pin(url)
 
     async def unpin(self, url: str | Sequence[str]) -> int:
         """Let resources be culled in their turn; returns how many were pinned."""
-        return await asyncio.to_thread(self.cache.unpin, url)
+        return await self.cache.unpin(url)
 
     async def stat(self, url: str) -> ResourceInfo:
         """What ``url`` is; ``NotFoundError`` when it is nothing."""
@@ -168,6 +168,10 @@ class AsyncClient(ClientFace):
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, why, self._core, url, offset, count)
+
+    async def stats(self) -> dict[str, dict[str, int]]:
+        """The counters of this client, in the groups of the netfs and fscache statistics."""
+        return self._core.stats.as_groups()
 
     async def close(self) -> None:
         """Cancel what runs, close connections and cache.  Idempotent."""

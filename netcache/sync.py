@@ -310,6 +310,10 @@ class Client(ClientFace):
 
         return why(self._core, url, offset, count)
 
+    def stats(self) -> dict[str, dict[str, int]]:
+        """The counters of this client, in the groups of the netfs and fscache statistics."""
+        return self._core.stats.as_groups()
+
     def close(self) -> None:
         """Cancel what runs, close connections and cache.  Idempotent."""
         self._runner.close()

@@ -202,7 +202,3 @@ class ClientFace:
     def _begin(self) -> None:
         """Make the rest of the face; the core is there."""
         raise NotImplementedError
-
-    def stats(self) -> dict[str, dict[str, int]]:
-        """The counters of this client, in the groups of the netfs and fscache statistics."""
-        return self._core.stats.as_groups()

@@ -93,7 +93,7 @@ def test_asynchronous_files_go_on_when_the_cache_directory_is_removed(tmp_path: 
             for _ in range(2):
                 async with await client.open(OTHER_URL, "rb") as other:
                     assert await other.pread(len(OTHER), 0) == OTHER
-            assert client.cache.extents(OTHER_URL) == [(0, len(OTHER))]
+            assert await client.cache.extents(OTHER_URL) == [(0, len(OTHER))]
 
     asyncio.run(work())
     assert len(warnings) <= 1

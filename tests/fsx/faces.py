@@ -97,12 +97,12 @@ class AsyncFace:
 
     def stats(self) -> dict[str, dict[str, int]]:
         """The counters."""
-        return self._client.stats()
+        return self._do(self._client.stats)
 
     def drop(self, url: str) -> None:
         """Forget what is cached of ``url``, if there is a cache."""
         if self._has_cache:
-            self._client.cache.drop(url)
+            self._do(lambda: self._client.cache.drop(url))
 
     def close(self) -> None:
         """Close the client and its loop."""

@@ -155,7 +155,7 @@ async def test_two_downloads_of_one_file_both_have_what_comes(
     copies = CopiesCounted(monkeypatch)
     async with async_rig(tmp_path / "cache", DATA) as rig:
         await asyncio.gather(*(rig.client.get(URL, tmp_path / name) for name in "ab"))
-        assert rig.client.stats()["DownOps"]["bytes"] == len(DATA)
+        assert (await rig.client.stats())["DownOps"]["bytes"] == len(DATA)
     assert content(tmp_path / "a") == content(tmp_path / "b") == DATA
     assert copies.bytes <= 2 * BEFORE
 

@@ -117,7 +117,7 @@ def test_a_cancelled_run_ends_its_hands_before_it_returns(
             with pytest.raises(asyncio.CancelledError):
                 await running
             assert children() == []
-            counts.update(client.stats()["DownOps"])
+            counts.update((await client.stats())["DownOps"])
 
     asyncio.run(cancelled())
     assert [hand.is_gone for hand in crew.hands] == [True]

@@ -95,7 +95,7 @@ async def test_a_doubt_does_not_blind_the_writer(
         assert rig.data == EXPECTED
         assert await file.pread(SIZE, 0) == EXPECTED
         await file.close()
-        assert await turns(lambda: not any(rig.client.stats()["Objs"].values()))
+        assert await turns(lambda: not any(rig.stats["Objs"].values()))
 
 
 @CACHES

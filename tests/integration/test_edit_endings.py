@@ -24,12 +24,12 @@ PARTS = pytest.mark.parametrize("updates", [True, False], ids=["parts", "whole"]
 
 async def turns_until_idle(rig: AsyncRig, most: int) -> bool:
     """Whether no request or buffer is alive within so many turns."""
-    return await turns(lambda: not any(rig.client.stats()["Objs"].values()), most)
+    return await turns(lambda: not any(rig.stats["Objs"].values()), most)
 
 
 def writes_under_way(rig: AsyncRig) -> int:
     """How many uploads and cache writes have begun and not ended."""
-    stats = rig.client.stats()
+    stats = rig.stats
     uploads, writes = stats["UpldOps"], stats["CaWrOps"]
     return uploads["UL"] - uploads["us"] + writes["WR"] - writes["ws"] - writes["wf"]
 
@@ -130,10 +130,10 @@ def test_an_aborted_background_upload_ends_after_its_cache_write(
             async with await rig.client.open(URL) as reader:
                 assert await reader.pread(len(OLD), 0) == rig.data
             if use_cache:
-                fetched = rig.client.stats()["DownOps"]["bytes"]
+                fetched = (await rig.client.stats())["DownOps"]["bytes"]
                 async with await rig.client.open(URL) as reader:
                     assert await reader.pread(len(OLD), 0) == rig.data
-                assert rig.client.stats()["DownOps"]["bytes"] == fetched
+                assert (await rig.client.stats())["DownOps"]["bytes"] == fetched
             return bool(under_way)
 
     cases = [(steps, seed) for steps in range(24) for seed in (0, steps + 1)]

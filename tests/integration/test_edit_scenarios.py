@@ -199,7 +199,7 @@ async def test_t21_a_cancelled_read_leaves_nothing(tmp_path: Path, use_cache: bo
             held.release()
             assert await file.pread(SIZE, 0) == OLD
             await file.close()
-            assert await turns(lambda: not any(rig.client.stats()["Objs"].values()))
+            assert await turns(lambda: not any(rig.stats["Objs"].values()))
 
 
 async def test_t21_others_do_not_suffer_from_a_cancelled_read(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ async def test_t25_memory_that_runs_out_leaves_it_dirty(
         expected = OLD[: B + 1] + new(B + 1, 2 * B) + OLD[3 * B + 1 :]
         assert rig.data == expected
         await file.close()
-        assert set(rig.client.stats()["Objs"].values()) == {0}
+        assert set((await rig.client.stats())["Objs"].values()) == {0}
 
 
 @CACHES
@@ -290,7 +290,7 @@ async def test_t25_an_error_of_the_background_is_told_once(tmp_path: Path, use_c
         file = await rig.client.open(URL, "r+b")
         rig.server.answers.fail("update", _refused, count=1)
         await file.pwrite(new(0, B), 0)
-        assert await turns(lambda: rig.client.stats()["UpldOps"]["uf"] == 1)
+        assert await turns(lambda: rig.stats["UpldOps"]["uf"] == 1)
         with pytest.raises(netcache.TransientError):
             await file.fsync()
         await file.fsync()

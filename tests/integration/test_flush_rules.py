@@ -32,8 +32,8 @@ def test_t24_two_flushes_of_one_file_are_one_after_the_other(rig: Rig) -> None:
             first.release()
             await asyncio.gather(one, two)
             assert rig.data == b"a" * BLOCK + b"b" * BLOCK + DATA[2 * BLOCK :]
-            assert client.stats()["WbLock"]["wait"] == 1
-            assert client.stats()["UpldOps"]["bytes"] == 2 * BLOCK
+            assert (await client.stats())["WbLock"]["wait"] == 1
+            assert (await client.stats())["UpldOps"]["bytes"] == 2 * BLOCK
 
     run(scenario())
 
@@ -50,7 +50,7 @@ def test_u_fs1_fsync_returns_after_the_server_has_it_and_not_before(rig: Rig) ->
             assert rig.data == DATA
             await file.fsync()
             assert rig.data[:BLOCK] == b"a" * BLOCK
-            assert client.stats()["UpldOps"]["uf"] == 1
+            assert (await client.stats())["UpldOps"]["uf"] == 1
 
     run(scenario())
 
@@ -167,14 +167,14 @@ def test_t25_a_failed_writeback_leaves_its_bytes_dirty(rig: Rig) -> None:
             await file.fsync()
             await file.pwrite(b"a" * BLOCK, 0)
             await file.pwrite(b"b" * BLOCK, 6 * size)
-            before = client.stats()["UpldOps"]["bytes"]
+            before = (await client.stats())["UpldOps"]["bytes"]
             rig.server.answers.fail("update", lambda: TransientError("cut"), count=1, skip=1)
             with pytest.raises(TransientError):
                 await file.fsync()
             assert rig.data[:BLOCK] == b"a" * BLOCK
             await file.fsync()
             assert rig.data[6 * size : 6 * size + BLOCK] == b"b" * BLOCK
-            assert client.stats()["UpldOps"]["bytes"] - before == 2 * BLOCK
+            assert (await client.stats())["UpldOps"]["bytes"] - before == 2 * BLOCK
 
     run(scenario())
 
@@ -233,8 +233,8 @@ def test_u_wb5_what_is_unsent_is_not_evicted(rig: Rig) -> None:
         async with rig.client() as client, await client.open(URL, "r+b") as file:
             await file.pwrite(b"new", 100)
             if rig.options["use_cache"]:
-                client.cache.clear()
-                client.cache.cull(0)
+                await client.cache.clear()
+                await client.cache.cull(0)
             assert await file.pread(3, 100) == b"new"
             await file.fsync()
             assert rig.data == DATA[:100] + b"new" + DATA[103:]

@@ -52,7 +52,7 @@ def brought(
                 info = infos[name.rpartition("/")[2]]._replace(etag=None, version=None)
                 path = str(out / info.name)
                 fetched.append((await remote.get_file(info, path, lambda _: None)).fetched_bytes)
-            return fetched, client.stats()
+            return fetched, await client.stats()
 
     out.mkdir()
     return asyncio.run(bring())

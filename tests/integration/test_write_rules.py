@@ -83,9 +83,9 @@ def test_t23_an_atomic_write_is_no_group_with_others(rig: Rig) -> None:
     async def scenario() -> None:
         async with rig.client() as client, await client.open(URL, "r+b") as file:
             await file.pwrite(b"a" * BLOCK, 0)
-            before = client.stats()["UpldOps"]["UL"]
+            before = (await client.stats())["UpldOps"]["UL"]
             await file.pwrite(b"b" * BLOCK, BLOCK, atomic=True)
-            assert client.stats()["UpldOps"]["UL"] - before == 2
+            assert (await client.stats())["UpldOps"]["UL"] - before == 2
             assert rig.data[: 2 * BLOCK] == b"a" * BLOCK + b"b" * BLOCK
 
     run(scenario())
@@ -188,7 +188,7 @@ def test_a_read_goes_on_when_an_upload_gives_its_file_a_new_base(rig: Rig) -> No
     async def scenario() -> None:
         async with rig.client() as client:
             if rig.options["use_cache"]:
-                client.cache.clear()
+                await client.cache.clear()
             async with await client.open(URL, "r+b") as file:
                 await file.pwrite(b"new", 100)
                 held = rig.server.answers.hold("body")

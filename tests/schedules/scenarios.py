@@ -48,7 +48,7 @@ async def readers_share_flights(rig: AsyncRig, rng: random.Random) -> None:
 
     await asyncio.gather(*(reader() for _ in range(5)))
     if _has_cache(rig):
-        assert rig.client.stats()["DownOps"]["bytes"] <= SIZE
+        assert (await rig.client.stats())["DownOps"]["bytes"] <= SIZE
 
 
 async def cancelled_readers_take_nothing_from_others(rig: AsyncRig, rng: random.Random) -> None:
@@ -160,7 +160,7 @@ async def readers_of_what_is_replaced(rig: AsyncRig, rng: random.Random) -> None
             rig.server.store(URL, versions[-1])
             await asyncio.sleep(0)
             if _has_cache(rig) and rng.random() < 0.5:
-                rig.client.cache.drop(URL)
+                await rig.client.cache.drop(URL)
             await asyncio.sleep(0)
 
     await asyncio.gather(reader(), reader(), reader(), changer())

@@ -41,7 +41,7 @@ class Rig:
         """A client; nothing of it is left alive when it closes."""
         async with netcache.AsyncClient(**self.options) as client:
             yield client
-            assert set(client.stats()["Objs"].values()) == {0}
+            assert set((await client.stats())["Objs"].values()) == {0}
 
 
 @pytest.fixture(params=["cache", "no-cache"])
