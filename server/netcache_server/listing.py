@@ -8,10 +8,13 @@ Rules:
    files and files in progress are not shown.
 3. A name that is not UTF-8 is shown with ``surrogateescape`` in JSON, and byte for byte in the
    links of HTML.
+4. A name that cannot be looked at for want of a disk or of descriptors ends the answer: who deletes
+   what a listing lacks must not take it for gone.
 """
 
 from __future__ import annotations
 
+import errno
 import html
 import json
 import os
@@ -144,8 +147,12 @@ def _entry(tree: Tree, path: RequestPath, folder: int, name: str) -> Entry | Non
         if not stat.S_ISREG(status.st_mode):
             return None
         return Entry(name, False, status.st_size, status.st_mtime, _etag(folder, name, status))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None  # it has gone since the names were read, or may not be looked at
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            return None  # a link that leads nowhere
+        raise
 
 
 def _etag(folder: int, name: str, status: os.stat_result) -> str:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import threading
 import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import pytest
+
 from netcache_server import ServerThread
 from netcache_server.conditionals import http_date
+from netcache_server.listing import json_index
+from netcache_server.paths import RequestPath
+from netcache_server.tree import Tree
 from tests.server.conftest import Serve
 from tests.server.wire import ask, request_line, send_raw, split_answer
 
@@ -118,10 +125,32 @@ def test_what_is_not_shown(server: ServerThread, root: Path) -> None:
     (root / "broken").symlink_to("nowhere")
     (root / ".netcache-part-1").write_bytes(b"x")
     (root / ".netcache").mkdir()
+    (root / "endless").symlink_to("endless")
+    (root / "long").symlink_to("x" * 300)
+    (root / "through").symlink_to("ok/x")
     os.mkfifo(root / "fifo")
     entries = json.loads(ask(server, "GET", "/", headers=JSON).body)
     assert [entry["name"] for entry in entries] == [".hidden", "link", "ok"]
     assert entries[1]["type"] == "file"
+
+
+def test_a_name_that_cannot_be_looked_at_is_not_left_out(root: Path) -> None:
+    """With one descriptor left the folder can be read, and not what the link leads to."""
+    root.mkdir(exist_ok=True)
+    (root / "ok").write_bytes(b"x")
+    (root / "link").symlink_to("ok")
+    tree = Tree(root)
+    folder = os.open(root, os.O_RDONLY)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(folder)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            list(json_index(tree, RequestPath((), True), folder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        tree.close()
 
 
 def test_head_of_a_folder(server: ServerThread) -> None:
