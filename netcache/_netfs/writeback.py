@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
@@ -110,15 +110,21 @@ class Writeback:
             raise
 
     async def _send(self, file: DirtyFile, origin: WriteOrigin) -> None:
+        if await self.changes_parts(file) and not whole_pays(file):
+            try:
+                return await self._in_request(file, origin, self._parts.send)
+            except NotOfferedError:
+                # Announced, and refused all the same.
+                file.redirty()
+        await self._in_request(file, origin, self._send_whole)
+
+    async def _in_request(
+        self, file: DirtyFile, origin: WriteOrigin, send: Callable[[WriteRequest], Awaitable[None]]
+    ) -> None:
         request = WriteRequest(file, origin, self._stats)
         error: BaseException | None = None
         try:
-            if await self.changes_parts(file) and not whole_pays(file):
-                try:
-                    return await self._parts.send(request)
-                except NotOfferedError:
-                    file.redirty()
-            await self._send_whole(request)
+            await send(request)
         except BaseException as failure:
             error = failure
             raise

@@ -131,6 +131,29 @@ async def test_a_cut_is_not_forgotten_over_a_doubt(
 
 
 @CACHES
+@pytest.mark.parametrize("refused", [0, 1], ids=["first-part", "second-part"])
+async def test_parts_that_were_offered_and_are_refused_go_as_the_whole(
+    tmp_path: Path, use_cache: bool, refused: int
+) -> None:
+    """It ended in an assertion: one request cannot begin again at its beginning."""
+    old = pattern(0, 3000 * B)
+    async with async_rig(tmp_path, old, use_cache=use_cache, write_mode="back") as rig:
+        file = await rig.client.open(URL, "r+b")
+        await file.pwrite(NEW, B)
+        await file.pwrite(NEW, 2000 * B)
+        no_parts = netcache.NotOfferedError("no parts of this one")
+        rig.server.answers.fail("update", lambda: no_parts, skip=refused)
+        await file.fsync()
+        expected = old[:B] + NEW + old[B + 100 : 2000 * B] + NEW + old[2000 * B + 100 :]
+        assert rig.data == expected
+        assert await file.pread(len(old), 0) == expected
+        await file.close()
+        assert await turns(lambda: not any(rig.stats["Objs"].values()))
+        puts = [line for line in rig.server.requests if line.startswith("put ")]
+        assert len(puts) == 1
+
+
+@CACHES
 @PARTS
 async def test_a_reply_that_tells_no_version_and_a_question_without_answer(
     tmp_path: Path, use_cache: bool, updates: bool
