@@ -31,12 +31,7 @@ from netcache._netfs.dirty_pages import DirtyPages
 from netcache._netfs.doubt import Doubt
 from netcache._netfs.journal import JournalEntry
 from netcache._netfs.under_way import UnderWay
-from netcache.errors import (
-    ClosedError,
-    ConflictError,
-    NetCacheError,
-    UsageError,
-)
+from netcache.errors import ClosedError, ConflictError, NetCacheError, UsageError
 
 BLOCK_BYTES_DEFAULT = 4096
 """The block of a file without a cache."""
@@ -84,7 +79,7 @@ class DirtyFile:
 
     @property
     def size(self) -> int:
-        """The size as edited, in bytes."""
+        """As edited, in bytes."""
         return self.sizes.local
 
     @property
@@ -235,20 +230,25 @@ class DirtyFile:
         return True
 
     async def _fill(self, block: Extent) -> None:
+        base = self.base
+        for piece in self._of_base(block):
+            try:
+                data = await base.read(*piece)
+            except NetCacheError:
+                # The write does not fail for it: the new bytes are remembered alone.
+                return
+            with self.lock:
+                self._need_open()
+                # What was cut or written meanwhile is not the base's any more.
+                for still in self._of_base(piece) if self.base is base else ():
+                    self.pages.fill(still.start, data[still.start - piece.start :][: still.length])
         with self.lock:
-            pieces = list(self.pieces(block.start, min(block.end, self.size)))
-        for piece, kind in pieces:
-            if kind == "base":
-                try:
-                    data = await self.base.read(*piece)
-                except NetCacheError:
-                    # The write does not fail for it: the new bytes are remembered alone.
-                    return
-                with self.lock:
-                    self.pages.fill(piece.start, data)
-            elif kind == "zero":
-                with self.lock:
-                    self.pages.zero(*piece)
+            self.fill_now(block)
+
+    def _of_base(self, extent: Extent) -> list[Extent]:
+        with self.lock:
+            pieces = self.pieces(extent.start, min(extent.end, self.size))
+            return [piece for piece, kind in pieces if kind == "base"]
 
     def _copy_in(self, view: memoryview, start: int) -> None:
         self.pages.write(start, view)

@@ -156,6 +156,31 @@ def test_what_is_written_through_during_an_upload_goes_right_behind_it(rig: Rig)
     run(scenario())
 
 
+def test_a_cut_beside_a_write_that_waits_for_its_block_stays(rig: Rig) -> None:
+    """The rest of the block came back with it: past a cut there are zeros (W10)."""
+
+    async def scenario() -> None:
+        rig.options["readahead"] = 0
+        # Another version, of which nothing is cached.
+        data = DATA[::-1]
+        rig.server.store(URL, data)
+        async with rig.client() as client, await client.open(URL, "r+b") as file:
+            held = rig.server.answers.hold("read")
+            writing = asyncio.ensure_future(file.pwrite(b"new", 20 * BLOCK + 500))
+            await held.arrived.wait()
+            await file.truncate(10 * BLOCK)
+            held.release()
+            await writing
+            expected = data[: 10 * BLOCK] + bytes(10 * BLOCK + 500) + b"new"
+            assert await file.pread(len(data), 0) == expected
+            await file.fsync()
+            assert rig.data == expected
+
+    if rig.options["use_cache"]:
+        # Without a cache nothing is read for a write.
+        run(scenario())
+
+
 def test_t25_a_failed_writeback_leaves_its_bytes_dirty(rig: Rig) -> None:
     """Not all of them failed: those that the server has are not sent again."""
 
