@@ -11,8 +11,8 @@ Rules:
 4. The error of an item is reported, and the others go on, unless the server has stopped to answer
    (``reach``).  What fails at the root is raised.
 5. A name that the listing of the destination does not show may be there all the same: indexes hide
-   names.  An upload that finds something there looks at it, compares, and goes on on the condition
-   of what it saw.
+   names.  An upload that finds something there lists once more: what is shown now came meanwhile
+   and is somebody else's; what is not is compared, and replaced on the condition of what was seen.
 """
 
 from __future__ import annotations
@@ -310,8 +310,17 @@ class TreeRun:
             if job.there is not None or job.folder is None or job.folder.dest == "unknown":
                 # It has been looked at, and somebody was faster.
                 raise
+            if job.folder.dest == "there" and await self._is_listed(job.folder, job):
+                raise
         job, verdict = await self._ask(job)
         return None if verdict is Verdict.SAME else await self._direction.copy(job, on_bytes)
+
+    async def _is_listed(self, folder: Folder, job: Job) -> bool:
+        """Whether the destination's listing shows the file by now: it did not before."""
+        listing = await self._direction.list_dest(folder)
+        if listing is None:
+            return True
+        return job.name.rpartition("/")[2] in (entry.name for entry in listing.entries)
 
     async def _ensure(self, folder: Folder) -> None:
         """Make a folder of the destination, and those above it, once."""
