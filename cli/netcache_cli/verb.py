@@ -1,7 +1,8 @@
 """What a command is made of: the shared options on every one, its own options from three places.
 
 A verb's own options also come from the environment and the config file, unless they are marked as
-`typed_only`: what destroys data must stand on the command line.
+`typed_only`: what destroys data must stand on the command line.  (`sync --delete` may be kept, as
+the limit for it may: whoever mirrors always wants both.)
 """
 
 from __future__ import annotations

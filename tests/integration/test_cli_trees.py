@@ -99,15 +99,15 @@ def test_sync_dry_run_names_what_would_go(served: Served, netcache: Commands, tr
     assert (served.root / "t/old/x").exists()
 
 
-def test_sync_delete_must_be_typed_and_max_delete_may_be_kept(
-    served: Served, netcache: Commands, tree: Path
-) -> None:
-    """A limit for all syncs is no error of those that delete nothing; nothing makes them delete."""
+def test_a_limit_of_deletions_may_be_kept(served: Served, netcache: Commands, tree: Path) -> None:
+    """It is no error of those syncs that delete nothing; typed without them it is one."""
     served.put("t/old", b"1")
     url = served.url + "t"
-    assert netcache("sync", "tree", url, NETCACHE_MAX_DELETE="0", NETCACHE_DELETE="1").code == 0
+    assert netcache("sync", "tree", url, NETCACHE_MAX_DELETE="0").code == 0
     assert (served.root / "t/old").exists()
     assert netcache("sync", "tree", url, "--delete", NETCACHE_MAX_DELETE="0").code == 6
+    ran = netcache("sync", "tree", url, NETCACHE_MAX_DELETE="0", NETCACHE_DELETE="1")
+    assert ran.code == 6
     assert (served.root / "t/old").exists()
     ran = netcache("sync", "tree", url, "--max-delete", "0")
     assert (ran.code, "means nothing without --delete" in ran.error) == (2, True)

@@ -23,7 +23,7 @@ _WOULD = {"done": "would copy", "deleted": "would delete"}
 @verb("sync")
 @argument("src", type=Place())
 @argument("dst", type=Place())
-@option("--delete", is_flag=True, typed_only=True, help="Delete from DST what SRC does not have.")
+@option("--delete", is_flag=True, help="Delete from DST what SRC does not have.")
 @option(
     "--max-delete", type=click.IntRange(0), metavar="N", help="Delete nothing if more would go."
 )
