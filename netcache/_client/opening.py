@@ -81,7 +81,7 @@ async def _begin_edit(core: ClientCore, resource: Resource, mode: str) -> DirtyF
         raise NotFoundError(f"opening of {resource.url} failed: not found", url=resource.url)
     file = _dirty_file(core, resource, base, atomic=False)
     if base.inode is not None and not base.inode.joins:
-        await _load(core, resource, base, file)
+        await _load(base, file)
     return file
 
 
@@ -105,25 +105,39 @@ async def _base_of(core: ClientCore, resource: Resource) -> BaseVersion:
 def _dirty_file(
     core: ClientCore, resource: Resource, base: BaseVersion, *, atomic: bool
 ) -> DirtyFile:
-    folder = core.options.cache_dir if core.store is not None else None
-    entry = None
-    if core.options.durability == "journal" and not atomic:
-        entry = core.journal.begin()
+    """A file without changes over ``base``, which is let go when none can be made."""
+    try:
+        on_dirty = core.remote().dirty.on_dirty
+        entry = None
+        if core.options.durability == "journal" and not atomic:
+            entry = core.journal.begin()
+        folder = core.options.cache_dir if core.store is not None else None
+        pages = DirtyPages(entry.data if entry is not None else private_file(folder))
+    except BaseException:
+        base.close()
+        raise
     return DirtyFile(
         resource,
         base,
-        DirtyPages(entry.data if entry is not None else private_file(folder)),
+        pages,
         core.stats,
         block_size=core.store.block_size if core.store is not None else None,
         atomic=atomic,
-        on_dirty=core.remote().dirty.on_dirty,
+        on_dirty=on_dirty,
         entry=entry,
     )
 
 
-async def _load(core: ClientCore, resource: Resource, base: BaseVersion, file: DirtyFile) -> None:
-    """Keep the whole resource with the file: parts of this version cannot be asked for."""
-    for start in range(0, base.size, STEP_BYTES):
-        data = await base.read(start, min(start + STEP_BYTES, base.size))
-        with file.lock:
-            file.pages.fill(start, data)
+async def _load(base: BaseVersion, file: DirtyFile) -> None:
+    """Keep the whole resource with the file: parts of this version cannot be asked for.
+
+    Where that fails the file is closed: nobody has it yet.
+    """
+    try:
+        for start in range(0, base.size, STEP_BYTES):
+            data = await base.read(start, min(start + STEP_BYTES, base.size))
+            with file.lock:
+                file.pages.fill(start, data)
+    except BaseException:
+        file.close()
+        raise

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import netcache
+from netcache._core.coherency import Validator, ValidatorKind, Version
 from netcache._finishing import finished
+from netcache.backends.memory_server import MemoryFile
 from tests.support.bytemodel import pattern
 from tests.support.memory_rig import URL, AsyncRig, async_rig, turns
 from tests.support.schedules import run_scheduled
@@ -167,3 +169,35 @@ async def test_what_must_be_finished_is_finished_however_often_it_is_cancelled()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == ["work", "caller"]
+
+
+@CACHES
+@pytest.mark.parametrize("ended_by", ["no-journal", "an-error", "a-cancellation"])
+async def test_an_edit_that_does_not_begin_holds_nothing(
+    tmp_path: Path, use_cache: bool, ended_by: str
+) -> None:
+    """It kept the version in use, so that it was never culled, and its place in the journal."""
+    options: dict[str, Any] = {"use_cache": use_cache, "durability": "journal"}
+    uploads = tmp_path / "uploads"
+    async with async_rig(tmp_path, OLD, **options) as rig:
+        if ended_by == "no-journal":
+            uploads.write_bytes(b"in the way")
+            with pytest.raises(netcache.CacheError):
+                await rig.client.open(URL, "r+b")
+        else:
+            weak = Validator(ValidatorKind.WEAK_ETAG, 'W/"1"')
+            rig.server.files[URL] = MemoryFile(OLD, Version(weak, len(OLD), None))
+            held = rig.server.answers.hold("body")
+            opening = asyncio.ensure_future(rig.client.open(URL, "r+b"))
+            await held.arrived.wait()
+            if ended_by == "an-error":
+                held.release(netcache.TransientError("no reply came"))
+                with pytest.raises(netcache.TransientError):
+                    await opening
+            else:
+                opening.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await opening
+            assert not list(uploads.iterdir())
+        (inode,) = rig.client._core.inodes.all()
+        assert not inode.users
