@@ -124,13 +124,21 @@ class Downloader:
         begun: Inode | None = None,
     ) -> FetchResult:
         """The ordinary way, through an inode; a small file may have ``begun`` to come."""
-        known = self._engine.inodes.find(resource) if begun is None else None
+        table = self._engine.inodes
+        known = table.find(resource) if begun is None else None
 
         async def resolve() -> Inode:
             return begun or await self._resolve(resource, info, known)
 
         before = known.received_bytes if known is not None else 0
-        inode = await self._bring(resolve, info, path, on_bytes, ahead)
+        if known is not None:
+            # Nobody closes it before it is copied.
+            table.acquire(known)
+        try:
+            inode = await self._bring(resolve, info, path, on_bytes, ahead)
+        finally:
+            if known is not None:
+                table.release(known)
         fetched = inode.received_bytes - (before if inode is known else 0)
         return FetchResult(inode.size, fetched, inode.version)
 

@@ -79,8 +79,12 @@ class KeptFiles:
         inode = self._engine.inodes.find(resource)
         if inode is None or not inode.version.same_as(version):
             return None
-        answer = await judged(self._engine, inode, other, compare=is_whole(inode))
-        return await self._opener.answered(inode, answer, asked_at, Extent(0, -1))
+        self._engine.inodes.acquire(inode)
+        try:
+            answer = await judged(self._engine, inode, other, compare=is_whole(inode))
+            return await self._opener.answered(inode, answer, asked_at, Extent(0, -1))
+        finally:
+            self._engine.inodes.release(inode)
 
     async def _ask(self, resource: Resource, version: Version) -> ResourceInfo | None:
         """What the server has instead of ``version``; None when that is current."""

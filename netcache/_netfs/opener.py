@@ -100,7 +100,18 @@ class Opener:
     async def _ask_or_spare(
         self, resource: Resource, inode: Inode | None, want: Extent | None
     ) -> Inode:
+        """Ask about ``inode``, which nobody closes meanwhile, or for all of the resource."""
+        if inode is None:
+            return await self._ask(resource, None, want)
+        self._inodes.acquire(inode)
+        try:
+            return await self._ask_about(inode, want)
+        finally:
+            self._inodes.release(inode)
+
+    async def _ask_about(self, inode: Inode, want: Extent | None) -> Inode:
         """Ask; what may be shown without an answer does not wait for a server that just failed."""
+        resource = inode.resource
         spared = time.monotonic() < self._spared_until.get(resource.origin, 0.0)
         if not (spared and self._may_show_stale(inode)):
             try:
@@ -109,7 +120,6 @@ class Opener:
                 if not self._may_show_stale(inode):
                     raise
                 self._spared_until[resource.origin] = time.monotonic() + SPARED_S
-        assert inode is not None
         self._stats.add("Updates", "stale")
         self._inodes.replace(inode)
         return inode
@@ -138,9 +148,9 @@ class Opener:
         note_absent(self._store, key_of(resource))
         self._stats.add("Relinqs", "rtr")
 
-    def _may_show_stale(self, inode: Inode | None) -> bool:
+    def _may_show_stale(self, inode: Inode) -> bool:
         """Whether ``inode`` may be shown though the server cannot be asked about it."""
-        cached = inode.cached if inode is not None and not inode.stale else None
+        cached = inode.cached if not inode.stale else None
         return cached is not None and may_be_stale(
             self.stale_s, checked_s=cached.object.checked_s, now_s=time.time()
         )
@@ -310,8 +320,11 @@ class Opener:
             await reply.close()
         elif inode.holding is not None:
             self._engine.launch(inode, reply.extent, reply)
-        else:
+        elif reply.extent.length <= DIRECT_BYTES_MAX:
             await take_into_memory(self._engine, inode, reply)
+        else:
+            # The cache has just failed.  Each read brings what it needs.
+            await reply.close()
 
     def adopt(
         self, resource: Resource, version: Version, asked_at: float, length: int = 0
