@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -215,7 +216,9 @@ class Bound:
             replaced = self._bury_if_weird(folder, name)
             self.ops.rename(private, at, name, folder)
         except BaseException:
-            self.ops.unlink(private, at)
+            # What failed is told, not that the name cannot go as well.
+            with contextlib.suppress(OSError):
+                self.ops.unlink(private, at)
             raise
         remove_table(self.ops, self.root, replaced)
 
@@ -245,10 +248,12 @@ class Bound:
         return PRIVATE_PREFIX + os.urandom(8).hex()
 
     def discard_private(self, fd: int, private: str | None) -> None:
-        """Throw a private file away."""
+        """Throw a private file away; a name that stays, or is gone already, is no failure."""
         self.ops.close(fd)
         if private is not None:
-            self.ops.unlink(private, self.graveyard)
+            # (What stays in the graveyard is reaped.)
+            with contextlib.suppress(OSError):
+                self.ops.unlink(private, self.graveyard)
 
     def empty_label(self, key: ObjectKey, version: Version, checked_s: float) -> Label:
         """The label of an object without data; the binding is filled in by ``publish``."""

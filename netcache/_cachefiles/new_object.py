@@ -196,9 +196,11 @@ class CachefilesNewObject:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._bound.nameless.discard(self)
-            self._sums.discard()
-            self._bound.discard_private(fd, self._private)
-            self._writer.close()
+            try:
+                self._sums.discard()
+                self._bound.discard_private(fd, self._private)
+            finally:
+                self._writer.close()
 
 
 def publish_whole(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import time
@@ -18,6 +19,7 @@ from netcache.errors import CacheError
 from tests.support.damage import stray_tables
 from tests.support.faults import FaultyFileOps
 from tests.support.faulty_store import ops, store
+from tests.support.intercept import Override
 from tests.support.stores import KEY, OTHER_KEY, check, found, object_file, put, text, version
 
 __all__ = ["ops", "store"]
@@ -101,6 +103,48 @@ def test_without_nameless_files_the_ordinary_way_is_taken(
     assert not make(store, data)
     store.keep(KEY, version(5000), data, checked_s=time.time())
     check(found(store), text(5000))
+
+
+def without_nameless_files() -> FaultyFileOps:
+    """A disk without O_TMPFILE, whose calls may fail besides."""
+
+    def refused(_at: int) -> int:
+        raise OSError(errno.EOPNOTSUPP, "no O_TMPFILE")
+
+    return FaultyFileOps(Override(PosixFileOps(), open_tmpfile=refused).fileops)
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
+def test_without_nameless_files_a_failure_is_a_cache_error_and_costs_no_room(
+    tmp_path: Path, lasting: bool
+) -> None:
+    """Throwing the new object away fails nothing, also when its private name is gone already."""
+    data = text(5000).part(0, 5000)
+    for number in range(1, 100):
+        ops = without_nameless_files()
+        store = bind(tmp_path / str(number), fileops=ops.fileops)
+        put(store, data, key=OTHER_KEY).close()
+        held = store._bound.room.purse.held()
+        ops.arm(errno.ENOSPC, number, lasting=lasting)
+        with contextlib.suppress(CacheError):
+            store.keep(KEY, version(5000), data, checked_s=time.time())
+        failed = list(ops.failed)
+        ops.disarm()
+        assert not failed or store._bound.room.purse.held() <= held, failed
+        store.close()
+        if not failed:
+            break
+    assert number > 5
+
+
+def test_without_nameless_files_a_removed_cache_costs_a_new_object_only(tmp_path: Path) -> None:
+    """Its private name went with the directory."""
+    store = bind(tmp_path / "cache", fileops=without_nameless_files().fileops)
+    new = store.begin(KEY)
+    new.write(bytes(5000))
+    shutil.rmtree(tmp_path / "cache")
+    new.discard()
+    store.close()
 
 
 def test_an_object_that_is_synced_or_too_large_for_its_label_is_not_made_here(
