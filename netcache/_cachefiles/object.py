@@ -171,13 +171,15 @@ class CachefilesObject(ReadableObject):
                 self._file.use()
 
     def _unwrite(self, start: int, end: int) -> None:
-        """Make whole blocks a hole; without holes, begin anew with an empty file."""
+        """Make whole blocks a hole; without holes, a file that is being modified begins anew.
+
+        Elsewhere they may stay: their record is gone, and others are reading from this file.
+        """
         try:
             self._ops.punch_hole(self._file.fd, start, end - start)
         except OSError:
-            modifying = self._modifying
-            self.invalidate(self._label.version)
-            if modifying:
+            if self._modifying:
+                self.invalidate(self._label.version)
                 self.begin_modify()
 
     def _cancel_pending(self) -> None:

@@ -84,6 +84,25 @@ def test_no_room_in_the_middle_keeps_what_is_stored(tmp_path: Path, number: int)
     case.store.close()
 
 
+@ERRNOS
+def test_a_hole_that_cannot_be_made_costs_the_run_only(tmp_path: Path, code: int) -> None:
+    """Readers of the object go on in the same file: its descriptor is theirs as well."""
+    faults = FaultyFileOps(PosixFileOps())
+    case = prepared(tmp_path, faults.fileops)
+    cache_object, block = found(case.store), case.block
+    descriptor = cache_object.fileno()
+    cache_object.write_blocks(4 * block, case.old.part(4 * block, 5 * block))
+    faults.arm(code, 1, only={"punch_hole"})
+    cache_object.collect_write(WriteKind.CANCEL, 4 * block, 5 * block)
+    assert faults.failed == ["punch_hole"]
+    faults.disarm()
+    assert cache_object.fileno() == descriptor
+    for view in (cache_object, found(bind(tmp_path))):
+        assert blocks(view) == [0, 1, 3]
+        check(view, case.old)
+    case.store.close()
+
+
 def test_nothing_stays_open_after_failures(tmp_path: Path) -> None:
     """Failed operations and closed stores leave no descriptor behind."""
     before = len(os.listdir("/proc/self/fd"))
