@@ -235,6 +235,8 @@ class ReadEngine:
             # What was only read ahead is asked for again by who needs it: its error does not count.
             if flight.request.origin is not Origin.READAHEAD:
                 raise
+            # As long as the rest of it is under way, nobody else brings what has failed.
+            await asyncio.wait({flight.gone})
         return True
 
     async def _await_spool(self, inode: Inode, end: int) -> bool:
