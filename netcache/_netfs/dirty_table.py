@@ -3,7 +3,7 @@
 Rules:
 
 1. Writers of one resource in one client share one dirty file; they see each other's writes at once.
-2. Above the soft limit, over all files, all of them are sent; above the hard limit a writer sends
+2. Above the soft limit, over all files, the flusher is woken; above the hard limit a writer sends
    what its file has before it goes on.  Atomic files, which may send nothing yet, do not count.
 3. Nothing stays unsent for longer than the interval and one flush.  An interval of 0 means the
    default: there is no busy loop.
@@ -54,15 +54,13 @@ class DirtyTable:
         self._shared: dict[ObjectKey, DirtyFile] = {}
         self._opening: dict[ObjectKey, asyncio.Lock] = {}
         self._files: set[DirtyFile] = set()
-        self._tasks: dict[DirtyFile, asyncio.Task[bool]] = {}
+        self._tasks: dict[DirtyFile, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         # Guards what threads touch: the sum and who has been told to the loop.
         self._lock = threading.Lock()
         self._unsent: dict[DirtyFile, int] = {}
         self._unsent_bytes = 0
         self._told: set[DirtyFile] = set()
-        # Whether the loop has been told that it is too much.
-        self._pressing = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -139,24 +137,15 @@ class DirtyTable:
                 return
             self._unsent_bytes += unsent - self._unsent.get(file, 0)
             self._unsent[file] = unsent
-            was_pressing, self._pressing = self._pressing, self._is_too_much
-            if unsent and file not in self._told:
-                self._told.add(file)
-            elif was_pressing or not self._pressing:
+            news = unsent and file not in self._told
+            pressing = self._unsent_bytes > self.soft_bytes
+            if not news:
                 return
-        self._loop.call_soon_threadsafe(self._heard, file)
+            self._told.add(file)
+        self._loop.call_soon_threadsafe(self._heard, file, pressing)
 
-    @property
-    def _is_too_much(self) -> bool:
-        return self._unsent_bytes > self.soft_bytes
-
-    def _heard(self, file: DirtyFile) -> None:
-        if self._is_too_much:
-            with self._lock:
-                told = list(self._told)
-            for each in told:
-                self._start(each, due=False)
-        elif self._at_once:
+    def _heard(self, file: DirtyFile, pressing: bool) -> None:
+        if self._at_once or pressing:
             self._start(file, due=False)
         self._wind_up()
 
@@ -177,36 +166,22 @@ class DirtyTable:
     def _start(self, file: DirtyFile, *, due: bool) -> None:
         if file not in self._tasks:
             task = self._tasks[file] = asyncio.ensure_future(self._in_background(file, due))
-            task.add_done_callback(lambda done: self._ended(file, done))
+            task.add_done_callback(lambda _: self._tasks.pop(file, None))
 
-    def _ended(self, file: DirtyFile, task: asyncio.Task[bool]) -> None:
-        self._tasks.pop(file, None)
-        if not task.cancelled() and task.result():
-            self._go_on(file)
-
-    def _go_on(self, file: DirtyFile) -> None:
-        """What was written while it was sent goes behind it, where it would have gone at once."""
-        if file in self._told and (self._at_once or self._is_too_much):
-            self._start(file, due=False)
-
-    async def _in_background(self, file: DirtyFile, due: bool) -> bool:
-        """Whether anything was sent."""
+    async def _in_background(self, file: DirtyFile, due: bool) -> None:
         try:
             # To send the whole resource for each write would be no favour: that waits its time.
-            if not (due or not self._at_once or await self.writeback.changes_parts(file)):
-                return False
-            with self._lock:
-                self._told.discard(file)
-            was_sent = await self.writeback.flush(file, wait=False)
-            self.on_dirty(file)
-            return was_sent
+            if due or not self._at_once or await self.writeback.changes_parts(file):
+                with self._lock:
+                    self._told.discard(file)
+                await self.writeback.flush(file, wait=False)
+                self.on_dirty(file)
         except NetCacheError as error:
             # Kept by the file for its users' next fsync or close; tried again with the next round.
             _logger.debug("background upload of %s failed: %s", file.resource.url, error)
             with self._lock:
                 self._told.add(file)
             self.on_dirty(file)
-            return False
 
     async def flush(self, file: DirtyFile) -> None:
         """Send everything; returns when the server has it, or raises."""
@@ -214,7 +189,6 @@ class DirtyTable:
             await self.writeback.flush(file)
         finally:
             self.on_dirty(file)
-        self._go_on(file)
 
     async def flush_resource(self, resource: Resource) -> None:
         """Send what the writers of a resource have written, if there are any."""

@@ -116,46 +116,6 @@ def test_u_wb2_the_soft_limit_wakes_the_flusher(rig: Rig) -> None:
     run(scenario())
 
 
-def test_u_wb2_one_file_alone_goes_over_the_soft_limit(rig: Rig) -> None:
-    """Also when the loop has been told of it before: its first byte was news, the last one is."""
-
-    async def scenario() -> None:
-        rig.options["dirty_soft"] = 4 * BLOCK
-        async with rig.client() as client, await client.open(URL, "r+b") as file:
-            held = rig.server.answers.hold("update")
-            for index in range(5):
-                assert not held.arrived.is_set()
-                await file.pwrite(b"a" * BLOCK, index * BLOCK)
-            await held.arrived.wait()
-            # What is written meanwhile, and is too much again, goes behind it.
-            for index in range(10, 15):
-                await file.pwrite(b"b" * BLOCK, index * BLOCK)
-            held.release()
-            second = rig.server.answers.hold("update")
-            await second.arrived.wait()
-            second.release()
-
-    run(scenario())
-
-
-def test_what_is_written_through_during_an_upload_goes_right_behind_it(rig: Rig) -> None:
-    """It waited for the interval."""
-
-    async def scenario() -> None:
-        rig.options["write_mode"] = "through"
-        async with rig.client() as client, await client.open(URL, "r+b") as file:
-            first = rig.server.answers.hold("update")
-            await file.pwrite(b"a" * BLOCK, 0)
-            await first.arrived.wait()
-            await file.pwrite(b"b" * BLOCK, 20 * BLOCK)
-            second = rig.server.answers.hold("update")
-            first.release()
-            await second.arrived.wait()
-            second.release()
-
-    run(scenario())
-
-
 def test_a_cut_beside_a_write_that_waits_for_its_block_stays(rig: Rig) -> None:
     """The rest of the block came back with it: past a cut there are zeros (W10)."""
 
