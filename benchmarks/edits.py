@@ -20,8 +20,8 @@ from benchmarks.rig import Rig, timed
 
 SMALL_BYTES = 4096
 LARGE_BYTES = 1 << 20
-WRITTEN_BYTES = 128 << 20
-"""How much is written: less than what may be dirty, so that nothing has to wait."""
+WRITTEN_BYTES = 60 << 20
+"""How much is written: less than what is sent without being asked for (``dirty_soft``)."""
 SENT_BYTES_MAX = 64 << 10
 MEMORY_BYTES_PER_S = 200e6
 """The least rate at which small writes are to be taken."""

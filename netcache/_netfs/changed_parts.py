@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from netcache._core.extent import Extent, ExtentSet
+from netcache._core.extent import Extent
 
 if TYPE_CHECKING:
     from netcache._netfs.dirty_file import DirtyFile
@@ -52,7 +52,10 @@ def whole_pays(file: DirtyFile) -> bool:
         if exchanges < 2:
             return False
         parts = file.pages.dirty_bytes + exchanges * EXCHANGE_BYTES
-        return parts > file.size + 2 * _lacking_bytes(file, parts - file.size)
+        whole = file.size + EXCHANGE_BYTES
+        if lacking := _lacking_bytes(file, parts - whole):
+            whole += 2 * lacking + EXCHANGE_BYTES
+        return parts > whole
 
 
 def _lacking_bytes(file: DirtyFile, enough: int) -> int:
@@ -66,8 +69,21 @@ def _lacking_bytes(file: DirtyFile, enough: int) -> int:
 
 def _distant_runs(file: DirtyFile) -> Iterator[Extent]:
     """The dirty runs, those taken together that are sent as one."""
-    joined = ExtentSet()
-    for run in file.pages.dirty:
-        joined.add(run.start, run.end + JOIN_GAP_BYTES)
-    for run in joined:
-        yield Extent(run.start, run.end - JOIN_GAP_BYTES)
+    runs = iter(list(file.pages.dirty))
+    joined = next(runs, None)
+    for run in runs:
+        assert joined is not None
+        gap = Extent(joined.end, run.start)
+        if gap.length <= JOIN_GAP_BYTES and _is_here(file, gap):
+            joined = Extent(joined.start, run.end)
+        else:
+            yield joined
+            joined = run
+    if joined is not None:
+        yield joined
+
+
+def _is_here(file: DirtyFile, extent: Extent) -> bool:
+    return not any(
+        kind == "base" and file.base.missing_bytes(*piece) for piece, kind in file.pieces(*extent)
+    )

@@ -3,11 +3,13 @@
 Rules:
 
 1. Writers of one resource in one client share one dirty file; they see each other's writes at once.
-2. Above the soft limit, over all files, the flusher is woken; above the hard limit a writer sends
+2. Above the soft limit, over all files, all of them are sent; above the hard limit a writer sends
    what its file has before it goes on.  Atomic files, which may send nothing yet, do not count.
-3. Nothing stays unsent for longer than the interval and one flush.  An interval of 0 means the
+3. Written through, a file is sent when it becomes dirty, and again right behind that with what was
+   written meanwhile; but not where parts would cost more than the whole: that waits for rule 4.
+4. Nothing stays unsent for longer than the interval and one flush.  An interval of 0 means the
    default: there is no busy loop.
-4. A file that fails does not stop the others; it is tried again with the next round, except after a
+5. A file that fails does not stop the others; it is tried again with the next round, except after a
    conflict, which only its user can resolve.
 """
 
@@ -54,13 +56,15 @@ class DirtyTable:
         self._shared: dict[ObjectKey, DirtyFile] = {}
         self._opening: dict[ObjectKey, asyncio.Lock] = {}
         self._files: set[DirtyFile] = set()
-        self._tasks: dict[DirtyFile, asyncio.Task[None]] = {}
+        self._tasks: dict[DirtyFile, asyncio.Task[bool]] = {}
         self._timer: asyncio.TimerHandle | None = None
         # Guards what threads touch: the sum and who has been told to the loop.
         self._lock = threading.Lock()
         self._unsent: dict[DirtyFile, int] = {}
         self._unsent_bytes = 0
         self._told: set[DirtyFile] = set()
+        # Whether the loop has been told that it is too much.
+        self._pressing = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -137,15 +141,25 @@ class DirtyTable:
                 return
             self._unsent_bytes += unsent - self._unsent.get(file, 0)
             self._unsent[file] = unsent
-            news = unsent and file not in self._told
-            pressing = self._unsent_bytes > self.soft_bytes
-            if not news:
+            was_pressing, self._pressing = self._pressing, self._is_too_much
+            if unsent and file not in self._told:
+                self._told.add(file)
+            elif was_pressing or not self._pressing:
                 return
-            self._told.add(file)
-        self._loop.call_soon_threadsafe(self._heard, file, pressing)
+        self._loop.call_soon_threadsafe(self._heard, file)
 
-    def _heard(self, file: DirtyFile, pressing: bool) -> None:
-        if self._at_once or pressing:
+    @property
+    def _is_too_much(self) -> bool:
+        return self._unsent_bytes > self.soft_bytes
+
+    def _heard(self, file: DirtyFile) -> None:
+        if self._is_too_much:
+            with self._lock:
+                told = list(self._told)
+            for each in told:
+                if _may_go(each):
+                    self._start(each, due=True)
+        elif self._at_once:
             self._start(file, due=False)
         self._wind_up()
 
@@ -158,30 +172,45 @@ class DirtyTable:
         self._timer = None
         dirty = [file for file in self._files if not file.atomic and file.dirty]
         for file in dirty:
-            if file.conflict is None and file.users:
+            if _may_go(file):
                 self._start(file, due=True)
         if dirty:
             self._wind_up()
 
     def _start(self, file: DirtyFile, *, due: bool) -> None:
+        """``due``: it goes whatever that costs."""
         if file not in self._tasks:
             task = self._tasks[file] = asyncio.ensure_future(self._in_background(file, due))
-            task.add_done_callback(lambda _: self._tasks.pop(file, None))
+            task.add_done_callback(lambda done: self._ended(file, done))
 
-    async def _in_background(self, file: DirtyFile, due: bool) -> None:
+    def _ended(self, file: DirtyFile, task: asyncio.Task[bool]) -> None:
+        del self._tasks[file]
+        if not task.cancelled() and task.result():
+            self._go_on(file)
+
+    def _go_on(self, file: DirtyFile) -> None:
+        """It was sent: what was written meanwhile goes right behind it, if it is not to wait."""
+        if file in self._told and (self._at_once or self._is_too_much):
+            self._start(file, due=self._is_too_much)
+
+    async def _in_background(self, file: DirtyFile, due: bool) -> bool:
+        """Whether it was sent."""
         try:
             # To send the whole resource for each write would be no favour: that waits its time.
-            if due or not self._at_once or await self.writeback.changes_parts(file):
-                with self._lock:
-                    self._told.discard(file)
-                await self.writeback.flush(file, wait=False)
-                self.on_dirty(file)
+            if not (due or await self.writeback.parts_pay(file)):
+                return False
+            with self._lock:
+                self._told.discard(file)
+            was_sent = await self.writeback.flush(file, wait=False)
+            self.on_dirty(file)
+            return was_sent
         except NetCacheError as error:
             # Kept by the file for its users' next fsync or close; tried again with the next round.
             _logger.debug("background upload of %s failed: %s", file.resource.url, error)
             with self._lock:
                 self._told.add(file)
             self.on_dirty(file)
+            return False
 
     async def flush(self, file: DirtyFile) -> None:
         """Send everything; returns when the server has it, or raises."""
@@ -189,6 +218,7 @@ class DirtyTable:
             await self.writeback.flush(file)
         finally:
             self.on_dirty(file)
+        self._go_on(file)
 
     async def flush_resource(self, resource: Resource) -> None:
         """Send what the writers of a resource have written, if there are any."""
@@ -224,3 +254,7 @@ class DirtyTable:
                 )
             file.users = 0
             await self.discard(file, leave=True)
+
+
+def _may_go(file: DirtyFile) -> bool:
+    return file.conflict is None and file.users > 0

@@ -54,7 +54,11 @@ class Writeback:
         self._stats = stats
         self._parts = PartUploader(backend, engine, opener, stats)
 
-    async def changes_parts(self, file: DirtyFile) -> bool:
+    async def parts_pay(self, file: DirtyFile) -> bool:
+        """Whether the changes can be sent alone, for less than the whole.  May ask the origin."""
+        return await self._changes_parts(file) and not whole_pays(file)
+
+    async def _changes_parts(self, file: DirtyFile) -> bool:
         """Whether the changes can be sent without the rest of the resource.  May ask the origin."""
         version = file.base.version
         if file.atomic or file.created or file.sizes.needs_whole or version is None:
@@ -110,7 +114,7 @@ class Writeback:
             raise
 
     async def _send(self, file: DirtyFile, origin: WriteOrigin) -> None:
-        if await self.changes_parts(file) and not whole_pays(file):
+        if await self.parts_pay(file):
             try:
                 return await self._in_request(file, origin, self._parts.send)
             except NotOfferedError:
