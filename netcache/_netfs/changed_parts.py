@@ -48,11 +48,16 @@ def _join_runs(file: DirtyFile) -> None:
 def whole_pays(file: DirtyFile) -> bool:
     """Whether sending everything is cheaper than parts, of several exchanges."""
     with file.lock:
-        exchanges = sum(-(-run.length // UPDATE_BYTES_MAX) for run in _distant_runs(file))
+        size, exchanges = file.size, 0
+        for run in _distant_runs(file):
+            exchanges += -(-run.length // UPDATE_BYTES_MAX)
+            if exchanges * EXCHANGE_BYTES > 3 * size + 2 * EXCHANGE_BYTES:
+                # The whole costs no more than this, whatever is lacking of it.
+                return True
         if exchanges < 2:
             return False
         parts = file.pages.dirty_bytes + exchanges * EXCHANGE_BYTES
-        whole = file.size + EXCHANGE_BYTES
+        whole = size + EXCHANGE_BYTES
         if lacking := _lacking_bytes(file, parts - whole):
             whole += 2 * lacking + EXCHANGE_BYTES
         return parts > whole
