@@ -229,21 +229,27 @@ class ReadableObject(LabelledObject):
         return unsound
 
     def _found_damaged(self, extents: list[Extent], *, strict: bool = False) -> None:
-        """Forget what does not fit, unless somebody has stored it anew by now."""
+        """Forget what does not fit, unless somebody has stored it anew by now.
+
+        It is known to be damaged from then on, also where the disk does not let its record go:
+        else it would be there for whoever asks, and never proven.
+        """
         if not extents:
             return
-        forgotten: list[Extent] = []
+        found: list[Extent] = []
 
         def forget(label: Label) -> Label:
             for extent in extents:
                 complete = label.content in COMPLETE
                 wrong, absent = self._proof.unsound(label, *extent, strict=strict)
                 for part in [*wrong, *(absent if complete else ())]:
+                    found.append(part)
                     label = self._proof.forget(label, *part)
-                    forgotten.append(part)
             return label
 
-        self._change(forget)
-        for extent in forgotten:
-            self._proof.damaged.add(*extent)
-            self._bound.damaged(self.key, extent)
+        try:
+            self._change(forget)
+        finally:
+            for extent in found:
+                self._proof.damaged.add(*extent)
+                self._bound.damaged(self.key, extent)

@@ -99,10 +99,14 @@ class ReadEngine:
             self.inodes.give_holding(inode)
         if patient and not await self._await_coming(inode, start, inode.clip(end)):
             return False
+        brought: bool | None = True
         while start < inode.clip(end) and not await self._locate(inode, start, inode.clip(end)):
             if inode.holding is None:
                 return False
-            if not await self._bring(inode, start, inode.clip(end), inode.clip(ahead)):
+            before = brought
+            brought = await self._bring(inode, start, inode.clip(end), inode.clip(ahead))
+            if not (brought or (brought is None and before)):
+                # No room; or twice in a row all is there, and yet it cannot be proven.
                 return False
         return True
 
@@ -141,8 +145,11 @@ class ReadEngine:
         if not (inode.follows or self.under_pressure()):
             self._launch_missing(inode, Extent(start, start), end)
 
-    async def _bring(self, inode: Inode, start: int, end: int, ahead: int) -> bool:
-        """One round: launch what is missing, wait for the first missing part."""
+    async def _bring(self, inode: Inode, start: int, end: int, ahead: int) -> bool | None:
+        """One round: launch what is missing, wait for the first missing part.
+
+        False when there is no room for it; None when nothing was missing.
+        """
         if inode.spools:
             return await self._await_spool(inode, end)
         if self.offline:
@@ -154,7 +161,7 @@ class ReadEngine:
             return False
         missing = inode.missing(start, end, ask=False)
         if not missing:
-            return True
+            return None
         flight, question = inode.flights.bringing(missing[0].start), inode.question
         if flight is None:
             if question is not None and question.is_for(missing[0].start):

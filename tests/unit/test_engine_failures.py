@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from netcache._core.extent import Extent
 from netcache._core.urls import parse
 from netcache._fscache.ports import CacheObject
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.direct_read import read_direct
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
+from netcache._netfs.holding import CachedHolding
 from netcache._netfs.survey import survey_of
 from netcache.errors import (
     CacheError,
@@ -57,6 +59,35 @@ class FailingHolding:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
+
+
+class Unproven(CachedHolding):
+    """Says that all is there, and can prove none of it."""
+
+    asked = 0
+
+    def prove(self, start: int, end: int) -> Extent:
+        """Fail; who asks without end is stopped."""
+        self.asked += 1
+        assert self.asked < 50, "again and again"
+        raise CacheError("disk")
+
+    def is_proven(self, start: int, end: int) -> bool:
+        """Nothing is."""
+        return False
+
+
+@pytest.mark.parametrize("blocks", [2, 64])
+async def test_what_is_there_and_cannot_be_proven_is_read_from_the_server(
+    tmp_path: Path, blocks: int
+) -> None:
+    """Whoever looked for what is missing found nothing, and looked again, without end."""
+    async with read_rig(tmp_path, blocks * B) as rig:
+        inode = rig.inode()
+        await rig.issue(inode, whole(rig))
+        inode.holding = Unproven(cached(inode).object)
+        assert not await rig.engine.ensure(inode, 0, len(rig.data))
+        assert await read_direct(rig.engine, inode, 0, len(rig.data)) == rig.data
 
 
 @pytest.mark.parametrize("count", range(6))

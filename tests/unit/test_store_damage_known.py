@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content
 from netcache._core.extent import Extent
 from netcache._fscache.ports import CacheObject
+from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel
 from tests.support.damage import expect_only_sound, flip, lost_blocks
-from tests.support.damage_targets import COUNT, PLACES, whole
+from tests.support.damage_targets import COUNT, PLACES, Maker, sparse, whole
+from tests.support.intercept import Override
 from tests.support.stores import blocks, check, fill_blocks, found, object_file
 
 
@@ -39,9 +45,6 @@ def test_damage_is_forgotten_on_disk_too(tmp_path: Path, in_label: int) -> None:
 @PLACES
 def test_what_another_process_stored_meanwhile_stays(tmp_path: Path, in_label: int) -> None:
     """Damage is looked at once more under the lock before its record goes."""
-    from netcache._cachefiles.fileops import PosixFileOps
-    from tests.support.intercept import Override
-
     other = bind(tmp_path, sums_in_label=in_label)
     model = whole(other)
     block = other.block_size
@@ -66,6 +69,41 @@ def test_what_another_process_stored_meanwhile_stays(tmp_path: Path, in_label: i
     assert here.content is Content.ALL
     store.close()
     other.close()
+
+
+@PLACES
+@pytest.mark.parametrize("name", ["EROFS", "ENOSPC", "EDQUOT", "EPERM"])
+@pytest.mark.parametrize("call", ["setxattr", "write_all"])
+@pytest.mark.parametrize("make", [whole, sparse])
+def test_damage_is_known_though_its_record_cannot_be_cleared(
+    tmp_path: Path, in_label: int, name: str, call: str, make: Maker
+) -> None:
+    """It was found again and again, and each time counted as cached: reads never ended."""
+    inner = PosixFileOps()
+    failing: list[str] = []
+
+    def fails(*args: Any, **options: Any) -> Any:
+        if failing:
+            raise OSError(getattr(errno, name), "no")
+        return getattr(inner, call)(*args, **options)
+
+    store = bind(tmp_path, fileops=Override(inner, **{call: fails}).fileops, sums_in_label=in_label)
+    make(store)
+    block = store.block_size
+    flip(object_file(tmp_path), 5 * 8 * block)
+    here = found(store)
+    there = blocks(here)
+    failing.append(name)
+    for _ in range(2):
+        with contextlib.suppress(CacheError):
+            assert here.prove(5 * block, 6 * block).end <= 5 * block
+        assert here.damaged(5 * block, 6 * block)
+        with contextlib.suppress(CacheError):
+            assert 5 not in blocks(here)
+    failing.clear()
+    assert here.prove(5 * block, 6 * block).end <= 5 * block
+    assert blocks(here) == [number for number in there if number != 5]
+    store.close()
 
 
 def changed(
