@@ -14,6 +14,7 @@ from netcache._cachefiles.binding import PRIVATE_PREFIX
 from netcache._cachefiles.layout import STORE, SUMS
 from netcache._cachefiles.room import BATCH
 from netcache._cachefiles.usage_file import Change
+from netcache._core.keys import place_bytes, place_of
 from netcache._core.usage_record import CURSOR_BYTES_MAX, Head
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ class Counting:
                     return True
                 again = change.head.counted
                 self.recount(change)
-                cursor = change.head.cursor.decode()
+                cursor = change.head.cursor
             done = 0
             for folder in self._folders():
-                if folder <= cursor:
+                if place_bytes(folder) <= cursor:
                     continue
                 if done >= files or self._closed.is_set():
                     return False
@@ -90,7 +91,8 @@ class Counting:
             if volume != SUMS:
                 path = f"{STORE}/{volume}"
                 found += [f"{path}/{name}" for name in _names(self._bound, path)]
-        return sorted(one for one in found if len(one.encode()) <= CURSOR_BYTES_MAX)
+        short = (one for one in found if len(place_bytes(one)) <= CURSOR_BYTES_MAX)
+        return sorted(short, key=place_bytes)
 
     def _count_folder(self, path: str) -> int:
         names = [name for name in _names(self._bound, path) if not name.startswith(PRIVATE_PREFIX)]
@@ -101,7 +103,7 @@ class Counting:
                 self._count(change, path, names[start : start + BATCH])
         with self._bound.room.change() as change:
             if change.head.walking:
-                change.head.cursor = max(change.head.cursor, path.encode())
+                change.head.cursor = max(change.head.cursor, place_bytes(path))
         return len(names)
 
     def _forget_gone(self) -> None:
@@ -112,7 +114,7 @@ class Counting:
                 first, last = last + 1, min(last + BATCH, change.head.slots)
                 for number in range(first, last + 1):
                     if change.slot(number).length:
-                        self._bound.room.charge(change, change.index.place(number).decode())
+                        self._bound.room.charge(change, place_of(change.index.place(number)))
                 if last == change.head.slots:
                     return
 
@@ -121,7 +123,7 @@ class Counting:
         known, new = [], []
         for name in names:
             place = f"{path}/{name}"
-            if change.index.find(place.encode()):
+            if change.index.find(place_bytes(place)):
                 known.append(place)
             elif (used_ms := room.touched_ms(place)) is not None:
                 new.append((used_ms, place))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from netcache._core.keys import place_bytes
+
 if TYPE_CHECKING:
     from netcache._cachefiles.file_port import FileOps
 
@@ -32,7 +34,7 @@ class Pins:
             private = f".{os.urandom(8).hex()}"
             fd = ops.open_new(private, folder)
             try:
-                ops.write_all(fd, place.encode(), 0)
+                ops.write_all(fd, place_bytes(place), 0)
                 ops.fsync(fd)
                 ops.rename(private, folder, _name(place), folder)
                 ops.fsync(folder)
@@ -70,4 +72,4 @@ def _name(place: str) -> str:
     # Imported here: reading what is cached must not pay for it.
     import hashlib
 
-    return hashlib.sha256(place.encode()).hexdigest()[:32]
+    return hashlib.sha256(place_bytes(place)).hexdigest()[:32]

@@ -27,6 +27,7 @@ from netcache._cachefiles.pins import Pins
 from netcache._cachefiles.sum_table import table_folder, table_name
 from netcache._cachefiles.usage_file import Change, Unavailable, UsageFile
 from netcache._cachefiles.writing import Purse, Writer
+from netcache._core.keys import place_bytes
 from netcache._core.usage_record import PROCESSES
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class Room:
 
     def charge(self, change: Change, place: str, used_ms: int | None = None) -> None:
         """Put on record what the object at ``place`` takes now; it came at ``used_ms`` (now)."""
-        number = change.index.find(place.encode())
+        number = change.index.find(place_bytes(place))
         taken = self.measure(place)
         if taken is None:
             if number:
@@ -211,18 +212,18 @@ class Room:
             change.order.recharge(number, taken)
         else:
             entered_ms = self._now_ms() if used_ms is None else used_ms
-            number = change.order.enter(place.encode(), taken, entered_ms)
+            number = change.order.enter(place_bytes(place), taken, entered_ms)
             if change.has_pins is None:
                 change.has_pins = self.pins.are_there()
             if change.has_pins and self.pins.has(place):
                 change.order.pin(number)
 
     def _record_use(self, change: Change, place: str, use: Use) -> None:
-        number = change.index.find(place.encode())
+        number = change.index.find(place_bytes(place))
         if not number:
             # Not on record: it is from before the record was lost, and is found early.
             self.charge(change, place)
-            number = change.index.find(place.encode())
+            number = change.index.find(place_bytes(place))
         if number:
             change.index.slot(number).regions |= use.regions
             for _ in range(use.times):
@@ -265,7 +266,7 @@ class Room:
         """So that culling need not look at it; where that cannot be done now it finds the pin."""
         try:
             with self.change() as change:
-                number = change.index.find(place.encode())
+                number = change.index.find(place_bytes(place))
                 if number and pinned:
                     change.order.pin(number)
                 elif number:

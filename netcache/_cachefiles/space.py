@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from netcache._core.keys import place_bytes, place_of
 from netcache._core.watermarks import NOTHING, Verdict, Watermarks, judge_limit, most
 from netcache.errors import CacheError, NoSpaceError
 
@@ -214,7 +215,7 @@ class Space:
 
         order, head = change.order, change.head
         targets: list[Target] = []
-        skip = {order.index.find(place.encode()) for place in stayed}
+        skip = {order.index.find(place_bytes(place)) for place in stayed}
         want_bytes, want_files = wanted.bytes, wanted.files
         while (want_bytes > 0 or want_files > 0) and len(targets) < TARGETS_MAX:
             number = order.choose(skip, len(skip))
@@ -222,7 +223,7 @@ class Space:
                 break
             skip.add(number)
             slot = order.index.slot(number)
-            target = Target(order.index.place(number).decode(), slot.regions)
+            target = Target(place_of(order.index.place(number)), slot.regions)
             if want_files <= 0 and in_parts(slot.charge, head.total, want_bytes):
                 target.wanted = max(want_bytes, slot.charge // STEPS)
                 slot.regions = 0

@@ -74,13 +74,23 @@ def folder_and_file(volume: str, key: bytes) -> tuple[str, str]:
     return f"{volume_folder(volume)}/{fan_out(volume, key)}", object_file(key)
 
 
+def place_bytes(place: str) -> bytes:
+    """A place in the store as it is on the disk: names of foreign things need not be UTF-8."""
+    return place.encode("utf-8", "surrogateescape")
+
+
+def place_of(raw: bytes) -> str:
+    """Undo ``place_bytes``."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
 def tag_of(place: str) -> int:
     """The tag of the object with this place in the store; never 0.
 
     Two objects with the same tag would share a record of what is told of them: one's changes would
     make the readers of the other's map look again, and nothing else.
     """
-    return xxh3_64_intdigest(place.encode()) or 1
+    return xxh3_64_intdigest(place_bytes(place)) or 1
 
 
 def hash_words(salt: int, data: bytes) -> int:

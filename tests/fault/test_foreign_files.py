@@ -16,7 +16,7 @@ import netcache
 from netcache.errors import CacheError
 from tests.support.disk_driver import watched
 from tests.support.disk_faults import DiskFaults
-from tests.support.disk_stage import DATA, OTHER, OTHER_URL, URL, Stage
+from tests.support.disk_stage import DATA, OTHER, OTHER_URL, UP_URL, URL, Stage
 
 SECRET = b"not a part of any cache"
 
@@ -205,6 +205,26 @@ def test_foreign_things_beside_objects_are_left_alone_by_reads(
         kind(place / f"foreign{number}", stage.home / "outside")
     use(stage)
     assert stage.warnings == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_names_that_are_not_utf8_are_counted_and_cleared_like_others(
+    stage: Stage, kind: Callable[[Path, Path], None]
+) -> None:
+    """Counting them failed the reads that needed room, and clearing them ended in a traceback."""
+    folders = [path for path in (stage.cache / "cache").rglob("*") if path.is_dir()]
+    for place in [stage.cache / "cache", stage.cache / "graveyard", *folders]:
+        kind(place / os.fsdecode(b"foreign\xff\xfe"), stage.home / "outside")
+    # A cache with a limit has to know what it holds, and this one does not.
+    (stage.cache / "usage").unlink(missing_ok=True)
+    stage.options["cache_size"] = 1 << 20
+    stage.client.pin(URL)
+    with stage.client.open(UP_URL, "wb") as file:
+        file.write(DATA)
+    stage.client.cache.drop(URL)
+    use(stage)
+    assert stage.warnings == []
+    assert stage.refused == []
 
 
 def test_a_cache_directory_that_is_something_else_is_refused_with_one_line(tmp_path: Path) -> None:
