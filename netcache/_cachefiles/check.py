@@ -94,6 +94,9 @@ def _open(bound: Bound, path: str, name: str) -> tuple[CheckedObject, Label]:
         bound.ops.close(folder)
     try:
         file = LabelFile(bound.ops, fd, bound.epoch, bound.block_size)
+        # First in use, then the label: whoever means to change the file sees us, or we him.
+        if not file.use():
+            raise LabelError(Why.DIRTY)
         label = file.load(file.read().key)
     except BaseException:
         bound.ops.close(fd)

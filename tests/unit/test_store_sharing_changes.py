@@ -167,3 +167,28 @@ def test_an_object_that_another_process_is_modifying_is_no_problem(opener: Opene
     cache_object.close()
     (problem,) = other.verify()
     assert "dirt" in problem.why
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_check_beside_a_modification_tells_no_damage(tmp_path: Path, number: int) -> None:
+    """It read the label, the file was changed in place, and what lay there then fitted no more."""
+    inner, calls = PosixFileOps(), [0]
+    writer_store = bind(tmp_path)
+    model = text(4 * writer_store.block_size)
+    put(writer_store, model.part(0, model.size)).close()
+
+    def getxattr(fd: int, name: str) -> bytes | None:
+        raw = inner.getxattr(fd, name)
+        calls[0] += 1
+        if calls[0] == number:
+            writer = found(writer_store)
+            writer.begin_modify()
+            write(writer, model, 100, b"changed")
+        return raw
+
+    store = bind(tmp_path, fileops=Override(inner, getxattr=getxattr).fileops)
+    calls[0] = 0
+    assert list(store.verify()) == []
+    assert calls[0] >= number
+    store.close()
+    writer_store.close()
