@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from netcache._core.coherency import Validator, ValidatorKind
 from netcache._core.misses import Cause
+from netcache._finishing import finished
 from netcache._netfs.absent import forget_absent
 from netcache._netfs.inodes import InodeTable, key_of
 from netcache._netfs.tee import Tee
@@ -77,8 +78,10 @@ class Uploader:
             await tee.drain()
         except BaseException:
             self._stats.add("UpldOps", "uf")
-            await tee.drain()
-            tee.discard()
+            try:
+                await finished(tee.drain())
+            finally:
+                tee.discard()
             raise
         finally:
             self._stats.add("UpldOps", "us")

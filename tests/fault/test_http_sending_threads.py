@@ -190,6 +190,35 @@ async def test_a_put_that_is_answered_early_leaves_no_thread_and_no_descriptor(
         assert (workers.busy, keepers, sent_and_open(tmp_path)) == (0, [], [])
 
 
+async def test_a_put_that_is_cancelled_again_and_again_leaves_no_descriptor(tmp_path: Path) -> None:
+    """Nor its copy for the cache, which took room until the process ended."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(SIZE))
+    begun = asyncio.Event()
+
+    async def script(
+        seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if seen.method != "PUT":
+            writer.write(answer(404))
+            return
+        await reader.readexactly(SIZE // 2)
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with (
+        scripted_server(script) as server,
+        netcache.AsyncClient(cache_dir=tmp_path / "cache", retries=0) as client,
+    ):
+        putting = asyncio.ensure_future(client.put(path, server.url + "up"))
+        await begun.wait()
+        while not putting.done():
+            putting.cancel()
+            await asyncio.sleep(0)
+        assert putting.cancelled()
+        assert sent_and_open(tmp_path) == []
+
+
 def sent_and_open(folder: Path) -> list[str]:
     """What this process still has open of an upload: the file, and its nameless copy."""
     names = []
