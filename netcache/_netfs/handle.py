@@ -140,7 +140,7 @@ class ReadHandle:
             # The disk fails, or somebody cut the file behind our back: believe nothing of it.
             inode.lose_holding()
             return None
-        return data if self.inode is inode else None
+        return data if self.inode is inode and inode.holding is not None else None
 
     def hit_into(self, view: memoryview, start: int) -> int | None:
         """``hit`` into ``view`` (bytes, contiguous); returns the count, or None."""
@@ -165,7 +165,7 @@ class ReadHandle:
         if count != end - start:
             inode.lose_holding()
             return None
-        return count if self.inode is inode else None
+        return count if self.inode is inode and inode.holding is not None else None
 
     def hit_nowait(self, view: memoryview, start: int) -> int | None:
         """``hit_into``, but only when it cannot wait for the disk (``RWF_NOWAIT``)."""
@@ -190,7 +190,7 @@ class ReadHandle:
         if end > self._mark:
             self._pass_mark(start, end)
         self._last_end = end
-        return count if self.inode is inode else None
+        return count if self.inode is inode and inode.holding is not None else None
 
     @property
     def _readahead(self) -> Readahead:
