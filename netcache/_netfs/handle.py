@@ -3,12 +3,12 @@
 A handle shows one version (promise P1): it binds to an inode at its first read, and goes over to
 another version only as long as nothing of the first was shown (bytes, a size, the end).  ``hit``
 and ``hit_into`` are the hot path: on the caller's thread, one comparison and one system call; they
-answer None when the bytes are not known to be there, and then ``fetch`` has to run on the client's
-loop.
+answer None when the bytes are not known to be there: ``fetch`` has to run on the client's loop.
 
 Lock-free on purpose: the attributes that ``hit`` reads are replaced, never changed in place.  A hit
-counts itself first and looks last whether the inode is still the one it read from; who wants to
-let an inode go takes it away first and looks last whether there was a hit.  One of the two sees it.
+counts itself first, and looks last whether the inode is still its own, and open (its holding goes
+before the descriptor, whose number may be another file's then); who lets an inode go takes it away
+first, and looks last whether there was a hit.  One of the two sees it.
 
 Reads that hit also compare with the half-way mark of the readahead: a sequential one that passes it
 lets the loop ask for the next window, and does not wait for that.
