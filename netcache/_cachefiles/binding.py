@@ -347,3 +347,4 @@ class Bound:
         self.folders.close()
         self.ops.close(self.graveyard)
         self.ops.close(self.root)
+        self.graveyard = self.root = -1  # The numbers may be other folders' before long.

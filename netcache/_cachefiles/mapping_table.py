@@ -312,9 +312,11 @@ class MappingTable:
         self._fd = self.folder = -1
 
     def close(self) -> None:
-        """Let the table go; idempotent, and the next call opens it again."""
+        """Let the table go for good; idempotent.  Every later call is an ``OSError``."""
         with self._lock:
             self._close()
+            # The number may be another folder's before long.
+            self._root = -1
 
     def after_fork(self) -> None:
         """In the child: the locks are the parent's, and end with him only if we let go."""

@@ -325,9 +325,11 @@ class UsageFile:
             self._ops.close(fd)
 
     def close(self) -> None:
-        """Let the file go; idempotent, and the next call opens it again."""
+        """Let the file go for good; idempotent.  Every later call is an ``OSError``."""
         with self._lock:
             self._close()
+            # The number may be another folder's before long.
+            self._root = -1
 
     def after_fork(self) -> None:
         """In the child: the locks are the parent's, and end with him only if we let go."""

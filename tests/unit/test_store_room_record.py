@@ -37,6 +37,29 @@ from tests.support.stores import (
 )
 
 
+def test_a_record_that_was_closed_is_not_opened_in_another_folder(tmp_path: Path) -> None:
+    """The root's number was: what was used by a thread that came late was noted wherever it led."""
+    store, other = bind(tmp_path / "cache", limit_bytes=100 * SIZE), tmp_path / "other"
+    put(store, b"small", key=key(1)).close()
+    bound = store._bound
+    root, mappings = bound.root, bound.mappings
+    store.close()
+    other.mkdir()
+    opened = os.open(other, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.dup2(opened, root)
+        with pytest.raises(OSError, match="Bad file descriptor"), bound.room.file.change():
+            pytest.fail("a change of nothing")
+        with pytest.raises(OSError, match="Bad file descriptor"), mappings.changing("@00/x"):
+            pytest.fail("a change of nothing")
+        with pytest.raises(OSError, match="Bad file descriptor"), bound.mappings.changing("@00/x"):
+            pytest.fail("a change of nothing")
+        assert os.listdir(other) == []
+    finally:
+        for fd in {opened, root}:
+            os.close(fd)
+
+
 def test_the_record_is_what_lies_there_once_all_is_closed(tmp_path: Path) -> None:
     """Maps with tables of sums, whole objects, replaced, cut, modified, invalidated, dropped."""
     store = bind(tmp_path, limit_bytes=100 * SIZE, sums_in_label=4)
