@@ -141,9 +141,12 @@ class ReadableObject(LabelledObject):
                 wanted = proof.stretch(*wanted).clip(0, limit)
         if self.proves_each_read:
             return self._proven_now(wanted)
-        for gap in proof.sound.missing(*wanted):
+        with self._lock:
+            gaps = proof.sound.missing(*wanted)
+        for gap in gaps:
             self._compare(gap)
-        return proof.sound.holding(start) or Extent(start, start)
+        with self._lock:
+            return proof.sound.holding(start) or Extent(start, start)
 
     def read_whole(self, start: int, end: int) -> bytes | None:
         """``[start, end)`` when all of it is there and sound, where one comparison tells."""

@@ -12,7 +12,7 @@ import pytest
 from netcache._cachefiles.fileops import PosixFileOps
 from netcache._cachefiles.store import bind
 from netcache._core.content import Content
-from netcache._core.extent import Extent
+from netcache._core.extent import Extent, ExtentSet
 from netcache._fscache.ports import CacheObject
 from netcache.errors import CacheError
 from tests.support.bytemodel import ByteModel
@@ -103,6 +103,35 @@ def test_damage_is_known_though_its_record_cannot_be_cleared(
     failing.clear()
     assert here.prove(5 * block, 6 * block).end <= 5 * block
     assert blocks(here) == [number for number in there if number != 5]
+    store.close()
+
+
+class Guarded(ExtentSet):
+    """Says when it is asked by a thread that does not hold the object's lock."""
+
+    lock: Any = None
+    unguarded = 0
+
+    def within(self, start: int, end: int) -> list[Extent]:
+        """Look for it."""
+        self.unguarded += not self.lock._is_owned()
+        return super().within(start, end)
+
+    def holding(self, position: int) -> Extent | None:
+        """Look for it."""
+        self.unguarded += not self.lock._is_owned()
+        return super().holding(position)
+
+
+def test_what_is_proven_is_looked_up_under_the_lock(tmp_path: Path) -> None:
+    """Beside another thread that takes something out it could join what was not compared."""
+    store = bind(tmp_path)
+    model = whole(store)
+    here: Any = found(store)
+    here._proof._sound = guarded = Guarded()
+    guarded.lock = here._lock
+    assert here.prove(0, model.size).end >= model.size
+    assert guarded.unguarded == 0
     store.close()
 
 
