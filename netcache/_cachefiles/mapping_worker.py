@@ -191,9 +191,9 @@ class Worker:
     def at(self, place: str) -> Iterator[Located | None]:
         """The record of ``place``, if there is one, under its lock.
 
-        ``BlockingIOError`` when the lock is not to be had.
+        ``BlockingIOError`` when the lock is not to be had.  The holders stay who they are, too.
         """
-        with self._table.locked(place, self._opened) as locked:
+        with self._lock, self._table.locked(place, self._opened) as locked:
             if not locked:
                 raise BlockingIOError(errno.EAGAIN, "a record of a mapping is locked")
             yield self._table.find(place)

@@ -5,12 +5,14 @@ That this is also right between real processes is tested in ``tests/crash`` and 
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import netcache
+from netcache._cachefiles.mapping_worker import Worker
 from netcache._cachefiles.store import CachefilesStore
 from netcache._fscache.sharing import Synced
 from netcache.errors import NotCachedError
@@ -222,3 +224,36 @@ def test_a_cold_share_is_one_request(tmp_path: Path) -> None:
             assert served.count() == 1
             assert shared.size == size_of(3)
             assert served.count() == 1
+
+
+class Watcher:
+    """A holder that tells whether its worker's holders can change while it is asked."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.could_change: list[bool] = []
+
+    def let_go(self, generation: int) -> None:
+        """Try it from another thread."""
+        with ThreadPoolExecutor(1) as pool:
+            self.could_change.append(pool.submit(self._try).result())
+
+    def _try(self) -> bool:
+        lock = self._worker._lock
+        taken = lock.acquire(blocking=False)
+        if taken:
+            lock.release()
+        return taken
+
+
+def test_holders_that_are_asked_are_those_that_are_answered_for(cache: CachefilesStore) -> None:
+    """One that came at that moment was answered for, and not asked; or the asking failed."""
+    worker = cache.worker()
+    assert isinstance(worker, Worker)
+    holder, found = Watcher(worker), cache.lookup(key())
+    assert found is not None
+    assert worker.settle(key(), os.fstat(found.fileno()).st_ino, holder)
+    worker.sync_all(key(), MINUTE_S)
+    assert holder.could_change == [False]
+    worker.leave(key(), holder)
+    found.close()
