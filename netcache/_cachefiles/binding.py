@@ -16,7 +16,7 @@ from netcache._cachefiles.label_file import USE_BYTE, LabelFile
 from netcache._cachefiles.layout import GRAVEYARD, STORE
 from netcache._cachefiles.memory import CacheMemory
 from netcache._cachefiles.room import Room
-from netcache._cachefiles.sum_table import remove_table
+from netcache._cachefiles.sum_table import table_going
 from netcache._core.content import Content
 from netcache._core.keys import PLACES_MAX, ObjectKey, folder_and_file
 from netcache._core.label import Binding, Epoch, Label, LabelError, Why
@@ -214,13 +214,13 @@ class Bound:
             self.memory.superseded(superseded)
         try:
             replaced = self._bury_if_weird(folder, name)
-            self.ops.rename(private, at, name, folder)
+            with table_going(self.ops, self.root, replaced, name, folder):
+                self.ops.rename(private, at, name, folder)
         except BaseException:
             # What failed is told, not that the name cannot go as well.
             with contextlib.suppress(OSError):
                 self.ops.unlink(private, at)
             raise
-        remove_table(self.ops, self.root, replaced)
 
     def inode_of(self, name: str, folder: int) -> int:
         """The inode number of the file with this name; 0 when there is none."""

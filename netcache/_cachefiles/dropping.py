@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netcache._cachefiles.sum_table import remove_table
+from netcache._cachefiles.binding import PRIVATE_PREFIX
+from netcache._cachefiles.sum_table import table_going
 from netcache._core.keys import ObjectKey, object_file
 from netcache._core.misses import Cause
 
@@ -31,11 +32,11 @@ def drop(bound: Bound, key: ObjectKey, cause: Cause) -> int:
         found = bound.ops.stat_name(name, folder)
         freed = found.st_blocks * _STAT_BLOCK
         bound.memory.going_by_name(place, cause)
-        with bound.folders.naming(folder), told:
+        table = table_going(bound.ops, bound.root, found.st_ino, name, folder)
+        with bound.folders.naming(folder), told, table:
             bound.ops.unlink(name, folder)
     except FileNotFoundError:
         return 0
-    remove_table(bound.ops, bound.root, found.st_ino)
     bound.room.changed(place)
     return max(freed, 1)
 
@@ -44,16 +45,22 @@ def drop_all(bound: Bound, walk: Walk) -> int:
     """Forget all objects; returns the allocated bytes given free.  Raises ``OSError``."""
     freed = 0
     for found in list(walk.files()):
+        if found.name.startswith(PRIVATE_PREFIX):
+            # Somebody may be publishing it at this moment; what a killed process left is reaped.
+            continue
+        if found.is_table:
+            # It goes with its object, or is reaped as one that has none.
+            freed += found.allocated
+            continue
         folder = bound.ops.open_folder(found.path, at=bound.root)
         place = f"{found.path}/{found.name}"
         try:
-            if not found.is_table:
-                bound.memory.going_by_name(place, Cause.DROPPED)
-            with bound.mappings.changing(place, needed=False):
+            bound.memory.going_by_name(place, Cause.DROPPED)
+            table = table_going(bound.ops, bound.root, found.inode, found.name, folder)
+            with bound.mappings.changing(place, needed=False), table:
                 bound.ops.unlink(found.name, folder)
             freed += found.allocated
-            if not found.is_table:
-                bound.room.changed(place)
+            bound.room.changed(place)
         except FileNotFoundError:
             continue
         finally:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from netcache._cachefiles.label_file import USE_BYTE
@@ -156,3 +158,24 @@ def remove_table(ops: FileOps, root: int, inode: int) -> None:
         ops.unlink(f"{table_folder(inode)}/{table_name(inode)}", root)
     except OSError:
         return
+
+
+@contextmanager
+def table_going(ops: FileOps, root: int, inode: int, name: str, folder: int) -> Iterator[None]:
+    """Inside the block the file of this inode loses its ``name`` in ``folder``; its table goes too.
+
+    The file is open until then: as soon as it is free, its number, and so the name of its table,
+    may be a new object's.  What cannot be removed now is found by the next tidying up.
+    """
+    fd = -1
+    if inode:
+        with suppress(OSError):
+            ops.stat_name(f"{table_folder(inode)}/{table_name(inode)}", root)
+            fd = ops.open_file(name, folder)
+    try:
+        yield
+        if fd >= 0:
+            remove_table(ops, root, inode)
+    finally:
+        if fd >= 0:
+            ops.close(fd)
