@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from netcache.spi import ResourceInfo
 
 if TYPE_CHECKING:
     from netcache._core.urls import Resource
-    from netcache._fscache.ports import CacheStore
+    from netcache._fscache.ports import CacheObject, CacheStore
 
 _SUFFIX = b"\0listing"
 """No URL has a NUL in its path, so a listing never meets a resource's own object."""
@@ -58,17 +59,25 @@ def kept_listing(store: CacheStore | None, folder: Resource) -> KeptListing | No
         found = store.lookup(listing_key(folder))
         if found is None:
             return None
-        buffer = bytearray(found.size)
-        count = found.read_into(0, buffer)
-        checked_s = found.checked_s
-        found.close()
-        if count != len(buffer):
+        with contextlib.closing(found):
+            data, checked_s = _all_of(found), found.checked_s
+        if data is None:
             return None
-        listing = KeptListing(_from_json(item) for item in json.loads(buffer))
+        listing = KeptListing(_from_json(item) for item in json.loads(data))
         listing.checked_s = checked_s
         return listing
     except (CacheError, ValueError, KeyError, TypeError):
         return None
+
+
+def _all_of(found: CacheObject) -> bytes | None:
+    """Its bytes; None where some are missing, or damaged."""
+    size = found.size
+    there = found.query_occupancy(0, size)
+    if not there or there[0].start or min(there[0].end, found.prove(0, size).end) < size:
+        return None
+    buffer = bytearray(size)
+    return bytes(buffer) if found.read_into(0, buffer) == size else None
 
 
 def _as_json(entry: ResourceInfo) -> dict[str, object]:

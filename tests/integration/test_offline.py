@@ -11,6 +11,7 @@ import netcache
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
 from tests.support.commands import Commands
+from tests.support.damage import flip
 from tests.support.served import Served, random_bytes
 
 B = 4096
@@ -54,6 +55,22 @@ def test_without_the_server_all_that_is_cached_can_be_read_and_the_rest_is_named
     for call in (client.ls, client.stat):
         with pytest.raises(netcache.NotCachedError, match="offline"):
             call(served.url + "unknown/x")
+
+
+def test_a_damaged_listing_is_not_shown(served: Served, new_client: NewClient) -> None:
+    """Its bytes were not compared with their sums: another name was shown."""
+    served.put("d/data", ONE)
+    online = new_client()
+    cache = Path(online.cache.status().directory)
+    online.ls(served.url + "d/")
+    online.close()
+    served.server.stop()
+    (kept,) = (path for path in (cache / "cache").rglob("@*/*") if b"data" in path.read_bytes())
+    flip(kept, 8 * kept.read_bytes().index(b"data"))
+    client = new_client(offline=True)
+    for _ in range(2):
+        with pytest.raises(netcache.NotCachedError, match="offline, and not cached"):
+            client.ls(served.url + "d/")
 
 
 def test_a_listing_tells_offline_what_is_there_and_what_is_not(
