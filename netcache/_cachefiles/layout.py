@@ -14,6 +14,7 @@ alone.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING
@@ -118,12 +119,23 @@ def read_small(ops: FileOps, root: int, name: str) -> bytes | None:
         ops.close(fd)
 
 
-def write_small(ops: FileOps, root: int, name: str, data: bytes) -> None:
-    """Write a small file whole, by rename."""
+def write_small(
+    ops: FileOps, folder: int, name: str, data: bytes, *, durable: bool = False
+) -> None:
+    """Write a small file whole, by rename; when it fails nothing is left of it."""
     private = f".{name}.{os.urandom(8).hex()}"
-    fd = ops.open_new(private, root)
+    fd = ops.open_new(private, folder)
     try:
         ops.write_all(fd, data, 0)
-        ops.rename(private, root, name, root)
+        if durable:
+            ops.fsync(fd)
+        ops.rename(private, folder, name, folder)
+    except BaseException:
+        # Nobody tidies up here.
+        with contextlib.suppress(OSError):
+            ops.unlink(private, folder)
+        raise
     finally:
         ops.close(fd)
+    if durable:
+        ops.fsync(folder)

@@ -7,9 +7,9 @@ one question to the filesystem, however many there are.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from netcache._cachefiles.layout import write_small
 from netcache._core.keys import place_bytes
 
 if TYPE_CHECKING:
@@ -31,15 +31,7 @@ class Pins:
         ops.make_folder(FOLDER, at=self._root)
         folder = ops.open_folder(FOLDER, at=self._root)
         try:
-            private = f".{os.urandom(8).hex()}"
-            fd = ops.open_new(private, folder)
-            try:
-                ops.write_all(fd, place_bytes(place), 0)
-                ops.fsync(fd)
-                ops.rename(private, folder, _name(place), folder)
-                ops.fsync(folder)
-            finally:
-                ops.close(fd)
+            write_small(ops, folder, _name(place), place_bytes(place), durable=True)
         finally:
             ops.close(folder)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from netcache._cachefiles.fileops import PosixFileOps
+from netcache._cachefiles.layout import write_small
 from netcache._cachefiles.store import bind
 from netcache._core.keys import ObjectKey
 from netcache._fscache.ports import CacheStore
-from netcache.errors import NoSpaceError
+from netcache.errors import CacheError, NoSpaceError
 from tests.support.bytemodel import pattern
+from tests.support.faults import FaultyFileOps
 from tests.support.fixtures import Opener
 from tests.support.stores import KEY, OTHER_KEY, VOLUME, allocated, check, found, put, text
 
@@ -124,3 +128,22 @@ def test_pins_are_private_files(store: CacheStore, tmp_path: Path) -> None:
     assert (tmp_path / "pins").stat().st_mode & 0o777 == 0o700
     put(store, b"x").close()
     assert os.path.isfile(tmp_path / pin.read_text())
+
+
+@pytest.mark.parametrize("call", ["write_all", "rename"])
+def test_a_pin_that_cannot_be_made_leaves_nothing(tmp_path: Path, call: str) -> None:
+    """Its private name stayed for ever: nobody tidies up among the pins, or in the root."""
+    faults = FaultyFileOps(PosixFileOps())
+    store = bind(tmp_path, fileops=faults.fileops)
+    store.pin(OTHER_KEY)
+    before = sorted(tmp_path.rglob("*"))
+    faults.arm(errno.ENOSPC, 1, only={call})
+    with pytest.raises(CacheError):
+        store.pin(KEY)
+    root = os.open(tmp_path, os.O_RDONLY)
+    faults.arm(errno.ENOSPC, 1, only={call})
+    with pytest.raises(OSError, match="No space"):
+        write_small(faults.fileops, root, "format", b"3")
+    os.close(root)
+    assert sorted(tmp_path.rglob("*")) == before
+    store.close()
