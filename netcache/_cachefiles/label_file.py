@@ -8,7 +8,8 @@ Rules:
 2. A label of another epoch counts as far as its data was synced, and beyond that as far as sums
    prove.  Whoever meets one first takes it over into the present epoch, as a map of doubtful
    blocks where not all was synced.  While others have the object open in this boot it is only
-   another mount of the same filesystem: the data is there, and the label stays as it is.
+   another mount of the same filesystem: the data is there, and the label stays as it is.  The file
+   is cut to it only by who is alone.
 3. What breaks a rule is stale: it counts as a miss, keeps its name, and is replaced later.
 """
 
@@ -148,13 +149,19 @@ class LabelFile:
             if not self._ops.holds_locks:
                 # Somebody else may be taking it over at this moment, and filling it already.
                 raise LabelError(Why.EPOCH)
-            if not self.claim() and label.epoch.boot == self._epoch.boot:
+            alone = self.claim()
+            if not alone and label.epoch.boot == self._epoch.boot:
                 if found.size < label.stored_end:
                     raise LabelError(Why.LENGTH)
                 return label
             label = _after_reboot(label, found.size)._replace(epoch=self._epoch)
-            # First the file, then the label: what lies above could be anything.
-            self._ops.truncate(self.fd, label.stored_end)
+            if alone:
+                # First the file, then the label: what lies above could be anything.
+                self._ops.truncate(self.fd, label.stored_end)
+            elif found.size < label.stored_end or found.size % self._block_size:
+                # Others may have given our lock up, and be filling it already.  (They do not mind
+                # what lies above: it has no sums, and goes when somebody is alone.)
+                raise LabelError(Why.LENGTH)
             return self.write(label)
         finally:
             self.use()
