@@ -183,7 +183,15 @@ class Flight:
             await reply.close()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """The task has ended, perhaps before its first step: tell everybody what is missing."""
+        """The task has ended, perhaps before its first step."""
+        try:
+            self._leave(task)
+        finally:
+            # Whatever went wrong there: who closes the engine waits for this.
+            self.gone.set_result(None)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        """Tell everybody what is missing, and let go of everything."""
         request, url = self.request, self.inode.resource.url
         rest = Extent(request.collected_to, max(request.collected_to, request.end))
         error = None if task.cancelled() else task.exception()
@@ -198,4 +206,3 @@ class Flight:
             self._means.later(self._drop_reply())
         self.inode.flights.remove(self)
         request.finish()
-        self.gone.set_result(None)

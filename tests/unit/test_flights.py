@@ -96,3 +96,26 @@ async def test_to_ask_for_one_more_costs_the_same_however_many_are_under_way(
             assert len(inode.flights) == count
             calls.append(costs.python_calls)
     assert max(calls[300:]) <= max(calls[:30]) + 2
+
+
+async def test_the_engine_closes_also_when_the_end_of_a_flight_fails(tmp_path: Path) -> None:
+    """What is done at its end may raise: the loop is told, and nobody waits for ever."""
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: told.append(str(context["exception"]))
+    )
+    async with read_rig(tmp_path, B) as rig:
+        inode = rig.inode()
+        rig.engine.go_ahead(inode, 0, B)
+        (flight,) = inode.flights
+        request = flight.request
+
+        def fail() -> None:
+            if request.ended:
+                raise ValueError("no more")
+            request.when_released.append(fail)
+
+        fail()
+        flight.task.cancel()
+        await asyncio.wait_for(flight.gone, timeout=10)
+    assert told == ["no more"]
