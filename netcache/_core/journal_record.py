@@ -10,6 +10,7 @@ import zlib
 from typing import Any, NamedTuple
 
 from netcache._core.coherency import Validator, ValidatorKind, Version
+from netcache._core.doubt import Doubt
 from netcache._core.extent import Extent
 from netcache._core.sizes import Sizes
 
@@ -27,8 +28,7 @@ class JournalError(ValueError):
 class JournalRecord(NamedTuple):
     """An edit: of what, made from which version (None: of nothing), and what is unsent.
 
-    ``sending`` is the part (or ``whole``) that was on its way, made from ``base``: the server may
-    have it.
+    ``doubt`` is what was on its way, made from ``base``: the server may have it.
     ``conflict`` says why it was given up, empty while it is to be uploaded.
     """
 
@@ -36,8 +36,7 @@ class JournalRecord(NamedTuple):
     base: Version | None
     sizes: Sizes
     dirty: tuple[Extent, ...]
-    sending: Extent | None = None
-    whole: bool = False
+    doubt: Doubt | None = None
     created: bool = False
     conflict: str = ""
     saved_s: float = 0.0
@@ -60,8 +59,7 @@ def encode_record(record: JournalRecord) -> bytes:
         "base": [*base.validator, base.size, base.mtime_s] if base is not None else None,
         "sizes": record.sizes,
         "dirty": record.dirty,
-        "sending": record.sending,
-        "whole": record.whole,
+        "doubt": _doubt_fields(record.doubt) if record.doubt is not None else None,
         "created": record.created,
         "conflict": record.conflict,
         "saved_s": record.saved_s,
@@ -86,8 +84,7 @@ def decode_record(raw: bytes) -> JournalRecord:
             base=_version(fields["base"]),
             sizes=Sizes(*fields["sizes"]),
             dirty=tuple(Extent(*extent) for extent in fields["dirty"]),
-            sending=Extent(*fields["sending"]) if fields["sending"] else None,
-            whole=bool(fields["whole"]),
+            doubt=_doubt(fields["doubt"]) if fields["doubt"] else None,
             created=bool(fields["created"]),
             conflict=str(fields["conflict"]),
             saved_s=float(fields["saved_s"]),
@@ -103,3 +100,19 @@ def _version(fields: list[Any] | None) -> Version | None:
         return None
     kind, value, size, mtime_s = fields
     return Version(Validator(ValidatorKind(kind), str(value)), int(size), mtime_s)
+
+
+def _doubt_fields(doubt: Doubt) -> dict[str, Any]:
+    digests = sorted(digest.hex() for digest in doubt.digests)
+    return doubt._replace(digests=frozenset())._asdict() | {"digests": digests}
+
+
+def _doubt(fields: dict[str, Any]) -> Doubt:
+    cut = fields["cut"]
+    return Doubt(
+        int(fields["size"]),
+        Extent(*fields["part"]) if fields["part"] else None,
+        frozenset(bytes.fromhex(digest) for digest in fields["digests"]),
+        tuple(Extent(*extent) for extent in fields["unchanged"]),
+        int(cut) if cut is not None else None,
+    )

@@ -21,6 +21,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
+from netcache._core.doubt import Doubt
 from netcache._core.extent import Extent, round_down
 from netcache._core.sizes import Sizes
 from netcache._core.stats import Stats
@@ -28,7 +29,6 @@ from netcache._core.urls import Resource
 from netcache._core.write_decision import BlockState, Step, decide_write
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_pages import DirtyPages
-from netcache._netfs.doubt import Doubt
 from netcache._netfs.journal import JournalEntry
 from netcache._netfs.under_way import UnderWay
 from netcache.errors import ClosedError, ConflictError, NetCacheError, UsageError
@@ -63,7 +63,6 @@ class DirtyFile:
         self.lock = threading.RLock()
         self.writeback_lock = asyncio.Lock()
         self.users = 0
-        self.dirtied_at: float | None = None
         self.conflict: ConflictError | None = None
         self.doubt: Doubt | None = None
         self.under_way: UnderWay | None = None
@@ -71,9 +70,7 @@ class DirtyFile:
         self._error: NetCacheError | None = None
         self._stats = stats
         self._on_dirty = on_dirty
-        self._closed = False
-        self._leave = False
-        self._in_turn = False
+        self._closed = self._leave = self._in_turn = False
 
     # What is there.
 
@@ -252,6 +249,8 @@ class DirtyFile:
 
     def _copy_in(self, view: memoryview, start: int) -> None:
         self.pages.write(start, view)
+        if self.doubt is not None:
+            self.doubt = self.doubt.written(start, start + len(view))
         self.sizes = self.sizes.written(start + len(view))
         self._stats.add("Writes", "BW")
 
@@ -308,6 +307,11 @@ class DirtyFile:
             self._errors += 1
             if isinstance(error, ConflictError):
                 self.conflict = error
+
+    def leave_in_doubt(self, doubt: Doubt) -> None:
+        """What is under way may have arrived: the next writeback finds out."""
+        with self.lock:
+            self.doubt = doubt._replace(unchanged=self.pages.unchanged(doubt.span))
 
     def redirty(self) -> None:
         """A writeback was given up without a verdict."""

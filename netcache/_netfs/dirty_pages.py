@@ -149,6 +149,13 @@ class DirtyPages:
         self.read_into(memoryview(data), extent.start)
         return data
 
+    def unchanged(self, span: Extent) -> tuple[Extent, ...]:
+        """What is under way of ``span`` and was not written again since."""
+        flying = ExtentSet(self.flying.within(*span))
+        for extent in self.dirty.within(*span):
+            flying.remove(*extent)
+        return tuple(flying)
+
     def landed(self, extents: Iterable[Extent]) -> None:
         """The server has these; what was written meanwhile stays dirty."""
         for extent in extents:

@@ -54,30 +54,36 @@ class JournalEntry:
         self._changing = threading.RLock()
         self._removed = False
         self.saved = os.path.exists(os.path.join(path, _RECORD))
-        self.saves = 0
 
     @property
     def name(self) -> str:
         """Its name in the journal."""
         return os.path.basename(self.path)
 
-    def save(self, record_now: Callable[[], JournalRecord]) -> None:
-        """Make the data and then the record durable; ``saves`` counts it.
+    def save(self, record_now: Callable[[], JournalRecord | None], *, again: bool = False) -> None:
+        """Make the data and then the record durable; ``again``: if there is one already.
 
-        The record is asked for here: of two that save, the later one has the later record.
+        The record is asked for here: of two that save, the later one has the later record.  None:
+        the server has everything, and nothing is to be done for it any more.
         """
         with self._changing:
-            if not self._removed:
-                self.saves += 1
-                self._save(record_now())
+            if self._removed or (again and not self.saved):
+                return
+            record = record_now()
+            if record is not None:
+                self._save(record)
+            else:
+                self._settle()
 
     def _save(self, record: JournalRecord) -> None:
+        raw = encode_record(record)
+        if len(raw) > RECORD_BYTES_MAX:
+            raise OSError(errno.EFBIG, "the edit has too many parts")
         os.fdatasync(self.data.fileno())
         new = os.path.join(self.path, _NEW_RECORD)
         fd = open_own(new, os.O_WRONLY | os.O_CREAT)
         try:
             os.ftruncate(fd, 0)
-            raw = encode_record(record)
             while raw:
                 raw = raw[os.write(fd, raw) :]
             os.fsync(fd)
@@ -89,16 +95,11 @@ class JournalEntry:
             sync_folder(os.path.dirname(self.path))
         self.saved = True
 
-    def settle(self, *, unless_saved_since: int | None = None) -> None:
-        """The server has everything: nothing is to be done for it any more.
-
-        ``unless_saved_since``: how many ``saves`` there were when that was found.
-        """
-        with self._changing:
-            if self.saved and unless_saved_since in (None, self.saves):
-                os.unlink(os.path.join(self.path, _RECORD))
-                sync_folder(self.path)
-                self.saved = False
+    def _settle(self) -> None:
+        if self.saved:
+            os.unlink(os.path.join(self.path, _RECORD))
+            sync_folder(self.path)
+            self.saved = False
 
     def load(self) -> JournalRecord:
         """The record; raises ``JournalError``."""
@@ -113,7 +114,7 @@ class JournalEntry:
         with self._changing:
             self._removed = True
             try:
-                self.settle()
+                self._settle()
                 for name in (_RECORD, _NEW_RECORD, _DATA):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(os.path.join(self.path, name))

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from netcache._core.extent import Extent, ExtentSet
+from netcache._core.extent import ExtentSet
 from netcache._core.journal_record import JournalRecord
 from netcache._core.stats import Stats
 from netcache._core.urls import Resource
@@ -16,28 +16,31 @@ from netcache._finishing import finished
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.dirty_pages import DirtyPages
-from netcache._netfs.doubt import Doubt
 from netcache._netfs.journal import JournalEntry
 from netcache._netfs.under_way import UnderWay
 
 _logger = logging.getLogger("netcache.writeback")
 
 
-_NOTHING = UnderWay(None, None)
+_NOTHING = UnderWay()
 
 
-def record_of(file: DirtyFile, *, conflict: str = "") -> JournalRecord:
-    """What has to be known of ``file`` now, a writeback that is under way included."""
+def record_of(file: DirtyFile, *, conflict: str = "") -> JournalRecord | None:
+    """What has to be known of ``file`` now, a writeback that is under way included.
+
+    None when the server has everything.
+    """
     with file.lock:
-        base, sending, whole, sent = file.under_way or _NOTHING
+        if not file.dirty:
+            return None
+        base, doubt, sent = file.under_way or _NOTHING
         unsent = ExtentSet(file.pages.flying)
         for extent in sent:
             unsent.remove(*extent)
         for extent in file.pages.dirty:
             unsent.add(*extent)
-        if sending is None and file.doubt is not None:
-            # Nobody has found out yet whether that has arrived.
-            sending, whole = file.doubt.span, bool(file.doubt.digests)
+        if doubt is not None:
+            doubt = doubt._replace(unchanged=file.pages.unchanged(doubt.span))
         sizes = file.sizes
         if base is not None:
             sizes = sizes._replace(remote=max(sizes.remote, base.size))
@@ -47,22 +50,29 @@ def record_of(file: DirtyFile, *, conflict: str = "") -> JournalRecord:
             base or file.base.version,
             sizes,
             tuple(unsent),
-            sending,
-            whole,
+            # Of the file's own nobody has found out yet whether it has arrived.
+            doubt or file.doubt,
             file.created,
             conflict,
             time.time(),
         )
 
 
-def save(file: DirtyFile, *, conflict: str = "") -> None:
-    """Make everything unsent durable (``record_of``).  Blocks on the disk; raises ``OSError``."""
+def save(file: DirtyFile, *, conflict: str = "", again: bool = False) -> None:
+    """Make everything unsent durable (``record_of``); ``again``: if it was asked for before.
+
+    Blocks on the disk; raises ``OSError``.
+    """
+
+    def record_now() -> JournalRecord | None:
+        with file.lock:
+            file.pages.unspill()
+        return record_of(file, conflict=conflict)
+
     if file.entry is None:
         return
     try:
-        with file.lock:
-            file.pages.unspill()
-        file.entry.save(lambda: record_of(file, conflict=conflict))
+        file.entry.save(record_now, again=again)
     except OSError:
         with file.lock, contextlib.suppress(OSError):
             file.pages.spill()
@@ -81,26 +91,10 @@ def _warn(error: OSError) -> None:
     _logger.warning("the journal of edits cannot be kept up to date: %s", error.strerror or error)
 
 
-def keep_up(file: DirtyFile) -> None:
-    """After a writeback: the record says what is left, or goes.  Blocks on the disk."""
-    if file.entry is None or not file.entry.saved:
-        return
-    saves = file.entry.saves
-    if file.dirty:
-        save(file)
-    else:
-        file.entry.settle(unless_saved_since=saves)
-
-
-def _cut_since(record: JournalRecord, sending: Extent) -> int:
-    """Where the file was cut after ``sending`` was sent, as far as the record tells; else its size.
-
-    What of a part is not unsent any more was cut off; the whole may have been cut before as well.
-    """
-    sizes = record.sizes
-    cut = sizes.zero_point if sizes.zero_point < sizes.remote else sizes.local
-    lacking = [] if record.whole else ExtentSet(record.dirty).missing(*sending)
-    return min(cut, sizes.local, *(piece.start for piece in lacking))
+async def keep_up(file: DirtyFile) -> None:
+    """Something was sent, or is about to be: a record that there is says so, or goes."""
+    if file.entry is not None:
+        await on_disk(lambda: save(file, again=True))
 
 
 async def on_disk(work: Callable[[], None]) -> None:
@@ -136,11 +130,5 @@ def restore(
     )
     file.sizes = record.sizes
     file.created = record.created
-    if record.sending is not None:
-        size = max(record.sizes.remote, record.sending.end)
-        file.doubt = Doubt(
-            record.sending.end if record.whole else size,
-            ExtentSet(record.dirty).within(*record.sending),
-            pages.snapshot,
-        ).truncated(_cut_since(record, record.sending))
+    file.doubt = record.doubt
     return file

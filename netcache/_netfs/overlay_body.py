@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
+from netcache._core.doubt import Doubt
 from netcache._netfs.dirty_file import DirtyFile
 from netcache._netfs.tee import CHUNK_BYTES, Tee
 
@@ -21,13 +22,16 @@ class OverlayBody:
 
     replayable = True
 
-    def __init__(self, file: DirtyFile, tee: Tee) -> None:
+    def __init__(
+        self, file: DirtyFile, tee: Tee, before_end: Callable[[OverlayBody], Awaitable[None]]
+    ) -> None:
         self.size: int | None = file.size
+        self._before_end = before_end
         self._file = file
         self._tee = tee
         self._digest = hashlib.sha256()
         self.passes: set[bytes] = set()
-        """The digests of the passes that were handed over to their end: one may have arrived."""
+        """The digests of the passes of which the end was handed over: one may have arrived."""
 
     async def chunks(self) -> AsyncIterator[bytes | memoryview]:
         """The bytes from the start; what is not cached comes from the server."""
@@ -35,15 +39,25 @@ class OverlayBody:
         self._digest = hashlib.sha256()
         size = self.size or 0
         if not size:
-            self.passes.add(self._digest.digest())
+            await self._end_pass()
         for start in range(0, size, CHUNK_BYTES):
             length = min(CHUNK_BYTES, size - start)
             chunk = await self._file.read(start, length, AHEAD_BYTES)
             self._digest.update(chunk)
             await self._tee.keep(chunk)
             if start + length == size:
-                self.passes.add(self._digest.digest())
+                await self._end_pass()
             yield chunk
+
+    @property
+    def doubt(self) -> Doubt:
+        """What the server may have of it, as long as nobody has told."""
+        return Doubt(self.size or 0, None, frozenset(self.passes))
+
+    async def _end_pass(self) -> None:
+        """Before the last bytes go: nobody can have the whole without them."""
+        self.passes.add(self._digest.digest())
+        await self._before_end(self)
 
     async def sha256(self) -> bytes | None:
         """The digest of the last pass."""

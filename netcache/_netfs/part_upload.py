@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from netcache._core.coherency import Version
+from netcache._core.doubt import Doubt
 from netcache._core.extent import Extent
 from netcache._core.stats import Stats
 from netcache._finishing import finished
@@ -18,7 +19,6 @@ from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.cache_stream import CacheStream, Piece
 from netcache._netfs.changed_parts import UPDATE_BYTES_MAX, take_parts
-from netcache._netfs.doubt import Doubt
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.journaled import keep_up, on_disk, save
 from netcache._netfs.opener import Opener
@@ -65,17 +65,16 @@ class PartUploader:
         assert before is not None
         part = request.snapshot(piece)
         try:
-            file.under_way = UnderWay(before, piece, sent=tuple(request.sent))
-            if file.entry is not None and file.entry.saved:
-                await on_disk(lambda: save(file))
+            if file.entry is not None:
+                await on_disk(lambda: _announce(request, before, piece, part))
             reply = await self._exchange(request, before, piece, part)
             size = max(before.size, piece.end)
             version = await stored_version(self._backend(), file.resource.url, reply, size)
         except BaseException as error:
             # If the server may have it, the doubt says so.
-            file.under_way = UnderWay(before, None, sent=tuple(request.sent))
+            file.under_way = UnderWay(before, None, tuple(request.sent))
             if not isinstance(error, ConflictError | NotOfferedError):
-                file.doubt = _doubt_of(before, piece, part.tobytes())
+                file.leave_in_doubt(_doubt_of(before, piece, part))
             raise
         finally:
             part.close()
@@ -120,7 +119,7 @@ class PartUploader:
         with file.lock:
             file.pages.landed(sent)
             file.under_way = None
-        await on_disk(lambda: keep_up(file))
+        await keep_up(file)
         with file.lock:
             file.pages.forget(extent for extent in sent if file.base.has(*extent))
 
@@ -155,10 +154,12 @@ class PartUploader:
         file.uploaded(BaseVersion(inode, self._engine))
 
 
-def _doubt_of(before: Version, piece: Extent, data: bytes) -> Doubt:
-    """The part may have arrived: what is there would be so long, and bear these bytes."""
-    return Doubt(
-        max(before.size, piece.end),
-        (piece,),
-        lambda extent: data[extent.start - piece.start : extent.end - piece.start],
-    )
+def _announce(request: WriteRequest, before: Version, piece: Extent, part: BufferQueue) -> None:
+    """Let the journal know of a part before it goes.  Blocks on the disk."""
+    doubt = _doubt_of(before, piece, part)
+    request.file.under_way = UnderWay(before, doubt, tuple(request.sent))
+    save(request.file, again=True)
+
+
+def _doubt_of(before: Version, piece: Extent, part: BufferQueue) -> Doubt:
+    return Doubt.of_part(max(before.size, piece.end), piece, part.buffers(*piece))

@@ -73,7 +73,7 @@ class Recovery:
 
     async def push(self, entry: JournalEntry) -> Recovered:
         """Upload an edit over whatever is there now."""
-        record = entry.load()._replace(sending=None)
+        record = entry.load()._replace(doubt=None)
         resource = parse(record.url)
         try:
             inode = await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from netcache._core.coherency import Version
+from netcache._core.doubt import Doubt
 from netcache._core.extent import Extent
 
 
@@ -12,10 +13,9 @@ class UnderWay(NamedTuple):
     """What a writeback has begun and not ended: who takes the edit up has to know.
 
     ``base``: the version that it has reached, of which the server has acknowledged ``sent``; None:
-    the file's.  ``extent``: what the server may have besides, of the ``whole`` or of a part.
+    the file's.  ``doubt``: what the server may have besides.
     """
 
-    base: Version | None
-    extent: Extent | None
-    whole: bool = False
+    base: Version | None = None
+    doubt: Doubt | None = None
     sent: tuple[Extent, ...] = ()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from netcache._core.coherency import Version
 from netcache._core.extent import Extent
@@ -22,9 +23,9 @@ from netcache._core.stats import Stats
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.changed_parts import whole_pays
 from netcache._netfs.dirty_file import DirtyFile
-from netcache._netfs.doubt import Doubt
+from netcache._netfs.doubt import arrived
 from netcache._netfs.engine import ReadEngine
-from netcache._netfs.journaled import keep_up, on_disk, save
+from netcache._netfs.journaled import keep_up
 from netcache._netfs.opener import Opener
 from netcache._netfs.overlay_body import OverlayBody
 from netcache._netfs.part_upload import PartUploader
@@ -99,6 +100,8 @@ class Writeback:
         self._stats.add("Writes", "WP")
         try:
             await self._resolve(file)
+            if not file.dirty:
+                return
             try:
                 await self._send(file, origin)
             except StaleError as error:
@@ -138,26 +141,27 @@ class Writeback:
     async def resume(self, file: DirtyFile) -> None:
         """Find out what a killed process had under way: what has arrived is not sent again."""
         async with file.writeback_lock:
-            doubt = file.doubt
-            if doubt is not None and await self._resolve(file):
-                # Nobody has written to the file since the doubt was recorded.
-                with file.lock:
-                    file.pages.arrived(doubt.extents)
+            await self._resolve(file)
 
-    async def _resolve(self, file: DirtyFile) -> bool:
+    async def _resolve(self, file: DirtyFile) -> None:
         """An earlier upload may have arrived without our knowing: then its version is the base.
 
         Nothing cached is carried over to it, since the bytes around a part could be another's.
         """
-        if file.doubt is None:
-            return False
-        version = await file.doubt.arrived(self._backend(), file.resource.url)
-        cut, file.doubt = file.doubt.cut, None
+        doubt = file.doubt
+        if doubt is None:
+            return
+        version = await arrived(doubt, self._backend(), file.resource.url)
+        with file.lock:
+            # What was written meanwhile it knows.
+            doubt, file.doubt = file.doubt or doubt, None
         base = file.base.version
         if version is None or (base is not None and version.same_as(base)):
-            return False
-        file.uploaded(self._adopted(file, version), cut)
-        return True
+            return
+        file.uploaded(self._adopted(file, version), doubt.cut)
+        with file.lock:
+            file.pages.arrived(doubt.unchanged)
+        await keep_up(file)
 
     def _adopted(self, file: DirtyFile, version: Version) -> BaseVersion:
         inode = self._opener.adopt(file.resource, version, time.monotonic())
@@ -179,11 +183,8 @@ class Writeback:
         file = request.file
         with file.lock:
             taken = file.pages.take_dirty(file.block_size, file.size)
-            file.under_way = UnderWay(None, Extent(0, file.size), whole=True)
-        if file.entry is not None and file.entry.saved:
-            await on_disk(lambda: save(file))
         tee = self._uploader.tee(file.resource)
-        body = OverlayBody(file, tee)
+        body = OverlayBody(file, tee, partial(_announce, file))
         assert body.size is not None
         sub = request.issue(WriteSource.UPLOAD, Extent(0, max(1, body.size)))
         error: BaseException | None = None
@@ -193,7 +194,7 @@ class Writeback:
         except BaseException as failure:
             error = failure
             if body.passes and not isinstance(error, ConflictError):
-                file.doubt = Doubt(body.size, digests=body.passes)
+                file.leave_in_doubt(body.doubt)
             file.under_way = None
             raise
         finally:
@@ -202,6 +203,12 @@ class Writeback:
         with file.lock:
             file.pages.landed(taken)
             file.under_way = None
-        await on_disk(lambda: keep_up(file))
+        await keep_up(file)
         with file.lock:
             file.pages.forget(extent for extent in list(file.pages.valid) if file.base.has(*extent))
+
+
+async def _announce(file: DirtyFile, body: OverlayBody) -> None:
+    """Let the journal know of a whole before its last bytes go."""
+    file.under_way = UnderWay(doubt=body.doubt)
+    await keep_up(file)

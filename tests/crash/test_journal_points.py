@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from netcache._core.coherency import Validator, ValidatorKind, Version
+from netcache._core.doubt import Doubt
 from netcache._core.extent import Extent, ExtentSet
 from netcache._core.journal_record import JournalRecord
 from netcache._core.sizes import Sizes
@@ -54,7 +55,7 @@ class Edit:
             Version(Validator(ValidatorKind.STRONG_ETAG, f'"{self.number}"'), SIZE, None),
             Sizes(SIZE, SIZE, SIZE),
             tuple(self.dirty),
-            Extent(0, 512) if chance.random() < 0.5 else None,
+            Doubt.of_part(SIZE, Extent(0, 512), []) if chance.random() < 0.5 else None,
         )
         kept = self.promises[self.entry.name]
         self._promise(kept._replace(records=(*kept.records, record)))

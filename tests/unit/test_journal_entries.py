@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from netcache._core.journal_record import JournalRecord
+from netcache._core.doubt import Doubt
+from netcache._core.extent import Extent
+from netcache._core.journal_record import JournalRecord, decode_record, encode_record
 from netcache._core.sizes import Sizes
 from netcache._netfs import journal as journal_module
 from netcache._netfs.journal import Journal
@@ -48,22 +52,64 @@ def test_a_writeback_that_ends_after_the_edit_was_thrown_away_leaves_nothing(
     entry.save(lambda: RECORD)
     entry.remove()
     entry.save(lambda: RECORD)
-    entry.settle()
     entry.remove()
     assert journal.names() == []
 
 
-def test_a_record_that_was_saved_meanwhile_is_not_settled(tmp_path: Path) -> None:
-    """All was sent, somebody writes and flushes, and then the record of what was sent goes."""
+def test_what_is_saved_again_waits_for_a_save_under_way(tmp_path: Path) -> None:
+    """It found no record yet, and left the one that was just being written: of what was sent."""
     journal = Journal(str(tmp_path))
     entry = journal.begin()
-    entry.save(lambda: RECORD)
-    saves = entry.saves
-    entry.save(lambda: RECORD._replace(conflict="newer"))
-    entry.settle(unless_saved_since=saves)
-    found = journal.peek(entry.name)
-    assert found is not None
-    assert found.conflict == "newer"
-    entry.settle(unless_saved_since=entry.saves)
+    saving, ended = threading.Event(), threading.Event()
+
+    def slowly() -> JournalRecord:
+        saving.set()
+        ended.wait()
+        return RECORD
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(entry.save, slowly)
+        saving.wait()
+        again = pool.submit(entry.save, lambda: None, again=True)
+        ended.set()
+        first.result()
+        again.result()
     assert journal.peek(entry.name) is None
     entry.remove()
+
+
+def test_nothing_is_saved_again_that_was_not_saved(tmp_path: Path) -> None:
+    """Nobody was promised anything: the record is not even asked for."""
+    entry = Journal(str(tmp_path)).begin()
+
+    def asked() -> JournalRecord:
+        raise AssertionError
+
+    entry.save(asked, again=True)
+    entry.save(lambda: RECORD)
+    entry.save(lambda: RECORD._replace(conflict="newer"), again=True)
+    assert entry.load().conflict == "newer"
+    entry.save(lambda: None)
+    assert not entry.saved
+    entry.remove()
+
+
+def test_a_record_that_nobody_could_read_is_not_written(tmp_path: Path) -> None:
+    """``flush`` raises, and what was promised before is still there."""
+    entry = Journal(str(tmp_path)).begin()
+    entry.save(lambda: RECORD)
+    many = tuple(Extent(start, start + 1) for start in range(10**9, 10**9 + 1_600_000, 2))
+    with pytest.raises(OSError, match="too many parts"):
+        entry.save(lambda: RECORD._replace(dirty=many))
+    assert entry.load() == RECORD
+    entry.remove()
+
+
+def test_a_doubt_is_read_as_it_was_written() -> None:
+    """Of a part, and of the whole; with a cut and without."""
+    for doubt in (
+        Doubt.of_part(9, Extent(3, 5), [memoryview(b"ab")]),
+        Doubt(9, None, frozenset([b"\1" * 32, b"\2" * 32]), (Extent(0, 2), Extent(4, 9)), 7),
+    ):
+        record = RECORD._replace(doubt=doubt)
+        assert decode_record(encode_record(record)) == record
