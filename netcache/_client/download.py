@@ -72,7 +72,12 @@ class Downloader:
         self._placer = Placer()
 
     async def get_file(
-        self, info: ResourceInfo, path: str, on_bytes: OnBytes, ahead: AheadCopy | None = None
+        self,
+        info: ResourceInfo,
+        path: str,
+        on_bytes: OnBytes,
+        ahead: AheadCopy | None = None,
+        moment: Moment = Moment.LISTED,
     ) -> FetchResult:
         """Bring the resource to ``path``; ``ahead`` has begun to copy it there.
 
@@ -89,7 +94,7 @@ class Downloader:
                 on_bytes(count)
 
             try:
-                return await self._get_once(resource, info, path, tell, ahead)
+                return await self._get_once(resource, info, path, tell, ahead, moment)
             except StaleError:
                 attempt, ahead = attempt + 1, None
                 if attempt == _ATTEMPTS_MAX:
@@ -103,6 +108,7 @@ class Downloader:
         path: str,
         on_bytes: OnBytes,
         ahead: AheadCopy | None,
+        moment: Moment,
     ) -> FetchResult:
         if ahead is None and info.size is not None and 0 < info.size <= COMES_WHOLE_BYTES:
             brought = await self._small_files.bring(resource, info.version)
@@ -112,7 +118,7 @@ class Downloader:
                 async with self._turns:
                     return await self._get_opened(resource, info, path, on_bytes)
             return await self._get_opened(resource, info, path, on_bytes, begun=brought)
-        return await self._get_opened(resource, info, path, on_bytes, ahead)
+        return await self._get_opened(resource, info, path, on_bytes, ahead, moment=moment)
 
     async def _get_opened(
         self,
@@ -122,13 +128,14 @@ class Downloader:
         on_bytes: OnBytes,
         ahead: AheadCopy | None = None,
         begun: Inode | None = None,
+        moment: Moment = Moment.LISTED,
     ) -> FetchResult:
         """The ordinary way, through an inode; a small file may have ``begun`` to come."""
         table = self._engine.inodes
         known = table.find(resource) if begun is None else None
 
         async def resolve() -> Inode:
-            return begun or await self._resolve(resource, info, known)
+            return begun or await self._resolve(resource, info, known, moment)
 
         before = known.received_bytes if known is not None else 0
         if known is not None:
@@ -213,17 +220,19 @@ class Downloader:
         # Here, for who brings files compares none.
         from netcache._client.hashing import sha256_of
 
-        resource = parse(info.url)
-        inode = await self._resolve(resource, info, self._engine.inodes.find(resource))
-        self._engine.inodes.acquire(inode)
+        resource, table = parse(info.url), self._engine.inodes
+        inode = await self._resolve(resource, info, table.find(resource), Moment.LISTED)
+        table.acquire(inode)
         try:
             if inode.spools and not inode.complete:
                 await self._engine.ensure(inode, 0, 1 << 62)
             return await sha256_of(self._engine, inode)
         finally:
-            self._engine.inodes.release(inode)
+            table.release(inode)
 
-    async def _resolve(self, resource: Resource, info: ResourceInfo, inode: Inode | None) -> Inode:
+    async def _resolve(
+        self, resource: Resource, info: ResourceInfo, inode: Inode | None, moment: Moment
+    ) -> Inode:
         """The inode to copy; a listing that bears the cached version's ETag was the check.
 
         ``inode`` is what is known of the resource.
@@ -231,7 +240,7 @@ class Downloader:
         if inode is not None and info.version is not None and info.version.same_as(inode.version):
             return inode
         want = Extent(0, -1) if inode is not None else first_part(Extent(0, -1))
-        return await self._opener.resolve(resource, time.monotonic(), Moment.OPEN, want)
+        return await self._opener.resolve(resource, time.monotonic(), moment, want)
 
     async def _copy(
         self, inode: Inode, target: TargetFile, position: int, on_bytes: OnBytes

@@ -80,10 +80,9 @@ class Operations:
     async def _get_one(
         self, report: Report, resource: Resource, place: str, item: ItemProgress
     ) -> None:
-        info = ResourceInfo(resource.url, resource.name, "file", None, None, None)
         ahead = await self._begin_ahead(resource, place)
         try:
-            result = await self._core.remote().get_file(info, place, item, ahead)
+            result = await self._core.remote().get_alone(resource, place, item, ahead)
         finally:
             if ahead is not None:
                 await ahead.close()

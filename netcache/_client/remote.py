@@ -17,6 +17,7 @@ from netcache._client.options import EXCHANGES_PER_TRANSFER, ClientOptions
 from netcache._client.saved_origins import add_origins, read_origins
 from netcache._core.retry import RetryPolicy
 from netcache._core.urls import Resource, as_file, as_folder, parse
+from netcache._core.validity import Moment
 from netcache._netfs.inodes import key_of
 from netcache.backends.http import HttpBackend
 from netcache.errors import NotCachedError, NotFoundError
@@ -250,11 +251,16 @@ class Remote:
 
     # Files.
 
-    async def get_file(
-        self, info: ResourceInfo, path: str, on_bytes: OnBytes, ahead: AheadCopy | None = None
+    async def get_file(self, info: ResourceInfo, path: str, on_bytes: OnBytes) -> FetchResult:
+        """Bring a file of a tree through the cache to ``path``."""
+        return await self._downloader.get_file(info, path, on_bytes)
+
+    async def get_alone(
+        self, resource: Resource, path: str, on_bytes: OnBytes, ahead: AheadCopy | None
     ) -> FetchResult:
-        """Bring a file through the cache to ``path``; ``ahead`` has begun to copy it there."""
-        return await self._downloader.get_file(info, path, on_bytes, ahead)
+        """Bring a file that no listing told of; ``ahead`` has begun to copy it there."""
+        info = ResourceInfo(resource.url, resource.name, "file", None, None, None)
+        return await self._downloader.get_file(info, path, on_bytes, ahead, Moment.OPEN)
 
     def crew(self) -> AbstractAsyncContextManager[Crew | None]:
         """Other processes that do what ``get_file`` does, for one run; None where none can."""

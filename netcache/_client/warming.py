@@ -33,6 +33,7 @@ async def warm(
     offset: int,
     count: int | None,
     on_bytes: Callable[[int], None],
+    moment: Moment = Moment.OPEN,
 ) -> tuple[int, int]:
     """Bring ``[offset, offset + count)`` (None: to the end) into the cache.
 
@@ -43,7 +44,7 @@ async def warm(
     before = known.received_bytes if known is not None else 0
     want = Extent(offset, -1 if count is None else offset + count)
     first = want if known is not None else first_part(want)
-    inode = await opener.resolve(resource, time.monotonic(), Moment.OPEN, first)
+    inode = await opener.resolve(resource, time.monotonic(), moment, first)
     size = await _warm_inode(engine, inode, offset, count, on_bytes)
     return size, inode.received_bytes - (before if inode is known else 0)
 
@@ -57,10 +58,10 @@ async def warm_listed(
 
     resource = parse(info.url)
     if info.size is None or not 0 < info.size <= COMES_WHOLE_BYTES:
-        return await warm(engine, opener, resource, 0, None, _nothing)
+        return await warm(engine, opener, resource, 0, None, _nothing, Moment.LISTED)
     brought = await small_files.bring(resource, info.version)
     if brought is None:
-        return await warm(engine, opener, resource, 0, None, _nothing)
+        return await warm(engine, opener, resource, 0, None, _nothing, Moment.LISTED)
     if isinstance(brought, SmallFile):
         if not brought.is_kept:
             raise _not_kept(resource.url)

@@ -15,9 +15,14 @@ from netcache.errors import UsageError
 
 
 class Moment(Enum):
-    """What asks whether a check is due."""
+    """What asks whether a check is due.
+
+    ``LISTED`` is an open in a tree: a fresh listing has just told what the server has, so what is
+    cached is no answer where the server gives none.
+    """
 
     OPEN = "open"
+    LISTED = "listed"
     READ = "read"
 
 
@@ -31,7 +36,7 @@ class ValidityPolicy(NamedTuple):
 
     def asks(self, moment: Moment) -> bool:
         """Whether that moment asks for a check at all."""
-        return self.at_open if moment is Moment.OPEN else self.at_read
+        return self.at_read if moment is Moment.READ else self.at_open
 
     def check_due(self, moment: Moment, *, checked_s: float, now_s: float) -> bool:
         """Whether a version last found current at ``checked_s`` must be checked at ``now_s``.

@@ -7,7 +7,7 @@ Rules:
 1. The version is checked as ``validate`` says.  A listing that bears the cached version's ETag was
    the check.
 2. Everything that is not as simple is left to the ordinary way: an object that is not complete or
-   not sound, a version that joins no ranges, a server that may be passed over when it fails.
+   not sound, a version that joins no ranges.
 3. When the server has another version, the ordinary way goes on with its answer: it is not asked
    the same again.
 """
@@ -58,8 +58,6 @@ class KeptFiles:
                 return None
             if listed is None or not listed.same_as(version):
                 asks = self._engine.inodes.asks_at_open(kept.checked_s)
-            if asks and self._opener.stale_s is not None:
-                return None
             data = await _read(kept)
             if data is None:
                 return None

@@ -15,7 +15,7 @@ Rules:
    back unchanged.  Nothing of it is shown meanwhile.
 5. Where the client asks for it (``stale_s``), a failing server does not keep what is cached from
    being shown, if it was found current not longer ago; and the server is then left alone for a
-   while.
+   while.  In a tree it is not shown: the listing has told of what is there now.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Opener:
             if inode is not None:
                 return inode
             if self._store is None or (found is not None and not _is_empty(found)):
-                return await self._ask_or_spare(resource, found, want)
+                return await self._ask_or_spare(resource, found, moment, want)
             again = partial(self._resolve_again, resource, opened_at, moment, want)
             return await ask_first(self._store, key, again) or await again()
 
@@ -95,16 +95,18 @@ class Opener:
         """Look again, for another process may have asked since nothing was found; else ask."""
         found = self._inodes.find(resource, again=True)
         inode = self._inodes.valid(resource, found, opened_at, moment)
-        return inode or await self._ask_or_spare(resource, found, want)
+        return inode or await self._ask_or_spare(resource, found, moment, want)
 
     async def _ask_or_spare(
-        self, resource: Resource, inode: Inode | None, want: Extent | None
+        self, resource: Resource, inode: Inode | None, moment: Moment, want: Extent | None
     ) -> Inode:
         """Ask about ``inode``, which nobody closes meanwhile, or for all of the resource."""
         if inode is None:
             return await self._ask(resource, None, want)
         self._inodes.acquire(inode)
         try:
+            if moment is Moment.LISTED:
+                return await self._ask(resource, inode, want)
             return await self._ask_about(inode, want)
         finally:
             self._inodes.release(inode)

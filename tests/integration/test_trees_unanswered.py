@@ -121,3 +121,48 @@ def test_nothing_is_deleted_for_a_server_that_fell_silent(
     assert [error.error for error in report.errors if error.name == "."] == [
         "nothing was deleted, because not everything was copied"
     ]
+
+
+@pytest.mark.parametrize("size", [100, COMES_WHOLE_BYTES + 1], ids=["small", "large"])
+@pytest.mark.parametrize("run", [get, warm])
+def test_what_a_fresh_listing_has_denied_is_not_shown_instead(
+    served: Served, new_client: NewClient, tmp_path: Path, run: Run, size: int
+) -> None:
+    """Whatever ``stale_if_error`` says: the names have the server's error, and are done next."""
+    names = [f"{number:03}" for number in range(20)]
+    for number, name in enumerate(names):
+        served.put(f"tree/{name}", random_bytes(size, number))
+    run(new_client(), served, tmp_path)
+    new = {name: random_bytes(size + 1, number) for number, name in enumerate(names)}
+    for name, data in new.items():
+        served.put(f"tree/{name}", data)
+    served.server.set_faults([FaultRule(path="/tree/?*", status=503)])
+    client = new_client(stale_if_error="always", retries=0)
+    report = run(client, served, tmp_path)
+    assert (report.copied, report.unchanged, report.failed) == (0, 0, len(new))
+    assert {error.code for error in report.errors} == {5}
+    served.server.set_faults([])
+    report = run(client, served, tmp_path)
+    assert (report.copied, report.errors) == (len(new), [])
+    assert {name: b"".join(client.cat(f"{served.url}tree/{name}")) for name in names} == new
+    if run is get:
+        assert {name: (tmp_path / "out" / name).read_bytes() for name in names} == new
+
+
+def test_copies_of_what_was_denied_are_no_sign_of_life(
+    served: Served, new_client: NewClient, tmp_path: Path
+) -> None:
+    """With ``stale_if_error`` the run ends as early as without."""
+    for name, data in files(100).items():
+        served.put(f"tree/{name}", data)
+    get(new_client(), served, tmp_path)
+    for name, data in files(101).items():
+        served.put(f"tree/{name}", data)
+    served.server.set_faults([FaultRule(skip=ANSWERED, latency_s=60)])
+    client = new_client(timeout=0.3, retries=0, transfers=2, stale_if_error="always")
+    report = get(client, served, tmp_path)
+    assert [error for error in report.errors if "not tried" in error.error]
+    names = names_below(tmp_path / "out")
+    found = {n: (tmp_path / "out" / n).read_bytes() for n in names if len(n) > 2}
+    fresh = {name: data for name, data in files(101).items() if found[name] == data}
+    assert report.copied == len(fresh)

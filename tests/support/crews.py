@@ -114,11 +114,9 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> CrewWatch:
         watch.limits.append(at_once)
         limit(backend, at_once)
 
-    async def got(
-        remote: Remote, info: ResourceInfo, path: str, on_bytes: OnBytes, ahead: None = None
-    ) -> FetchResult:
+    async def got(remote: Remote, info: ResourceInfo, path: str, on_bytes: OnBytes) -> FetchResult:
         await watch.gate()
-        return await get_file(remote, info, path, on_bytes, ahead)
+        return await get_file(remote, info, path, on_bytes)
 
     monkeypatch.setattr(Remote, "hands_from", 1)
     monkeypatch.setattr(Hand, "__init__", made)
