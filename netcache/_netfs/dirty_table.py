@@ -19,6 +19,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
 
 from netcache._core.keys import ObjectKey
 from netcache._core.urls import Resource
@@ -54,7 +55,8 @@ class DirtyTable:
         self._interval_s = interval_s or FLUSH_INTERVAL_S
         self._loop = asyncio.get_running_loop()
         self._shared: dict[ObjectKey, DirtyFile] = {}
-        self._opening: dict[ObjectKey, asyncio.Lock] = {}
+        # Held by those who open it, or wait for that.
+        self._opening: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
         self._files: set[DirtyFile] = set()
         self._tasks: dict[DirtyFile, asyncio.Task[bool]] = {}
         self._timer: asyncio.TimerHandle | None = None
