@@ -4,12 +4,13 @@ Rules:
 
 1. The names are sorted; what is asked of the disk about each of them is asked batch by batch while
    the answer is being sent, so a folder of any size costs the memory of its names.
-2. Links are shown as what they lead to inside the served folder; links that lead out, special
-   files and files in progress are not shown.
+2. Links are shown as what they lead to inside the served folder.  Links that lead out or nowhere,
+   special files and what may not be looked at have the type ``other`` in JSON, and nothing but a
+   name; HTML, which tells no types, leaves them out.  Files in progress are not shown.
 3. A name that is not UTF-8 is shown with ``surrogateescape`` in JSON, and byte for byte in the
    links of HTML.
-4. A name that cannot be looked at for want of a disk or of descriptors ends the answer: who deletes
-   what a listing lacks must not take it for gone.
+4. Who deletes what a listing lacks must not take a name for gone that is there: one that cannot be
+   looked at for want of a disk or of descriptors ends the answer.
 """
 
 from __future__ import annotations
@@ -42,16 +43,21 @@ _END = "</pre><hr></body></html>\n"
 
 
 class Entry(NamedTuple):
-    """One name of a folder.  ``etag`` is ``None`` for folders."""
+    """One name of a folder.
+
+    ``is_folder`` is None for what is neither a file nor a folder; ``etag`` is there for files only.
+    """
 
     name: str
-    is_folder: bool
-    size: int
-    mtime: float
-    etag: str | None
+    is_folder: bool | None
+    size: int = 0
+    mtime: float = 0.0
+    etag: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """The entry as an object of the JSON index."""
+        if self.is_folder is None:
+            return {"name": self.name, "type": "other"}
         date = http_date(self.mtime)
         if self.is_folder:
             return {"name": self.name, "type": "directory", "mtime": date}
@@ -100,7 +106,8 @@ def html_index(tree: Tree, path: RequestPath, folder: int) -> Iterator[bytes]:
     title = html.escape(_readable(path.text))
     before = _PAGE.format(title=title) + '<a href="../">../</a>\n'
     for batch in _batches(tree, path, folder):
-        yield (before + "".join(map(_html_line, batch))).encode()
+        lines = [_html_line(entry) for entry in batch if entry.is_folder is not None]
+        yield (before + "".join(lines)).encode()
         before = ""
     yield (before + _END).encode()
 
@@ -138,20 +145,26 @@ def _batches(tree: Tree, path: RequestPath, folder: int) -> Iterator[list[Entry]
 
 
 def _entry(tree: Tree, path: RequestPath, folder: int, name: str) -> Entry | None:
+    """What the folder has under ``name``; None: it has gone since the names were read."""
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        return Entry(name, None)
+    try:
         if stat.S_ISLNK(status.st_mode):
             return _linked(tree, path, name)
         if stat.S_ISDIR(status.st_mode):
-            return Entry(name, True, 0, status.st_mtime, None)
+            return Entry(name, True, 0, status.st_mtime)
         if not stat.S_ISREG(status.st_mode):
-            return None
+            return Entry(name, None)
         return Entry(name, False, status.st_size, status.st_mtime, _etag(folder, name, status))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return None  # it has gone since the names were read, or may not be looked at
+        return Entry(name, None)  # a link that leads nowhere or out, or it may not be looked at
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
-            return None  # a link that leads nowhere
+            return Entry(name, None)  # a link that leads nowhere
         raise
 
 
@@ -165,12 +178,12 @@ def _etag(folder: int, name: str, status: os.stat_result) -> str:
         os.close(fd)
 
 
-def _linked(tree: Tree, path: RequestPath, name: str) -> Entry | None:
+def _linked(tree: Tree, path: RequestPath, name: str) -> Entry:
     with tree.locate((*path.segments, name)) as place:
         if place.is_folder and place.status is not None:
-            return Entry(name, True, 0, place.status.st_mtime, None)
+            return Entry(name, True, 0, place.status.st_mtime)
         if not place.is_file:
-            return None
+            return Entry(name, None)
         file = place.open_file()
         try:
             return Entry(name, False, file.size, file.status.st_mtime, file.etag)

@@ -242,3 +242,27 @@ def test_offline_trees_come_out_of_the_cache(
     assert report.errors == []
     assert contents(tmp_path / "back") == contents(tree)
     assert served.count() == 0
+
+
+def test_what_is_neither_file_nor_folder_at_the_server_keeps_its_copy(
+    served: Served, client: netcache.Client, tmp_path: Path
+) -> None:
+    """A FIFO, a link that leads nowhere and one that leads out are there: here nothing goes."""
+    names, copy = ["dangling", "fifo", "out"], tmp_path / "copy"
+    for name in names:
+        served.put(f"t/d/{name}", name.encode())
+    url = f"{served.url}t/"
+    assert client.sync(url, copy, delete=True).copied == 3
+    for name in names:
+        (served.root / "t" / "d" / name).unlink()
+    (served.root / "t" / "d" / "dangling").symlink_to("nowhere")
+    (served.root / "t" / "d" / "out").symlink_to(tmp_path)
+    os.mkfifo(served.root / "t" / "d" / "fifo")
+    report = client.sync(url, copy, delete=True)
+    assert (report.copied, report.deleted, report.errors) == (0, 0, [])
+    assert report.skipped == [f"d/{name}" for name in names]
+    assert contents(copy / "d") == {name: name.encode() for name in names}
+    assert client.ls(f"{url}d/") == []
+    failed = client.rm(url, recursive=True)
+    assert [error.name for error in failed.errors] == ["d"]
+    assert sorted(os.listdir(served.root / "t" / "d")) == names

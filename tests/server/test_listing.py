@@ -116,8 +116,8 @@ def test_redirect_to_the_slash(server: ServerThread, root: Path) -> None:
     assert ask(server, "GET", "/a%20b/").status == 200
 
 
-def test_what_is_not_shown(server: ServerThread, root: Path) -> None:
-    """Files in progress, special files and links that lead out are not there."""
+def test_what_is_neither_file_nor_folder_is_named_as_such(server: ServerThread, root: Path) -> None:
+    """Special files and links that lead nowhere or out; only files in progress are not there."""
     (root / "ok").write_bytes(b"x")
     (root / ".hidden").write_bytes(b"x")
     (root / "link").symlink_to("ok")
@@ -130,8 +130,15 @@ def test_what_is_not_shown(server: ServerThread, root: Path) -> None:
     (root / "through").symlink_to("ok/x")
     os.mkfifo(root / "fifo")
     entries = json.loads(ask(server, "GET", "/", headers=JSON).body)
-    assert [entry["name"] for entry in entries] == [".hidden", "link", "ok"]
-    assert entries[1]["type"] == "file"
+    types = {entry["name"]: entry["type"] for entry in entries}
+    others = ["broken", "endless", "fifo", "long", "out", "through"]
+    assert types == dict.fromkeys(others, "other") | dict.fromkeys(
+        [".hidden", "link", "ok"], "file"
+    )
+    assert {"name": "out", "type": "other"} in entries
+    # A page tells no types: what it links to can be fetched.
+    page = ask(server, "GET", "/").body.decode()
+    assert Links(page).found == ["../", ".hidden", "link", "ok"]
 
 
 def test_a_name_that_cannot_be_looked_at_is_not_left_out(root: Path) -> None:
