@@ -20,6 +20,12 @@ def one_line(error: BaseException) -> str:
     return " ".join((str(error) or type(error).__name__).split())
 
 
+def line_about(name: str, error: BaseException) -> str:
+    """``one_line`` for who tells ``name`` before it: without that name at its ends."""
+    text = one_line(error).removesuffix(f": {name}")
+    return text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+
+
 def exit_code_of(error: BaseException) -> int:
     """The exit code of the command line for an error; each class in ``netcache.errors`` has one."""
     if isinstance(error, NetCacheError):

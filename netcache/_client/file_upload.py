@@ -44,12 +44,13 @@ class FileUploader:
 
         Without a ``condition`` on the version found now.  Raises what ``Uploader.send`` raises,
         ``OSError``, and ``SourceChangedError`` when the file changed while it was read.  A file
-        that tells size 0 and has bytes (procfs) goes as a stream does.
+        that has more bytes than it tells (procfs), or fewer (sysfs), goes as a stream does.
         """
         fd, before, data = await opened_and_read(path, COMES_WHOLE_BYTES)
         size, mtime_s = before.st_size, before.st_mtime_ns // 10**9
         try:
-            if len(data) > size:
+            tells_more = len(data) < size <= COMES_WHOLE_BYTES and not _has_changed(fd, before)
+            if len(data) > size or tells_more:
                 # Imported here: hardly any file is like that.
                 from netcache._client.streamed import put_stream, read_some
 

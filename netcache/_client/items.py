@@ -59,6 +59,18 @@ def is_special(path: str) -> bool:
     return not stat.S_ISDIR(mode)
 
 
+def own_descriptor(path: str) -> int | None:
+    """The descriptor of this process that ``path`` names (``/dev/stdout``, ``/dev/fd/3``), if any.
+
+    To open it again is another thing: a position of its own, and an error for a socket.
+    """
+    folder, name = os.path.split(path)
+    if folder in ("/dev/fd", "/proc/self/fd") and name.isdecimal():
+        return int(name)
+    streams = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
+    return streams.index(path) if path in streams else None
+
+
 def refuse_special(path: str) -> None:
     """What is special is written to or left alone, never replaced by a file."""
     if is_special(path):
@@ -117,10 +129,10 @@ class Item:
         if self._item is not None:
             self._item.end(good=error is None)
         if isinstance(error, OSError) and not self._only:
-            from netcache._client.failures import exit_code_of, one_line
+            from netcache._client.failures import exit_code_of, line_about
             from netcache._client.report import ItemError
 
-            failure = ItemError(self._name, one_line(error), exit_code_of(error))
+            failure = ItemError(self._name, line_about(self._name, error), exit_code_of(error))
             self._report.errors.append(failure)
             return True
         return False

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from netcache._client.items import Item, ItemProgress, local_place, refuse_namesakes
+from netcache._client.items import Item, ItemProgress, local_place, own_descriptor, refuse_namesakes
 from netcache._client.report import Report
 from netcache._core.urls import Resource, as_file, child, is_url
 from netcache.errors import UsageError
@@ -156,8 +156,11 @@ class Operations:
         inside = several or (resource.is_folder and not tree)
         if not inside:
             return as_file(resource)
-        if _is_stream(source):
-            raise UsageError(f"a stream has no name to be stored under in {resource.url}")
+        if _is_stream(source) or own_descriptor(_path_of(source)) is not None:
+            what = "a stream" if _is_stream(source) else _path_of(source)
+            raise UsageError(
+                f"{what} has no name to be stored under in {resource.url} (name the URL in full)"
+            )
         return child(resource, os.path.basename(os.path.abspath(_path_of(source))))
 
     async def _put_one(

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from netcache._client.items import own_descriptor
 from netcache._finishing import finished
 from netcache._netfs.stream_writer import StreamWriter
 from netcache.errors import UsageError
@@ -71,9 +72,10 @@ async def put_special(
     on_bytes: OnBytes,
 ) -> UploadReply:
     """Upload what can be read of a pipe or a device; ``UsageError`` for a socket."""
-    if stat.S_ISSOCK(os.stat(path).st_mode):
+    own = own_descriptor(path)
+    if own is None and stat.S_ISSOCK(os.stat(path).st_mode):
         raise UsageError(f"upload of {path} failed: it is a socket, which cannot be read")
-    fd = os.open(path, _READ)
+    fd = os.dup(own) if own is not None else os.open(path, _READ)
     try:
         return await put_stream(uploader, partial(read_some, fd), resource, condition, on_bytes)
     finally:

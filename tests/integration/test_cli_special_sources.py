@@ -141,3 +141,52 @@ def test_a_socket_is_no_source(served: Served, netcache: Commands) -> None:
     assert ran.code == 2
     assert ran.error == "netcache: upload of socket failed: it is a socket, which cannot be read"
     assert (served.root / "a").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_file_that_tells_more_than_it_has(
+    served: Served, netcache: Commands, small: bool
+) -> None:
+    """sysfs tells a page of whatever it has; what has that many bytes is not that."""
+    path = Path("/sys/kernel/mm/transparent_hugepage/enabled" if small else "/proc/kallsyms")
+    if not path.exists():
+        pytest.skip(f"there is no {path} here")
+    url = served.put("a", b"old")
+    ran = netcache("put", path, url)
+    assert (ran.code, ran.err) == (0, "")
+    assert (served.root / "a").read_bytes() == path.read_bytes()
+
+
+def test_a_socket_that_is_stdin_is_read(served: Served, netcache: Commands) -> None:
+    """As `-` is: it cannot be opened again by its name."""
+    url = served.put("a", b"old")
+    for source in ("-", "/dev/stdin", "/dev/fd/0"):
+        ours, theirs = socket.socketpair()
+        with ours, netcache.started("put", source, url, stdin=theirs) as process:
+            theirs.close()
+            ours.sendall(source.encode() + DATA[:MIB])
+            ours.shutdown(socket.SHUT_WR)
+            assert process.wait(LIMIT_S) == 0, source
+        assert (served.root / "a").read_bytes() == source.encode() + DATA[:MIB]
+
+
+@pytest.mark.parametrize("path", ["/dev/stdin", "/proc/self/fd/0", "/dev/fd/0"])
+def test_what_is_open_already_has_no_name_in_a_folder(
+    served: Served, netcache: Commands, path: str
+) -> None:
+    """It was stored under the number of its descriptor."""
+    (netcache.home / "plain").write_bytes(b"plain")
+    for args in ((path, served.url + "folder/"), ("plain", path, served.url + "folder")):
+        ran = netcache("put", *args, stdin=b"piped")
+        assert ran.code in (2, 6)
+        assert "has no name to be stored under in" in ran.error
+        assert ran.error.count(path) == 1
+    assert sorted(os.listdir(served.root)) == ["folder"]
+    assert os.listdir(served.root / "folder") == ["plain"]
+
+
+def test_what_is_not_there_is_named_once(served: Served, netcache: Commands) -> None:
+    """Of several sources each error bears the name of its own before it."""
+    (netcache.home / "plain").write_bytes(b"plain")
+    ran = netcache("put", "nope", "plain", served.url + "folder")
+    assert (ran.code, ran.error) == (6, "netcache: nope: no such file or directory")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import socket
 import stat
 import subprocess
@@ -76,8 +77,33 @@ def test_a_link_to_a_device_stays_one(served: Served, netcache: Commands) -> Non
     assert served.body_bytes() == 0
     full = netcache.home / "full"
     full.symlink_to("/dev/full")
-    assert netcache("get", url, full).code == 11
+    ran = netcache("get", url, full)
+    assert (ran.code, ran.err) == (11, f"netcache: no space left on device: {full}\n")
     assert os.readlink(full) == "/dev/full"
+
+
+def test_a_reader_that_goes_away_is_an_error(served: Served, netcache: Commands) -> None:
+    """Of stdout it is none; what was to go to a named pipe did not."""
+    url, fifo = served.put("a", DATA), special(netcache.home / "fifo", "fifo")
+    with netcache.started("get", url, fifo) as process:
+        with open(fifo, "rb", buffering=0) as pipe:
+            assert read(pipe, 10) == DATA[:10]
+        assert process.wait(LIMIT_S) == 1
+        assert process.stderr is not None
+        told = process.stderr.read().decode()
+    assert (
+        told == f"netcache: copy of {url} to {fifo} failed: its reader went away before the end\n"
+    )
+
+
+@pytest.mark.parametrize("dest", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_who_writes_next_goes_on_behind_it(served: Served, netcache: Commands, dest: str) -> None:
+    """What is open already is written to where it stands; it was opened anew, with an own end."""
+    url, out = served.put("a", DATA), netcache.home / "out"
+    command = shlex.join(str(word) for word in netcache.line("get", url, dest))
+    script = f"{{ printf first; {command}; printf last; }} >{shlex.quote(str(out))}"
+    subprocess.run(["bash", "-c", script], env=netcache.environ, timeout=LIMIT_S, check=True)
+    assert out.read_bytes() == b"first" + DATA + b"last"
 
 
 @pytest.mark.root

@@ -6,9 +6,10 @@ import os
 
 import click
 
+from netcache_cli import special
 from netcache_cli.places import Place, is_url
 from netcache_cli.progress import shown_progress
-from netcache_cli.session import Session, write_all, write_to
+from netcache_cli.session import Session, write_all
 from netcache_cli.verb import argument, option, verb
 
 
@@ -34,8 +35,9 @@ def command(
         raise click.UsageError(f"{dest} is not a folder, and several URLs need one")
     if dest is None:
         dest = _default_dest(urls, recursive)
-    elif not recursive and _is_special(dest):
-        return _to_special(session, urls[0], dest)
+    elif not recursive and len(urls) == 1 and special.is_target(dest):
+        special.copy(session, urls[0], dest)
+        return None
     is_one = len(urls) == 1 and not recursive
     with session.client(quick=is_one) as client, shown_progress(session) as progress:
         report = client.get(
@@ -76,24 +78,4 @@ def _to_stdout(session: Session, urls: list[str]) -> int | None:
         for url in urls:
             for piece in client.cat(url):
                 write_all(piece)
-    return None
-
-
-def _is_special(dest: str) -> bool:
-    from netcache._client.items import is_special
-
-    return is_special(dest)
-
-
-def _to_special(session: Session, url: str, dest: str) -> int | None:
-    """As to stdout: no summary, for it may be the same pipe."""
-    # What stdout's link in /dev leads to may be a file that has bytes already.
-    flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_APPEND if os.path.isfile(dest) else 0)
-    with session.client() as client:
-        descriptor = os.open(dest, flags)
-        try:
-            for piece in client.cat(url):
-                write_to(descriptor, piece)
-        finally:
-            os.close(descriptor)
     return None
