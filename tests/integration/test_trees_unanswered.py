@@ -82,6 +82,19 @@ def test_the_rest_is_not_tried(
         assert there == wanted
 
 
+@pytest.mark.parametrize("size", [100, COMES_WHOLE_BYTES + 1], ids=["small", "large"])
+def test_a_server_whose_bodies_stall_has_fallen_silent(
+    served: Served, new_client: NewClient, tmp_path: Path, size: int
+) -> None:
+    """Heads come through, as on a way that loses long packets; the listing does not."""
+    for name, data in files(size).items():
+        served.put(f"tree/{name}", data)
+    served.server.set_faults([FaultRule(skip=ANSWERED, stall_after=50, stall_s=60)])
+    report = get(new_client(timeout=0.3, retries=0, transfers=2), served, tmp_path)
+    assert [error for error in report.errors if "not tried" in error.error]
+    assert {error.code for error in report.errors} == {5}
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_names_at_which_it_hangs_do_not_stop_the_others(
     served: Served, new_client: NewClient, tmp_path: Path, processes: int

@@ -7,9 +7,10 @@ Rules:
 
 1. A run is in doubt when as many items in a row as there are transfers, and ``SILENT_MIN``, had no
    answer in time, each after all its attempts.
-2. Then the root of the tree is asked for.  Only when that has no answer in time either, the server
-   is out of reach; with any answer the run goes on.  (Names at which a server hangs do not stop the
-   others.)
+2. Then the root of the tree is asked for, and if it is there its listing: that has a body, and
+   bodies may stall where heads come through.  Only when one of the two has no answer in time
+   either, the server is out of reach; with any other answer the run goes on.  (Names at which a
+   server hangs do not stop the others.  One that lists, and hangs at every name, is waited for.)
 3. What would be begun while it is out of reach fails at once.  An answer that comes all the same,
    to what was begun before, ends that.
 """
@@ -64,6 +65,7 @@ class Reach:
     async def _asked_in_vain(self) -> bool:
         try:
             await self._ops.stat(self._root_url)
+            await self._ops.list(self._root_url)
         except RemoteTimeoutError:
             # Something else may have been answered meanwhile.
             return self.in_doubt
