@@ -17,6 +17,11 @@ T = TypeVar("T")
 
 _CANCEL_WAIT_S = 10.0
 
+_LOOK_S = 0.1
+"""How often a waiting thread looks whether it was interrupted.  Python notes a signal and acts on
+it between two bytecodes; one that comes after the last of them, or to another thread of the
+process, does not wake who waits for a lock, and Ctrl-C would be lost until the work ends."""
+
 
 class Portal:
     """A loop in a thread.  ``run`` from any other thread; ``close`` once."""
@@ -47,7 +52,8 @@ class Portal:
         call = _Call(work)
         try:
             self._loop.call_soon_threadsafe(call.begin)
-            call.ended.acquire()
+            while not call.ended.acquire(timeout=_LOOK_S):
+                pass
         except (KeyboardInterrupt, SystemExit):
             # (Where it has ended, the lock may be ours already.)
             if not call.has_ended:

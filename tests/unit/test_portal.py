@@ -101,6 +101,25 @@ def test_an_interrupt_cancels_the_work_and_waits_for_its_end(portal: Portal) -> 
     assert portal.run(one()) == 1
 
 
+def test_an_interrupt_that_does_not_wake_the_thread_is_not_lost(portal: Portal) -> None:
+    """It comes to another thread, or just before the wait begins: no call is interrupted."""
+
+    ended: list[str] = []
+
+    async def wait_for_long() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        try:
+            await asyncio.wait_for(asyncio.Event().wait(), 10)
+        except BaseException as error:
+            ended.append(type(error).__name__)
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        portal.run(wait_for_long())
+    assert ended == ["CancelledError"]
+    assert portal.run(one()) == 1
+
+
 def test_an_interrupt_when_the_work_has_ended_waits_for_nothing(
     portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
