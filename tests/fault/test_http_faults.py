@@ -101,18 +101,18 @@ class TestBodies:
     async def test_stalled_body_times_out(self, rig: Rig, backend: HttpBackend) -> None:
         """No byte for the timeout ends the exchange."""
         rig.faults(stall_after=MIB)
-        backend = rig.client(**backend.options._replace(timeout_s=0.2)._asdict())
+        backend = rig.client(**backend.options._replace(timeout_s=1.0)._asdict())
         reply = await backend.open_read(rig.url)
         collector = Collector()
-        with pytest.raises(RemoteTimeoutError, match=r"no byte came for 0\.2 s"):
+        with pytest.raises(RemoteTimeoutError, match=r"no byte came for 1 s"):
             await reply.receive(collector)
         assert bytes(collector.data) == DATA[: len(collector.data)]
 
     async def test_slow_body_does_not_time_out(self, rig: Rig, backend: HttpBackend) -> None:
         """The timeout is for silence, not for the whole body."""
         rig.plant("small.bin", DATA[:200_000])
-        rig.faults(bandwidth=400_000)
-        backend = rig.client(**backend.options._replace(timeout_s=0.3)._asdict())
+        rig.faults(bandwidth=160_000)
+        backend = rig.client(**backend.options._replace(timeout_s=0.8)._asdict())
         collector = Collector()
         await (await backend.open_read(rig.server.url + "small.bin")).receive(collector)
         assert bytes(collector.data) == DATA[:200_000]

@@ -292,7 +292,7 @@ class TestFailures:
         response = several(FIRST, SECOND, THIRD, END)
         places = Places()
         async with scripted_server(cutting(response[:-1_000], stall=True)) as server:
-            backend = make_client(timeout_s=0.2)
+            backend = make_client(timeout_s=1.0)
             reply = await backend.open_ranges(server.url + "a", ASKED, expected=EXPECTED)
             with pytest.raises(RemoteTimeoutError):
                 await reply.receive(places)

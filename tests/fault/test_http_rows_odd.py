@@ -120,7 +120,7 @@ async def test_a_server_that_passes_over_what_came_with_a_request_gets_no_more_r
         writer.write(server.answer(numbers[0]))
         await asyncio.sleep(3600)
 
-    async with row_server(handle, timeout_s=0.2) as (server, backend, url):
+    async with row_server(handle, timeout_s=0.6) as (server, backend, url):
         await read_all(server, backend, url, range(1, 41))
         assert not lanes_of(backend).has_rows
         assert sum(rows > 1 for rows in server.rows) == ODD_MAX
@@ -164,7 +164,7 @@ async def test_a_row_behind_silence_is_asked_again() -> None:
                     await asyncio.sleep(3600)
                 writer.write(server.answer(number))
 
-    async with row_server(handle, timeout_s=0.2) as (server, backend, url):
+    async with row_server(handle, timeout_s=0.6) as (server, backend, url):
 
         async def read(number: int) -> bytes:
             return await body_of(

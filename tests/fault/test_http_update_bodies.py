@@ -134,7 +134,7 @@ class TestLargeUpdates:
             await asyncio.Event().wait()
 
         async with scripted_server(script) as server:
-            backend = make_client(timeout_s=0.2, retry=RetryPolicy(attempts=1))
+            backend = make_client(timeout_s=0.6, retry=RetryPolicy(attempts=1))
             with pytest.raises(RemoteTimeoutError, match="update of"):
                 await backend.update(server.url + "a", 0, [NEW] * 16, size=0, condition=ETAG)
 

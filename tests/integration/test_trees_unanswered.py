@@ -103,10 +103,11 @@ def test_names_at_which_it_hangs_do_not_stop_the_others(
     wanted = files(100)
     for name, data in wanted.items():
         served.put(f"tree/{name}", data)
-    hangs = {name for name in wanted if int(name[-3:]) % 10 < 3 and name < "05"}
+    hangs = {name for name in wanted if int(name[-3:]) % 10 < 3 and name < "03"}
     assert len(hangs) > 2 * SILENT_MIN
     served.server.set_faults([FaultRule(path=f"/tree/{name}", latency_s=60) for name in hangs])
-    client = new_client(timeout=0.3, retries=0, transfers=2, processes=processes)
+    # Long enough for all others, also on a busy machine.
+    client = new_client(timeout=1, retries=0, transfers=2, processes=processes)
     report = get(client, served, tmp_path)
     assert {error.name for error in report.errors} == hangs
     assert report.copied == COUNT - len(hangs)
@@ -127,7 +128,7 @@ def test_nothing_is_deleted_for_a_server_that_fell_silent(
         FaultRule(method=("HEAD",), skip=1, latency_s=60),
     ]
     served.server.set_faults(silent)
-    client = new_client(timeout=0.3, retries=0, transfers=2)
+    client = new_client(timeout=1, retries=0, transfers=2)
     report = client.sync(f"{served.url}tree/", tmp_path / "out", delete=True)
     assert report.deleted == 0
     assert extra.read_bytes() == b"kept"
