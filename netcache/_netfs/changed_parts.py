@@ -5,7 +5,7 @@ Called by the writeback, in its turn; local I/O only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,22 @@ def _join_runs(file: DirtyFile) -> None:
         gap = Extent(run.end, following.start)
         if gap.length <= JOIN_GAP_BYTES and file.fill_now(gap):
             file.pages.mark_dirty(*gap)
+
+
+def exchanges_of(runs: Iterable[Extent], together: Extent | None = None) -> Iterator[Extent]:
+    """What is sent in one exchange each: ``runs``, cut where they are too long for one.
+
+    No cut goes through ``together``, which is not: what others wrote right before and behind it
+    may be in its run.
+    """
+    for run in runs:
+        parts = [run]
+        if together is not None and run.length > UPDATE_BYTES_MAX:
+            low, high = together.clip(*run)
+            parts = [Extent(run.start, low), Extent(low, high), Extent(high, run.end)]
+        for part in parts:
+            for start in range(part.start, part.end, UPDATE_BYTES_MAX):
+                yield Extent(start, min(start + UPDATE_BYTES_MAX, part.end))
 
 
 def whole_pays(file: DirtyFile) -> bool:

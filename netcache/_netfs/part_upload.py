@@ -18,7 +18,7 @@ from netcache._finishing import finished
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.buffer_queue import BufferQueue
 from netcache._netfs.cache_stream import CacheStream, Piece
-from netcache._netfs.changed_parts import UPDATE_BYTES_MAX, take_parts
+from netcache._netfs.changed_parts import exchanges_of, take_parts
 from netcache._netfs.engine import ReadEngine
 from netcache._netfs.journaled import keep_up, on_disk, save
 from netcache._netfs.opener import Opener
@@ -45,17 +45,17 @@ class PartUploader:
         self._stats = stats
         self._cache = CacheStream(engine.store, engine.inodes, stats)
 
-    async def send(self, request: WriteRequest) -> None:
-        """Send what is dirty.  What was acknowledged is clean afterwards, also on an error."""
+    async def send(self, request: WriteRequest, together: Extent | None = None) -> None:
+        """Send what is dirty, ``together`` in one exchange.
+
+        What was acknowledged is clean afterwards, also on an error.
+        """
         runs = take_parts(request.file)
         try:
-            for run in runs:
-                for start in range(run.start, run.end, UPDATE_BYTES_MAX):
-                    await self._send_part(
-                        request, Extent(start, min(start + UPDATE_BYTES_MAX, run.end))
-                    )
-                    if request.sent_bytes >= _KEPT_BYTES_MAX:
-                        await finished(self._settle(request))
+            for part in exchanges_of(runs, together):
+                await self._send_part(request, part)
+                if request.sent_bytes >= _KEPT_BYTES_MAX:
+                    await finished(self._settle(request))
         finally:
             await finished(self._settle(request))
             request.file.under_way = None

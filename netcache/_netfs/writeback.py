@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from netcache._core.coherency import Version
-from netcache._core.extent import Extent
+from netcache._core.extent import Extent, round_out
 from netcache._core.stats import Stats
 from netcache._netfs.base_version import BaseVersion
 from netcache._netfs.changed_parts import whole_pays
@@ -92,9 +92,8 @@ class Writeback:
             await self._resolve(file)
             return await file.read(start, length)
 
-    async def _flush_locked(
-        self, file: DirtyFile, origin: WriteOrigin = WriteOrigin.WRITEBACK
-    ) -> None:
+    async def _flush_locked(self, file: DirtyFile, direct: Extent | None = None) -> None:
+        """``flush`` in its turn; ``direct`` is to be one exchange."""
         if not file.dirty:
             return
         self._stats.add("Writes", "WP")
@@ -103,7 +102,7 @@ class Writeback:
             if not file.dirty:
                 return
             try:
-                await self._send(file, origin)
+                await self._send(file, direct)
             except StaleError as error:
                 # Unchanged bytes were wanted of the base, and the server has moved on from it.
                 raise ConflictError(
@@ -116,10 +115,12 @@ class Writeback:
             file.redirty()
             raise
 
-    async def _send(self, file: DirtyFile, origin: WriteOrigin) -> None:
+    async def _send(self, file: DirtyFile, direct: Extent | None) -> None:
+        origin = WriteOrigin.WRITEBACK if direct is None else WriteOrigin.DIRECT
         if await self.parts_pay(file):
             try:
-                return await self._in_request(file, origin, self._parts.send)
+                send = partial(self._parts.send, together=direct)
+                return await self._in_request(file, origin, send)
             except NotOfferedError:
                 # Announced, and refused all the same.
                 file.redirty()
@@ -177,7 +178,8 @@ class Writeback:
                     if not file.pages.unsent_bytes:
                         file.put(view, start)
                         break
-            await self._flush_locked(file, WriteOrigin.DIRECT)
+            written = Extent(start, start + len(view))
+            await self._flush_locked(file, round_out(written, file.block_size))
 
     async def _send_whole(self, request: WriteRequest) -> None:
         file = request.file

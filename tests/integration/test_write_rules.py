@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 
 import netcache
+from netcache._netfs.changed_parts import UPDATE_BYTES_MAX
+from netcache._netfs.edit_handle import ATOMIC_BYTES_MAX
 from tests.support.write_rig import BLOCK, DATA, URL, Rig, run
+
+MIB = 1 << 20
 
 
 def test_t15_a_gap_is_read_while_its_block_is_written_back(rig: Rig) -> None:
@@ -87,6 +91,40 @@ def test_t23_an_atomic_write_is_no_group_with_others(rig: Rig) -> None:
             await file.pwrite(b"b" * BLOCK, BLOCK, atomic=True)
             assert (await client.stats())["UpldOps"]["UL"] - before == 2
             assert rig.data[: 2 * BLOCK] == b"a" * BLOCK + b"b" * BLOCK
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("offset", [0, 100])
+def test_an_atomic_write_is_not_cut_for_what_others_write_beside_it(rig: Rig, offset: int) -> None:
+    """All of it is there, or nothing, at each moment: also in a run too long for one exchange."""
+    size, low = ATOMIC_BYTES_MAX, 2 * MIB + offset
+    rig.server.store(URL, bytes(3 * UPDATE_BYTES_MAX))
+
+    async def scenario() -> None:
+        async with rig.client() as client, await client.open(URL, "r+b") as file:
+            held = rig.server.answers.hold("learn")
+            writing = asyncio.ensure_future(file.pwrite(b"a" * size, low, atomic=True))
+            await held.arrived.wait()
+            await file.pwrite(b"b" * low, 0)
+            await file.pwrite(b"c" * MIB, low + size)
+            looks, exchanges = rig.server.answers, 0
+            while True:
+                upload = looks.hold("update")
+                held.release()
+                came = asyncio.ensure_future(upload.arrived.wait())
+                await asyncio.wait([came, writing], return_when=asyncio.FIRST_COMPLETED)
+                assert rig.data.count(b"a") in (0, size)
+                if not came.done():
+                    came.cancel()
+                    break
+                exchanges, held = exchanges + 1, upload
+            looks.clear()
+            await writing
+            assert exchanges == 3
+            assert hashlib.sha256(rig.data[: low + size + MIB]).digest() == (
+                hashlib.sha256(b"b" * low + b"a" * size + b"c" * MIB).digest()
+            )
 
     run(scenario())
 
