@@ -49,6 +49,7 @@ def opens(rig: Rig, rounds: int) -> list[Score]:
 
 def _opens_among(rig: Rig, count: int, rounds: int) -> Score:
     urls = [f"{rig.url}many/{index}" for index in range(count)]
+    paths = [str(rig.www / f"many/{index}") for index in range(count)]
     picks = random.Random(count).choices(range(count), k=_TURNS)
     with netcache.Client(cache_dir=rig.fresh(f"opens{count}"), validate="never") as client:
         for url in urls:
@@ -71,7 +72,7 @@ def _opens_among(rig: Rig, count: int, rounds: int) -> Score:
         def limit() -> float:
             with timed() as seconds:
                 for index in picks:
-                    fd = os.open(rig.www / f"many/{index}", os.O_RDONLY)
+                    fd = os.open(paths[index], os.O_RDONLY)
                     os.pread(fd, 10, 0)
                     os.close(fd)
             return seconds() / len(picks)
