@@ -13,8 +13,11 @@ from netcache._client.trees.reach import SILENT_MIN
 from netcache._core.readplan import COMES_WHOLE_BYTES
 from netcache_server import FaultRule
 from tests.integration.conftest import NewClient
+from tests.support.crews import CrewWatch, crew
 from tests.support.served import Served, random_bytes
 from tests.support.treecheck import names_below
+
+__all__ = ["crew"]
 
 COUNT = 300
 """So many files, of which a few dozen, and four folders, may be on their way when the server falls
@@ -22,6 +25,9 @@ silent."""
 
 ANSWERED = 40
 """So many requests it answers."""
+
+SILENT_MAX = 6 * SILENT_MIN
+"""So many names at most are waited for: fewer than are on their way where files are small."""
 
 Run = Callable[[netcache.Client, Served, Path], Report]
 
@@ -69,7 +75,7 @@ def test_the_rest_is_not_tried(
     untried = [error for error in report.errors if "not tried" in error.error]
     silent = [error for error in report.errors if "no answer within" in error.error]
     assert untried
-    assert len(silent) >= SILENT_MIN
+    assert SILENT_MIN <= len(silent) < SILENT_MAX
     assert {error.code for error in [*untried, *silent]} == {5}
     assert len({error.name for error in report.errors}) == report.failed
     served.server.set_faults([])
@@ -80,6 +86,27 @@ def test_the_rest_is_not_tried(
         found = names_below(place) if place.exists() else []
         there = {name: (place / name).read_bytes() for name in found if (place / name).is_file()}
         assert there == wanted
+
+
+def test_what_the_hands_have_is_not_waited_for(
+    served: Served, new_client: NewClient, tmp_path: Path, crew: CrewWatch
+) -> None:
+    """They drop it and end, and each name has its error."""
+    for name, data in files(100).items():
+        served.put(f"tree/{name}", data)
+    served.server.set_faults([FaultRule(skip=2 * ANSWERED, latency_s=60)])
+    client = new_client(timeout=0.3, retries=0, transfers=4, processes=2)
+    report = get(client, served, tmp_path)
+    assert [hand.ordered > 0 for hand in crew.hands] == [True]
+    assert crew.given_up == []
+    assert crew.nothing_is_left()
+    silent = [error for error in report.errors if "no answer within" in error.error]
+    assert SILENT_MIN <= len(silent) < SILENT_MAX
+    assert len({error.name for error in report.errors}) == report.failed
+    served.server.set_faults([])
+    assert get(new_client(processes=2), served, tmp_path).errors == []
+    found = {name: (tmp_path / "out" / name).read_bytes() for name in files(100)}
+    assert found == files(100)
 
 
 @pytest.mark.parametrize("size", [100, COMES_WHOLE_BYTES + 1], ids=["small", "large"])

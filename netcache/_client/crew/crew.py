@@ -88,6 +88,11 @@ class Crew:
         hand.order(job, info, path)
         return True
 
+    def dismiss(self) -> None:
+        """Have the hands that are at work drop what they are at, and end: their jobs come back."""
+        for hand in self._hands:
+            hand.dismiss()
+
     async def answers(self) -> list[Answer]:
         """The next answers, at least one."""
         await self._has_answers.wait()

@@ -70,6 +70,7 @@ class Hand:
     ) -> None:
         self.in_flight = in_flight
         self.is_gone = False
+        self._is_dismissed = False
         self.ordered = 0
         # Set when it will say nothing more.
         self.has_ended = asyncio.Event()
@@ -110,7 +111,7 @@ class Hand:
     @property
     def room(self) -> int:
         """How many files more it can be given now, so that none of them waits long."""
-        if self.is_gone or not self._is_ready.is_set():
+        if self.is_gone or self._is_dismissed or not self._is_ready.is_set():
             return 0
         return self.in_flight + self._waiting_max - len(self._jobs)
 
@@ -178,13 +179,19 @@ class Hand:
 
     # The end.
 
+    def dismiss(self) -> None:
+        """Have it drop what it is at, and end; what it had comes back when it has."""
+        if self._is_ready.is_set() and not self.is_gone:
+            self._is_dismissed = True
+            self._channel.end()
+
     async def end(self) -> None:
         """Have it drop what it is at, take its counters, and see the process off."""
         process = self._process
         if process is None:
             return
         if self._is_ready.is_set() and not self.is_gone:
-            self._channel.end()
+            self.dismiss()
             try:
                 async with asyncio.timeout(ENDING_S):
                     await self.has_ended.wait()

@@ -39,6 +39,10 @@ class Handing:
             return False
         return self._crew.take(job, info, job.path)
 
+    def end(self) -> None:
+        """Let the hands go; what they have not answered comes back."""
+        self._crew.dismiss()
+
     async def answered(self) -> tuple[int, list[Job]]:
         """Wait for answers, and count them; how many, and the jobs that are not done."""
         answers, undone = await self._crew.answers(), []

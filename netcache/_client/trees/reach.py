@@ -12,7 +12,8 @@ Rules:
    either, the server is out of reach; with any other answer the run goes on.  (Names at which a
    server hangs do not stop the others.  One that lists, and hangs at every name, is waited for.)
 3. What would be begun while it is out of reach fails at once.  An answer that comes all the same,
-   to what was begun before, ends that.
+   to what was begun before, ends that.  Small files, of which hundreds may be on their way and take
+   turns, are given up (``on_lost``), and so not begun.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 from netcache.errors import RemoteTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netcache._client.trees.ports import TreeOps
     from netcache._client.trees.tally import Tally
 
@@ -40,6 +43,8 @@ class Reach:
         self._root_url = root_url
         self._tally = tally
         self._silent_max = max(SILENT_MIN, ops.transfers)
+        # Called when the server turns out to be out of reach.
+        self.on_lost: Callable[[], None] = lambda: None
         # Whether anything was not tried.
         self.has_refused = False
         self._is_lost = False
@@ -57,6 +62,8 @@ class Reach:
                 self._is_lost = False
             elif not self._is_lost:
                 self._is_lost = await self._asked_in_vain()
+                if self._is_lost:
+                    self.on_lost()
         if self._is_lost:
             self.has_refused = True
             self._tally.refused(name, _WHY, RemoteTimeoutError.exit_code)

@@ -99,6 +99,7 @@ async def warm_tree(
             await _scan(ops, folder, tally, take, walk)
 
     walk = Walk(scan, do, ops.transfers, small_at_once=small_files_at_once(ops.transfers))
+    reach.on_lost = walk.give_up_small
     info = await _need(ops, resource)
     if info.type == "file":
         tally.raises = True

@@ -73,6 +73,8 @@ class TreeRun:
             handing = Handing(crew, tally, reach)
         small = 0 if direction.is_upload else small_files_at_once(transfers)
         self._walk = Walk(self._scan, self.do, transfers, handing, small_at_once=small)
+        if not direction.is_upload:
+            reach.on_lost = self._walk.give_up_small
         self._deletion = Deletion(direction.remove, direction.batches, tally, reach, transfers)
         self._clashes: list[tuple[Folder, Clash]] = []
 

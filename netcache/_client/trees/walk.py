@@ -5,6 +5,7 @@ files that need work on a bounded queue; copiers take them from there.  Scanners
 queue is full, copiers never wait for scanners' room: no circle.  There are more copiers than
 transfers where small files may be asked for one behind the other; whatever is not as small takes a
 turn, and of these there are as many as transfers.  What others do (``handing``) keeps no copier.
+Small files that are given up, in whichever copier, wait to be done again.
 Memory is bounded by the listings being worked on and the folders above them.  All on one event
 loop.
 """
@@ -54,6 +55,9 @@ class Walk:
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._jobs_most = transfers * JOBS_PER_TRANSFER
         self._has_room = asyncio.Event()
+        # The copiers that are at a small file, and those of them that are to give it up.
+        self._at_small: set[asyncio.Task[None]] = set()
+        self._giving_up: set[asyncio.Task[None]] = set()
 
     def go_into(self, folder: Folder) -> None:
         """Scan a folder later."""
@@ -103,11 +107,42 @@ class Walk:
                 # Done when it is answered.
                 continue
             if job.comes_whole:
-                await self._do(job)
+                await self._do_small(job)
             else:
                 async with self._turns:
                     await self._do(job)
             self._jobs.task_done()
+
+    async def _do_small(self, job: Job) -> None:
+        """Do a job that ``give_up_small`` may end; it waits with the others then."""
+        me = asyncio.current_task()
+        assert me is not None
+        self._at_small.add(me)
+        try:
+            await self._do(job)
+        except asyncio.CancelledError:
+            if me not in self._giving_up or me.cancelling() > 1:
+                raise
+            self._jobs.put_nowait(job)
+        finally:
+            self._at_small.discard(me)
+            if me in self._giving_up:
+                self._giving_up.discard(me)
+                me.uncancel()
+
+    def give_up_small(self) -> None:
+        """Let small files that are on their way wait to be done again, and hands rest for good.
+
+        There may be hundreds of them, that take turns at a few connections.  Not that of the
+        caller, who may be at one.
+        """
+        giving_up = self._at_small - self._giving_up
+        giving_up.discard(asyncio.current_task())
+        self._giving_up |= giving_up
+        for copier in giving_up:
+            copier.cancel()
+        if self._handing is not None:
+            self._handing.end()
 
     async def _hear(self, handing: Handing) -> None:
         """Hear what became of the jobs that were handed out; some come back."""
