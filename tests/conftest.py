@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -34,3 +35,7 @@ for name, derandomized in (("repeatable", True), ("explore", False)):
         suppress_health_check=[HealthCheck.too_slow],
     )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be each program that
+# a test starts, and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
