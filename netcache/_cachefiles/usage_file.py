@@ -134,12 +134,11 @@ class Change:
 
     def grants(self) -> list[int]:
         """The same of all processes."""
-        size = layout.PROCESS_BYTES
-        raw = self.read(layout.PROCESSES_AT, layout.PROCESSES * size)
-        return [
-            self._granted.get(number, int.from_bytes(raw[number * size :][:size], "little"))
-            for number in range(layout.PROCESSES)
-        ]
+        raw = self.read(layout.PROCESSES_AT, layout.PROCESSES * layout.PROCESS_BYTES)
+        granted = list(layout.GRANTS.unpack(raw))
+        for number, known in self._granted.items():
+            granted[number] = known
+        return granted
 
     def hold(self, number: int, granted: int) -> None:
         """Process ``number`` is granted this from now on."""

@@ -47,6 +47,9 @@ _PATCH = struct.Struct("<QI")
 _SLOT = struct.Struct("<I 32s BBH IIII QQQQ H102s")
 _REST = struct.Struct("<I 32s B I151s")
 _LINKS = struct.Struct("<I36xI12xQ")
+GRANTS = struct.Struct(f"<{PROCESSES}Q")
+"""The grants of all processes, from ``PROCESSES_AT`` on."""
+
 _STATE_AT = 36
 _NO_GHOSTS = bytes(32)
 _GHOST = struct.Struct("<HBB")
