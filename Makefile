@@ -6,6 +6,9 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Images of containers often set it: then each command would compile all of netcache anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test soak check bench lint clean install lock
 
 demo: install
