@@ -84,6 +84,20 @@ SUITES = (
         environment={"NETCACHE_CRASH_KILLS": "10"},
     ),
     Suite(
+        "each call",
+        "pytest",
+        (
+            *("-q", "-n", "0", "-p", "no:cacheprovider"),
+            "tests/crash/test_store_power_cut.py",
+            "tests/fault/test_store_faults.py",
+            "tests/fsx/test_recorded.py",
+        ),
+        "tests of every call",
+        0,
+        counts=r"(\d+) passed",
+        environment={"NETCACHE_TEST_ALL": "1"},
+    ),
+    Suite(
         "resumed uploads",
         "pytest",
         ("-q", "-n", "0", "-p", "no:cacheprovider", "tests/integration/test_resumed_puts.py"),

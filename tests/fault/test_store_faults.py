@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,16 @@ from netcache.errors import CacheError, NoSpaceError
 from tests.support.bytemodel import ByteModel
 from tests.support.faults import FaultyFileOps
 from tests.support.operations import OPERATIONS, Case, check_live, prepared, verify
+from tests.support.samples import numbers
 from tests.support.stores import KEY, blocks, check, fill_blocks, found, put
 
 MOST_CALLS = 400
 ERRNOS = pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
 
 
-def numbered(directory: Path) -> Iterator[tuple[int, Path]]:
-    """n = 1, 2, 3 ... each with an own directory."""
-    for number in count(1):
+def numbered(directory: Path, step: int = 1, shift: int = 0) -> Iterator[tuple[int, Path]]:
+    """n = 1, 2, 3 ... or a sample of them, each with an own directory."""
+    for number in numbers(step, shift):
         assert number < MOST_CALLS, "the operation never goes through"
         yield number, directory / str(number)
 
@@ -42,8 +42,8 @@ def numbered(directory: Path) -> Iterator[tuple[int, Path]]:
 def test_a_failing_call_is_a_cache_error_and_no_wrong_byte(
     tmp_path: Path, operation: Callable[[Case], None], code: int, lasting: bool
 ) -> None:
-    """Each call of the operation in turn, failing once or from then on."""
-    for number, directory in numbered(tmp_path):
+    """Each call of the operation, failing once or from then on, with one error or the other."""
+    for number, directory in numbered(tmp_path, 2, lasting ^ (code == errno.EIO)):
         faults = FaultyFileOps(PosixFileOps())
         case = prepared(directory, faults.fileops)
         faults.arm(code, number, lasting=lasting)
