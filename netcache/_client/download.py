@@ -257,6 +257,7 @@ class Downloader:
             if inode.spools and not inode.complete:
                 await self._engine.ensure(inode, 0, 1 << 62)
             await self._copy_rest(inode, target, position, along, on_bytes)
+            await self._engine.landed(inode, 0, inode.size)
         finally:
             if along is not None:
                 along.end()

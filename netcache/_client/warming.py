@@ -83,6 +83,7 @@ async def _warm_inode(
             await engine.ensure(inode, 0, 1 << 62)
         end = inode.clip(offset + count if count is not None else inode.size)
         await _bring(engine, inode, Extent(offset, end), on_bytes)
+        await engine.landed(inode, offset, end)
         return max(0, end - offset)
     finally:
         engine.inodes.release(inode)

@@ -257,6 +257,13 @@ class ReadEngine:
         await asyncio.sleep(0)
         return True
 
+    async def landed(self, inode: Inode, start: int, end: int) -> None:
+        """Return when those that have brought ``[start, end)`` are gone, which is a moment later:
+        until then they have the object in use, and it cannot be culled."""
+        for flight in inode.flights.meeting(start, end):
+            if flight.position >= inode.clip(flight.end):
+                await asyncio.wait({flight.gone})
+
     def launch(self, inode: Inode, extent: Extent, reply: ReadReply) -> Flight:
         """Let ``extent`` come from ``reply``, whose head is here already."""
         end = extent.end if extent.end >= 0 else OPEN_END

@@ -7,7 +7,8 @@ Rules:
    ``delete``, ``move``, ``make_folder``; ``*`` is all of them) and its next ``count`` requests; of
    several orders that fit, the oldest counts.
 3. An order acts before the request is done, or with ``after`` between its doing and its reply: an
-   error then is a reply that was lost.  ``body`` is one piece of a body on its way to the sink.
+   error then is a reply that was lost.  ``body`` is one piece of a body on its way to the sink;
+   with ``after`` it is there, and the body goes on, or ends, behind it.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ async def _hand_over(
         await answers.act("body")
         piece_end = min(end, (position & -notice_bytes) + step)
         sink(position, data[position:piece_end])
+        await answers.act("body", after=True)
         position = piece_end
         await asyncio.sleep(0)
 

@@ -40,6 +40,23 @@ async def test_culling_does_not_take_what_is_being_checked(tmp_path: Path) -> No
         await file.close()
 
 
+@pytest.mark.parametrize("how", ["warm", "get"])
+async def test_what_was_brought_whole_can_be_culled(tmp_path: Path, how: str) -> None:
+    """All bytes were there, and he who had brought them had the object in use for a moment more:
+    ``cull`` right behind it found nothing to discard."""
+    async with async_rig(tmp_path / "cache", DATA) as rig:
+        held = rig.server.answers.hold("body", after=True)
+        work = rig.client.warm(URL) if how == "warm" else rig.client.get(URL, tmp_path / "copy")
+        bringing = asyncio.ensure_future(work)
+        await held.arrived.wait()
+        early = await turns(bringing.done, 5000)
+        objects, _ = (await rig.client.cache.cull(0)) if early else (1, 0)
+        held.release()
+        await bringing
+        assert (early, objects) == (False, 1)
+        assert (await rig.client.cache.cull(0))[0] == 1
+
+
 async def test_many_that_are_checked_at_once_all_stay(tmp_path: Path) -> None:
     """Those that were asked about first were closed for those that came last."""
     urls = [f"http://memory.invalid/{n}" for n in range(MANY)]
