@@ -95,7 +95,7 @@ def test_what_the_hands_have_is_not_waited_for(
     for name, data in files(100).items():
         served.put(f"tree/{name}", data)
     served.server.set_faults([FaultRule(skip=2 * ANSWERED, latency_s=60)])
-    client = new_client(timeout=0.3, retries=0, transfers=4, processes=2)
+    client = new_client(timeout=1.0, retries=0, transfers=4, processes=2)
     report = get(client, served, tmp_path)
     assert [hand.ordered > 0 for hand in crew.hands] == [True]
     assert crew.given_up == []
