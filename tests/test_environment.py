@@ -5,18 +5,30 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import disk_room
 
+ROOT = Path(__file__).parent.parent
 VARIABLE = "PYTHONDONTWRITEBYTECODE"
 
 
 def test_programs_of_tests_keep_what_they_compile() -> None:
     """Else each of them compiles all that it imports, as no user's does."""
-    assert VARIABLE not in os.environ
+    told = f"{VARIABLE!r} in os.environ, sys.dont_write_bytecode"
+    look = f"import tests.conftest, os, sys; print({told})"
+    done = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=ROOT,
+        env=os.environ | {VARIABLE: "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False False\n"
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
@@ -24,7 +36,7 @@ def test_programs_of_make_keep_what_they_compile() -> None:
     """The same for ``make demo``, ``make test`` and ``make bench``."""
     done = subprocess.run(
         ["make", "--silent", f"--eval=tell: ; @echo [$${VARIABLE}] $$MAKELEVEL", "tell"],
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
         env=os.environ | {VARIABLE: "1", "MAKELEVEL": "0"},
         capture_output=True,
         text=True,

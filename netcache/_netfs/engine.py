@@ -258,8 +258,9 @@ class ReadEngine:
         return True
 
     async def landed(self, inode: Inode, start: int, end: int) -> None:
-        """Return when those that have brought ``[start, end)`` are gone, which is a moment later:
-        until then they have the object in use, and it cannot be culled."""
+        """Return when those that have brought ``[start, end)`` are gone: until then they have the
+        object in use, and it cannot be culled.  That is a moment later; for one that is recorded
+        behind another one, when that has ended, too."""
         for flight in inode.flights.meeting(start, end):
             if flight.position >= inode.clip(flight.end):
                 await asyncio.wait({flight.gone})

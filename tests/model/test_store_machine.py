@@ -29,7 +29,7 @@ from netcache._fscache.ports import CacheObject, CacheStore
 from tests.support.bytemodel import ByteModel, pattern
 from tests.support.epochs import in_epoch
 from tests.support.filesystems import FILESYSTEMS, LoopFilesystems, Unavailable, discard
-from tests.support.samples import sample_or_all
+from tests.support.samples import sample_size
 from tests.support.stores import CHECKED_S, VOLUME, cached, check, fill_from, served, text, version
 
 BLOCKS = 6
@@ -37,7 +37,7 @@ KEYS = [ObjectKey(VOLUME, b"one"), ObjectKey(VOLUME, b"folder/two words")]
 SHRINKS = bool(os.environ.get("NETCACHE_TEST_SHRINK"))
 """Shrinking a failure takes minutes: it is done on request only."""
 PROFILE = settings(
-    max_examples=sample_or_all(80, 400),
+    max_examples=sample_size(80, 400),
     phases=[phase for phase in Phase if phase is not Phase.shrink or SHRINKS],
     stateful_step_count=50,
     derandomize=True,

@@ -1,6 +1,6 @@
-"""How much is tried of what can be counted through: a sample in each run, all of it on request.
+"""How much is tried: samples in each run, and on request all calls, and more of what is drawn.
 
-``NETCACHE_TEST_ALL=1`` tries all; ``make soak`` does.
+``NETCACHE_TEST_ALL=1`` is the request.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ ALL = bool(os.environ.get("NETCACHE_TEST_ALL"))
 T = TypeVar("T")
 
 
-def sample_or_all(sample: T, all_of_it: T) -> T:
-    """How much to try in this run."""
-    return all_of_it if ALL else sample
+def sample_size(usual: T, long: T) -> T:
+    """How much to draw in this run; what is drawn at random is never all that there is."""
+    return long if ALL else usual
 
 
 def numbers(step: int, shift: int = 0) -> Iterator[int]:
