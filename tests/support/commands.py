@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.command_forks import forks_for
+
 LIMIT_S = 60.0
 
 
@@ -72,16 +74,22 @@ class Commands:
     def __call__(
         self, *args: object, stdin: bytes = b"", cwd: Path | None = None, **environ: str
     ) -> Ran:
-        """Run it to its end."""
-        done = subprocess.run(
-            self.line(*args),
-            input=stdin,
-            capture_output=True,
-            cwd=cwd or self.home,
-            env=self.environ | environ,
-            timeout=LIMIT_S,
-            check=False,
-        )
+        """Run it to its end: forked where that is the same, see `command_stem`."""
+        variables = self.environ | environ
+        where = cwd or self.home
+        if forks := forks_for(self.environ, variables, stdin):
+            words = self.line(*args)[3:]
+            done = forks.run(words, stdin=stdin, cwd=where, environ=variables, timeout_s=LIMIT_S)
+        else:
+            done = subprocess.run(
+                self.line(*args),
+                input=stdin,
+                capture_output=True,
+                cwd=where,
+                env=variables,
+                timeout=LIMIT_S,
+                check=False,
+            )
         return Ran(done.returncode, done.stdout, done.stderr.decode())
 
     @contextlib.contextmanager
