@@ -294,3 +294,4 @@ class ReadEngine:
         # Not for the tasks: those that had ended already are no reason to wait for what is done
         # at their end (since Python 3.12).
         await asyncio.gather(*(flight.gone for flight in flights))
+        await self.means.all_done()

@@ -122,6 +122,11 @@ class ReadMeans:
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
+    async def all_done(self) -> None:
+        """Wait until nothing is left that was to run later."""
+        while self._later:
+            await asyncio.gather(*self._later, return_exceptions=True)
+
     def read_limit(self, url: str) -> Callable[[int, int], int] | None:
         """The backend's limit for extents of ``url``; None when it negotiates none (T1, T26)."""
         limit: ReadLimit | None = getattr(self.backend(), "read_limit", None)

@@ -169,6 +169,26 @@ async def test_t21_closing_the_engine_ends_every_reader(tmp_path: Path, turns: i
         await rig.engine.close()
 
 
+async def test_closing_the_engine_waits_for_what_was_left_for_later(tmp_path: Path) -> None:
+    """The loop ends right behind it, and a connection would never be closed."""
+    async with read_rig(tmp_path, B) as rig:
+        closed = 0
+
+        async def close() -> None:
+            nonlocal closed
+            for _ in range(5):
+                await asyncio.sleep(0)
+            closed += 1
+
+        async def fail() -> None:
+            raise ValueError("no more")
+
+        for work in (close(), fail(), close()):
+            rig.means.later(work)
+        await rig.engine.close()
+        assert closed == 2
+
+
 async def test_a_reader_who_leaves_does_not_end_the_flight(tmp_path: Path) -> None:
     """Others wait for the same bytes."""
     async with read_rig(tmp_path, 12 * B) as rig:
