@@ -82,11 +82,16 @@ class ReadMeans:
         expected: Version | None = None,
         unless: Validator | None = None,
     ) -> ReadReply:
-        """``Backend.open_read``, timed."""
+        """``Backend.open_read``, timed.
+
+        A reply may have ``head_s``, for how many seconds its head was on its way: then what came
+        before (imports, earlier attempts and their pauses) does not make the server look far away.
+        """
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
         reply = await self.backend().open_read(url, extent, expected=expected, unless=unless)
-        self.note_head(loop.time() - begun_s)
+        took_s = loop.time() - begun_s
+        self.note_head(getattr(reply, "head_s", took_s))
         return reply
 
     async def open_small(self, url: str, listed: Version | None) -> ReadReply:

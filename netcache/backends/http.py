@@ -334,7 +334,7 @@ class HttpBackend:
             if head.version is None or not head.version.validator.value:
                 version = await self._version_past_the_end(resource, question)
                 head = head._replace(version=version)
-        return HttpReadReply(question.url, exchange.response, head, self._means)
+        return HttpReadReply(question.url, exchange, head, self._means)
 
     async def _version_past_the_end(
         self, resource: Resource, question: ReadQuestion

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from netcache._core.coherency import Version
     from netcache._core.extent import Extent
     from netcache.backends.http_body import Response
+    from netcache.backends.http_session import Exchange
     from netcache.backends.http_wire import ReadHead
     from netcache.backends.throttle import Throttle
     from netcache.spi import BodySink
@@ -82,7 +83,8 @@ class HttpReadReply:
     ``path`` tells which way the body took, for tests and measurements.
     """
 
-    def __init__(self, url: str, response: Response, head: ReadHead, means: BodyMeans) -> None:
+    def __init__(self, url: str, exchange: Exchange, head: ReadHead, means: BodyMeans) -> None:
+        self.head_s = exchange.head_s
         self.not_modified = head.not_modified
         self.version: Version | None = head.version
         self.extent: Extent = head.extent
@@ -91,9 +93,9 @@ class HttpReadReply:
         self.path: Literal["none", "receiver", "stream"] = "none"
         self._url = url
         self._means = means
-        self._response: Response | None = response
+        self._response: Response | None = exchange.response
         if head.not_modified or self.extent.start == self.extent.end:
-            give_up(response)
+            exchange.give_up()
 
     async def receive(self, sink: BodySink, *, notice_bytes: int = 1 << 20) -> int:
         """Hand the body to ``sink``; see the port."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,10 +52,14 @@ _logger = logging.getLogger("netcache.http")
 
 
 class Exchange(NamedTuple):
-    """A response whose head is there; ``resource`` is what was asked in the end."""
+    """A response whose head is there; ``resource`` is what was asked in the end.
+
+    ``head_s``: how long the head took to come.
+    """
 
     response: Response
     resource: Resource
+    head_s: float
 
     @property
     def head(self) -> Head:
@@ -172,33 +177,32 @@ class HttpSession:
         response: Response | None = None
         try:
             goes_first = method in READS if payload is None else on_link is not None
-            if goes_first and proxy is None:
-                response = await self._ask_first(query, on_link, expect100)
+            if goes_first and proxy is None and (first := self._first_for(query)):
+                begun_s = time.monotonic()
+                response = await first.ask(query, on_link, expects=expect100)
             if response is None:
                 if self._first is not None:
                     self._first.let_go()
                 client = await self._ready()
+                begun_s = time.monotonic()
                 response = await client.ask(query, payload, proxy, expect100=expect100)
+            head_s = time.monotonic() - begun_s
         except NetCacheError as error:
             if self._closed:
                 raise self._is_closed() from error
             raise
         _logger.debug("%s %s: %s", method, resource.url, response.status)
-        return Exchange(response, resource)
+        return Exchange(response, resource, head_s)
 
-    async def _ask_first(
-        self, query: Query, on_link: SendBody | None, expect100: bool
-    ) -> Response | None:
-        """The answer without aiohttp; None when it is to ask."""
+    def _first_for(self, query: Query) -> FirstRequests | None:
+        """Who asks this without aiohttp; None when that is to ask."""
         if self._closed:
             raise self._is_closed()
         if self._first is None:
             from netcache.backends.http_first import FirstRequests
 
             self._first = FirstRequests(self.options)
-        if not self._first.takes(query):
-            return None
-        return await self._first.ask(query, on_link, expects=expect100)
+        return self._first if self._first.takes(query) else None
 
     async def _ready(self) -> AiohttpClient:
         if self._closed:
