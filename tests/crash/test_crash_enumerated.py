@@ -28,7 +28,7 @@ def test_a_crash_at_any_call_leaves_what_was_promised_and_no_wrong_byte(
     name = getattr(scenario, "__name__", "")
     explorer = Explorer()
     for seed, block in enumerate(BLOCKS):
-        explorer.explore(plan_of(name, seed, sync, block, drawn=2, share=sample_size(0.02, 0.1)))
+        explorer.explore(plan_of(name, seed, sync, block, drawn=2, share=sample_size(0.01, 0.1)))
     assert explorer.boundaries > 100
     assert explorer.tried > 20
     assert [str(fault) for fault in explorer.faults] == []

@@ -67,24 +67,27 @@ def clean_labels_are_never_dirty(inner: FileOps) -> FileOps:
 
 
 @pytest.mark.parametrize(
-    ("lie", "scenario", "sync", "what"),
+    ("lie", "scenario", "sync", "what", "first_seed"),
     [
-        (data_is_not_synced, "fill_in_order", "commit", "byte"),
-        (data_is_not_synced, "modify", "lazy", "byte"),
-        (nothing_else_is_synced, "modify", "lazy", "byte"),
-        (nothing_else_is_synced, "put_over", "commit", "not (Promise"),
-        (one_boot_for_ever, "fill_in_order", "lazy", "byte"),
-        (one_boot_for_ever, "put_over", "lazy", "byte"),
-        (renames_in_two_steps, "put_over", "lazy", "not (Promise"),
-        (clean_labels_are_never_dirty, "modify", "lazy", "byte"),
+        (data_is_not_synced, "fill_in_order", "commit", "byte", 6),
+        (data_is_not_synced, "modify", "lazy", "byte", 6),
+        (nothing_else_is_synced, "modify", "lazy", "byte", 0),
+        (nothing_else_is_synced, "put_over", "commit", "not (Promise", 0),
+        (one_boot_for_ever, "fill_in_order", "lazy", "byte", 0),
+        (one_boot_for_ever, "put_over", "lazy", "byte", 0),
+        (renames_in_two_steps, "put_over", "lazy", "not (Promise", 23),
+        (clean_labels_are_never_dirty, "modify", "lazy", "byte", 0),
     ],
 )
 def test_a_lie_comes_to_light(
-    lie: Callable[[FileOps], FileOps], scenario: str, sync: Sync, what: str
+    lie: Callable[[FileOps], FileOps], scenario: str, sync: Sync, what: str, first_seed: int
 ) -> None:
-    """Some crash gives a wrong byte, or loses what was promised."""
+    """Some crash gives a wrong byte, or loses what was promised.
+
+    ``first_seed`` is one that showed it soon.
+    """
     tried = 0
-    for seed in range(40):
+    for seed in range(first_seed, first_seed + 40):
         explorer = Explorer(wrap=lie, most_faults=10, wanted=what)
         explorer.explore(Plan(scenario, seed, sync, 1024, drawn=1, share=0.1))
         if explorer.found:

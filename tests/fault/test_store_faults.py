@@ -43,7 +43,7 @@ def test_a_failing_call_is_a_cache_error_and_no_wrong_byte(
     tmp_path: Path, operation: Callable[[Case], None], code: int, lasting: bool
 ) -> None:
     """Each call of the operation, failing once or from then on, with one error or the other."""
-    for number, directory in numbered(tmp_path, 2, lasting ^ (code == errno.EIO)):
+    for number, directory in numbered(tmp_path, 4, 2 * lasting + (code == errno.EIO)):
         faults = FaultyFileOps(PosixFileOps())
         case = prepared(directory, faults.fileops)
         faults.arm(code, number, lasting=lasting)

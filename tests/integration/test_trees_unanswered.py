@@ -134,7 +134,7 @@ def test_names_at_which_it_hangs_do_not_stop_the_others(
     assert len(hangs) > 2 * SILENT_MIN
     served.server.set_faults([FaultRule(path=f"/tree/{name}", latency_s=60) for name in hangs])
     # Long enough for all others, also on a busy machine.
-    client = new_client(timeout=1, retries=0, transfers=2, processes=processes)
+    client = new_client(timeout=1, retries=0, transfers=4, processes=processes)
     report = get(client, served, tmp_path)
     assert {error.name for error in report.errors} == hangs
     assert report.copied == COUNT - len(hangs)

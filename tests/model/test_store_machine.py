@@ -37,7 +37,7 @@ KEYS = [ObjectKey(VOLUME, b"one"), ObjectKey(VOLUME, b"folder/two words")]
 SHRINKS = bool(os.environ.get("NETCACHE_TEST_SHRINK"))
 """Shrinking a failure takes minutes: it is done on request only."""
 PROFILE = settings(
-    max_examples=sample_size(80, 400),
+    max_examples=sample_size(40, 400),
     phases=[phase for phase in Phase if phase is not Phase.shrink or SHRINKS],
     stateful_step_count=50,
     derandomize=True,

@@ -94,6 +94,8 @@ class System:
 
     def parent(self, path: str, at: int | None) -> tuple[int, str]:
         """The folder of a path's last part, and that part."""
+        if at is not None and "/" not in path and path not in ("", "."):
+            return self.inode_of(at), path
         *parts, last = [part for part in path.split("/") if part not in ("", ".")] or ["."]
         inode = ROOT if at is None or path.startswith("/") else self.inode_of(at)
         for part in parts:
