@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from netcache._version import __version__
+from netcache.spi_bodies import RESUMABLE_BYTES_MIN
 
 __all__ = ["HttpOptions"]
 
@@ -19,7 +20,8 @@ class HttpOptions(NamedTuple):
     path, or True for the user's own file.  ``connections`` is for each host.
     ``bandwidth_limit`` is in bytes/s over all bodies, both ways.  ``takeover`` False makes all
     bodies take aiohttp's stream.  ``first_requests`` is how many reads may go without aiohttp
-    (``http_first``); None: a few, as long as nobody has imported it.
+    (``http_first``); None: a few, as long as nobody has imported it.  ``resumable_bytes_min``: what
+    is no smaller is uploaded so that it can go on where it stopped, for one request more.
     """
 
     timeout_s: float = 30.0
@@ -35,3 +37,4 @@ class HttpOptions(NamedTuple):
     user_agent: str = f"netcache/{__version__}"
     takeover: bool = True
     first_requests: int | None = None
+    resumable_bytes_min: int = RESUMABLE_BYTES_MIN

@@ -34,13 +34,7 @@ from netcache.errors import (
     RemoteProtocolError,
     TransientError,
 )
-from netcache.spi import (
-    RESUMABLE_BYTES_MIN,
-    FolderListing,
-    UploadBody,
-    UploadCondition,
-    UploadReply,
-)
+from netcache.spi import FolderListing, UploadBody, UploadCondition, UploadReply
 
 if TYPE_CHECKING:
     from netcache.backends.http_asking import Asking
@@ -107,7 +101,7 @@ class Writer:
         sender = BodySender(body, self._throttle)
         try:
             upload = None
-            if (body.size or 0) >= RESUMABLE_BYTES_MIN:
+            if (body.size or 0) >= self._session.options.resumable_bytes_min:
                 upload = await self._resumer.upload_of(resource, sender, condition, mtime_s)
             if upload is None:
                 return await self._put(resource, sender, condition, mtime_s, False)

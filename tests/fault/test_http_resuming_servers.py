@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from netcache.errors import TransientError
-from netcache.spi import RESUMABLE_BYTES_MIN, UNCONDITIONAL, UploadCondition
+from netcache.spi import UNCONDITIONAL, UploadCondition
 from netcache.spi_resumable import UploadTicket
 from tests.support.http_rig import MIB, MakeClient, Rig, running_rig
 from tests.support.proxy import Seen, answer, scripted_server
 from tests.support.resuming import (
     ABSENT,
     DATA,
+    RESUMABLE_MIN,
     SIZE,
     Source,
     interrupted,
@@ -33,7 +34,7 @@ async def test_an_upload_that_the_server_has_forgotten_begins_anew(
     rig: Rig, source: Source
 ) -> None:
     """All of it is sent, once."""
-    await interrupted(rig, source, 9 * MIB)
+    await interrupted(rig, source, 2 * MIB)
     for path in (rig.root / ".netcache-part-uploads").iterdir():
         path.unlink()
     await once(rig).put(up(rig), source.body(up(rig)), condition=ABSENT)
@@ -82,7 +83,7 @@ async def test_an_announcement_is_not_remembered(rig: Rig, source: Source) -> No
 
 async def test_small_files_ask_nothing(rig: Rig, source: Source) -> None:
     """Below the size from which it pays, nothing is different."""
-    os.truncate(source.path, RESUMABLE_BYTES_MIN - 1)
+    os.truncate(source.path, RESUMABLE_MIN - 1)
     await rig.client().put(up(rig), source.body(up(rig)), condition=UploadCondition())
     assert [record["method"] for record in rig.log()] == ["PUT"]
 

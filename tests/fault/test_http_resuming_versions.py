@@ -31,7 +31,7 @@ async def test_another_version_that_came_meanwhile_stays(
     rig: Rig, source: Source, minds: bool
 ) -> None:
     """P7: the target that was replaced between two runs is a conflict, and nothing is lost."""
-    await interrupted(rig, source, 9 * MIB)
+    await interrupted(rig, source, 2 * MIB)
     rig.plant("up", b"of somebody else")
     backend = once(rig)
     if minds:
@@ -44,7 +44,7 @@ async def test_another_version_that_came_meanwhile_stays(
 
 async def test_a_conflict_at_the_end_of_one_run(rig: Rig, source: Source) -> None:
     """P7: also when it comes between two attempts."""
-    rig.faults(method=("PATCH",), upload_cut_after=9 * MIB, count=1)
+    rig.faults(method=("PATCH",), upload_cut_after=2 * MIB, count=1)
     backend = rig.client()
     really_ask = backend._session.ask
     asked: list[str] = []
@@ -99,7 +99,7 @@ async def test_a_source_that_changed_is_sent_from_its_beginning(
     rig: Rig, source: Source, how: str
 ) -> None:
     """Whatever changed; the server is told to forget what it has."""
-    await interrupted(rig, source, 9 * MIB)
+    await interrupted(rig, source, 2 * MIB)
     status, expected = source.path.stat(), DATA
     if how == "bytes":
         expected = b"x" + DATA[1:]
@@ -130,7 +130,7 @@ async def test_a_source_that_changes_between_two_attempts_is_an_error(
     rig: Rig, source: Source
 ) -> None:
     """No mixture of two versions is ever put together."""
-    rig.faults(method=("PATCH",), upload_cut_after=9 * MIB, count=1)
+    rig.faults(method=("PATCH",), upload_cut_after=2 * MIB, count=1)
     body = source.body(up(rig))
     really_prepare = body.prepare
 
@@ -148,7 +148,7 @@ async def test_a_source_that_changes_between_two_attempts_is_an_error(
 
 async def test_what_the_server_has_is_compared_with_the_whole(rig: Rig, source: Source) -> None:
     """Bytes that were spoilt at the server (or here, unseen) are never put at the target."""
-    await interrupted(rig, source, 9 * MIB)
+    await interrupted(rig, source, 2 * MIB)
     (part,) = (path for path in (rig.root / ".netcache-part-uploads").iterdir() if not path.suffix)
     with part.open("r+b") as file:
         file.write(b"spoilt")
@@ -160,7 +160,7 @@ async def test_what_the_server_has_is_compared_with_the_whole(rig: Rig, source: 
 
 async def test_another_condition_begins_anew(rig: Rig, source: Source) -> None:
     """What was begun for another version is not published for this one."""
-    await interrupted(rig, source, 9 * MIB)
+    await interrupted(rig, source, 2 * MIB)
     rig.plant("up", b"seen")
     backend = once(rig)
     info = await backend.stat(up(rig))

@@ -17,11 +17,14 @@ from netcache._netfs.saved_upload import SavedUpload
 from netcache._netfs.tee import Tee
 from netcache.backends.http import HttpBackend
 from netcache.errors import NetCacheError
-from netcache.spi import RESUMABLE_BYTES_MIN, UploadCondition
+from netcache.spi import UploadCondition
 from tests.conformance.peers import pattern
+from tests.support import http_rig
 from tests.support.http_rig import MIB, Rig
 
-SIZE = RESUMABLE_BYTES_MIN + 3 * MIB + 77
+RESUMABLE_MIN = 4 * MIB
+"""Less than by default: so much is sent again and again here."""
+SIZE = RESUMABLE_MIN + MIB + 77
 DATA = pattern(SIZE, 5)
 ABSENT = UploadCondition(if_absent=True)
 UPLOADS = "/.netcache/uploads/*"
@@ -64,8 +67,11 @@ class Source:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Iterator[Source]:
+def source(tmp_path: Path, both_ways: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
     """A local file of more than the size from which uploads can go on."""
+    del both_ways  # Comes first: it says what is common.
+    common = http_rig.COMMON | {"resumable_bytes_min": RESUMABLE_MIN}
+    monkeypatch.setattr(http_rig, "COMMON", common)
     made = Source(tmp_path)
     try:
         yield made
