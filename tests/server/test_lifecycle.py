@@ -173,8 +173,8 @@ def test_command_line_errors(arguments: list[str], status: int, message: str) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("shaped", [False, True])
 def test_memory_does_not_grow_with_the_body(root: Path, tmp_path: Path, shaped: bool) -> None:
-    """Hundreds of megabytes up and down cost the server a few of memory."""
-    size = 300 * MEBIBYTE
+    """A hundred megabytes up and down cost the server a few of memory."""
+    size = 120 * MEBIBYTE
     plan = tmp_path / "plan.json"
     plan.write_text('[{"content": "inverted"}]' if shaped else "[]")
     with (root / "sparse").open("wb") as file:
@@ -193,7 +193,7 @@ def test_memory_does_not_grow_with_the_body(root: Path, tmp_path: Path, shaped: 
         assert received > size
         with connect(process) as connection:
             connection.sendall(request_line("PUT", "/up", f"Content-Length: {size}"))
-            for _ in range(300):
+            for _ in range(120):
                 connection.sendall(block)
             assert status_of(read_all(connection)) == 201
         assert (root / "up").stat().st_size == size

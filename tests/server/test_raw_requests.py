@@ -18,8 +18,9 @@ from tests.fuzz.grammar import Case, Grammar
 from tests.fuzz.rig import SECRET, fuzzed_server
 from tests.server.conftest import Serve
 from tests.server.wire import ask, connect, read_all, request_line, send_raw, status_of
+from tests.support.samples import sample_size
 
-CASES = 250
+CASES = sample_size(120, 250)
 FLOOD_BYTES = 64 << 20
 
 
